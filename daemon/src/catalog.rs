@@ -1,0 +1,100 @@
+//! What is configured, as one immutable value: a change makes a new catalog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use picloud_scripts_runtime::limits::RunLimits;
+
+use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
+use crate::principal::Principal;
+use crate::route::Route;
+use crate::time::Timestamp;
+use crate::trigger::{Trigger, TriggerSet};
+
+/// All apps with what belongs to them. Built by [`Catalog::build`] from what the store holds.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    pub apps: HashMap<AppId, Arc<App>>,
+    pub triggers: HashMap<TriggerId, Arc<Trigger>>,
+    pub matching: TriggerSet,
+    pub principals: HashMap<PrincipalId, Arc<Principal>>,
+    /// What is paused: [`INSTANCE`], an app's number, or a queue's.
+    pub pauses: HashMap<i64, Pause>,
+    app_by_slug: HashMap<Arc<str>, AppId>,
+}
+
+/// The pause target that stands for everything.
+pub const INSTANCE: i64 = 0;
+
+/// One app.
+#[derive(Debug)]
+pub struct App {
+    pub id: AppId,
+    pub slug: Arc<str>,
+    /// The host name that it claims beside its path.
+    pub host: Option<Arc<str>>,
+    pub allow_hosts: Vec<Arc<str>>,
+    pub expose_errors: bool,
+    pub scripts: HashMap<Arc<str>, Arc<Script>>,
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// The current version of a script.
+#[derive(Debug, PartialEq)]
+pub struct Script {
+    pub id: ScriptId,
+    pub app: AppId,
+    pub name: Arc<str>,
+    /// From 1, counted for each script.
+    pub version: i64,
+    pub source: Arc<str>,
+    /// The instance's limits, lowered by the manifest.
+    pub limits: RunLimits,
+}
+
+/// Why something does not run, and since when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pause {
+    pub reason: Arc<str>,
+    pub since: Timestamp,
+    /// `None` when the daemon itself paused it.
+    pub by: Option<PrincipalId>,
+}
+
+/// What the store holds, row by row.
+#[derive(Debug, Default)]
+pub struct CatalogRows {
+    pub apps: Vec<App>,
+    pub triggers: Vec<Trigger>,
+    pub principals: Vec<Principal>,
+    pub pauses: Vec<(i64, Pause)>,
+}
+
+impl Catalog {
+    pub fn build(rows: CatalogRows) -> Catalog {
+        let triggers: HashMap<TriggerId, Arc<Trigger>> =
+            rows.triggers.into_iter().map(|trigger| (trigger.id, Arc::new(trigger))).collect();
+        let app_by_slug = rows.apps.iter().map(|app| (Arc::clone(&app.slug), app.id)).collect();
+        Catalog {
+            matching: TriggerSet::build(triggers.values().cloned()),
+            triggers,
+            app_by_slug,
+            apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
+            principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
+            pauses: rows.pauses.into_iter().collect(),
+        }
+    }
+
+    pub fn app(&self, slug: &str) -> Option<&Arc<App>> {
+        self.apps.get(self.app_by_slug.get(slug)?)
+    }
+
+    pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {
+        self.apps.get(&app)?.scripts.get(name)
+    }
+
+    /// The pause that keeps a queue from running: its own, its app's, or the instance's.
+    pub fn pause(&self, app: AppId, queue: QueueId) -> Option<&Pause> {
+        [INSTANCE, app.0, queue.0].iter().find_map(|target| self.pauses.get(target))
+    }
+}

@@ -1,0 +1,3 @@
+//! The dispatcher: rows become runs, outcomes become settles.
+
+pub mod call;

@@ -1,0 +1,150 @@
+//! What a batch knows before it plans, and learns while it does.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use picloud_scripts_runtime::effect::Key;
+
+use crate::catalog::Catalog;
+use crate::entry::{Entry, EntryKey};
+use crate::flow::Kept;
+use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
+use crate::ids::{AppId, Id, PrincipalId, QueueId};
+use crate::limits::OutboxLimits;
+use crate::outbox::row::{IdempotencyKey, Lease, OutboxRow};
+use crate::time::Timestamp;
+
+/// The facts that a batch has to read, collected from all its commands.
+#[derive(Debug, Default)]
+pub struct Keys {
+    pub entries: HashSet<EntryKey>,
+    /// Rows whose lease is to be checked.
+    pub rows: HashSet<Id>,
+    pub dedupe: HashSet<(AppId, Arc<str>)>,
+    pub requests: HashSet<RequestKey>,
+    /// Lines of rows that run one at a time.
+    pub lines: HashSet<LineKey>,
+    pub letters: HashSet<Id>,
+}
+
+/// An idempotency key without the hash of the body.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    pub app: AppId,
+    pub route: i64,
+    pub principal: PrincipalId,
+    pub key: Arc<str>,
+}
+
+impl RequestKey {
+    pub fn of(key: &IdempotencyKey) -> RequestKey {
+        RequestKey {
+            app: key.app,
+            route: key.route,
+            principal: key.principal,
+            key: Arc::clone(&key.key),
+        }
+    }
+}
+
+/// Rows of one key in one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LineKey {
+    pub queue: QueueId,
+    pub key: Arc<str>,
+}
+
+impl Keys {
+    pub fn entry(&mut self, app: AppId, key: &Key) {
+        self.entries.insert(EntryKey { app, key: key.clone() });
+    }
+}
+
+/// Everything that plans may depend on. `standing` lives as long as the writer; the maps are read for each batch.
+#[derive(Debug)]
+pub struct Facts {
+    pub now: Timestamp,
+    /// The owner that rows inserted already claimed belong to.
+    pub owner: Id,
+    pub catalog: Arc<Catalog>,
+    pub limits: Arc<OutboxLimits>,
+    /// The next number of the store's counter.
+    pub next: i64,
+    pub storage_low: bool,
+    /// What the dispatcher has room for.
+    pub room: Room,
+    pub usage: HashMap<AppId, Usage>,
+    /// Open dead letters by the queue that they came from.
+    pub letters_open: HashMap<QueueId, i64>,
+
+    /// Keys of `Keys::entries` that are absent are absent here.
+    pub entries: HashMap<EntryKey, Entry>,
+    /// Rows of `Keys::rows` that are claimed.
+    pub leases: HashMap<Id, Lease>,
+    /// Values of `Keys::dedupe` that a row which never started waits with.
+    pub dedupe: HashMap<(AppId, Arc<str>), Id>,
+    /// Rows that hold a dedupe value, to forget it when they start or go.
+    pub requests: HashMap<RequestKey, KeptRequest>,
+    /// The rows of each line in order; at least the first two, if there are as many.
+    pub lines: HashMap<LineKey, VecDeque<Id>>,
+    pub letters: HashMap<Id, LetterFacts>,
+}
+
+/// What an app has waiting in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub rows: i64,
+    pub bytes: i64,
+    /// Tasks delayed by a second or more.
+    pub delayed: i64,
+}
+
+/// A request that was answered before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptRequest {
+    pub body_hash: Arc<str>,
+    /// `None` when the answer was too large to keep.
+    pub answer: Option<Kept>,
+}
+
+/// What replaying or discarding a dead letter has to know.
+#[derive(Clone, Debug)]
+pub struct LetterFacts {
+    pub app: AppId,
+    pub open: bool,
+    pub replays_of_root: u32,
+    /// The row as it died, to be made anew.
+    pub row: Arc<OutboxRow>,
+}
+
+/// How many rows may be handed over now. A plan takes from it as it places rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Room {
+    pub rows: usize,
+    pub bytes: i64,
+    /// What one app may hold of `rows`.
+    pub app_rows_max: usize,
+    /// What apps hold now.
+    pub app_rows: HashMap<AppId, usize>,
+    /// Queues with a limit of their own: what is left of it.
+    pub queue_rows: HashMap<QueueId, usize>,
+}
+
+impl Room {
+    /// Whether a row of this app and queue may be handed over.
+    pub fn has(&self, app: AppId, queue: QueueId, bytes: i64) -> bool {
+        self.rows > 0
+            && self.bytes >= bytes
+            && self.app_rows.get(&app).copied().unwrap_or(0) < self.app_rows_max
+            && self.queue_rows.get(&queue).is_none_or(|left| *left > 0)
+    }
+
+    pub fn take(&mut self, app: AppId, queue: QueueId, bytes: i64) {
+        self.rows = self.rows.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        *self.app_rows.entry(app).or_default() += 1;
+        if let Some(left) = self.queue_rows.get_mut(&queue) {
+            *left = left.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Sweeping: what is kept only for a while goes, the oldest first, in small steps.

@@ -1,0 +1,175 @@
+//! What a batch writes: the final state of each row it touches, ready for one bulk statement a table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::entry::{Entry, EntryKey};
+use crate::failure::Failure;
+use crate::flow::Kept;
+use crate::flow::facts::{RequestKey, Usage};
+use crate::ids::{AppId, Id, QueueId};
+use crate::outbox::row::{Claim, Lease, OutboxRow};
+use crate::time::Timestamp;
+
+/// Writes of one command, and, merged, of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    pub entries: HashMap<EntryKey, EntryWrite>,
+    pub rows: HashMap<Id, RowWrite>,
+    /// New dead letters.
+    pub letters: Vec<DeadLetter>,
+    /// Ends of older dead letters.
+    pub letter_marks: HashMap<Id, LetterWrite>,
+    pub abandoned: Vec<Abandoned>,
+    pub requests: HashMap<RequestKey, (Arc<str>, Option<Kept>)>,
+    /// Queues that the daemon pauses because they are full of dead letters.
+    pub pauses: HashMap<QueueId, String>,
+    pub usage: HashMap<AppId, Usage>,
+    /// The counter after this command.
+    pub next: i64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntryWrite {
+    Put(Entry),
+    Delete,
+}
+
+/// The end state of an outbox row.
+#[derive(Clone, Debug)]
+pub enum RowWrite {
+    /// A new row, pending, or claimed by this daemon.
+    Insert(Arc<OutboxRow>, Option<Lease>),
+    /// An old row: pending again, or claimed. Exactly one row must have this id.
+    Update(RowUpdate),
+    /// Exactly one row must have this id.
+    Delete,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowUpdate {
+    pub available_at: Timestamp,
+    pub attempt: u32,
+    pub orphaned: u32,
+    pub lease: Option<Lease>,
+    /// The last failure, shown with a retrying row.
+    pub failure: Option<Failure>,
+}
+
+/// A row that could not be done. It stays until somebody replays or discards it.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its own id, not the row's.
+    pub id: Id,
+    /// The row as it died.
+    pub row: Arc<OutboxRow>,
+    pub failure: Failure,
+    /// Attempts charged, the last one included.
+    pub attempts: u32,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    /// Version of the script that failed; 0 when there was none.
+    pub script_version: i64,
+}
+
+/// How a dead letter was resolved. The texts are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LetterWrite {
+    Replayed {
+        by: Id,
+        at: Timestamp,
+    },
+    Discarded {
+        reason: String,
+        at: Timestamp,
+    },
+    /// Stays open.
+    HandlerFailed {
+        failure: Failure,
+    },
+}
+
+/// A row that ended without success and without a dead letter.
+#[derive(Clone, Debug)]
+pub struct Abandoned {
+    pub row: Arc<OutboxRow>,
+    pub reason: AbandonReason,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AbandonReason {
+    CallerGone,
+    DepthLimit,
+    OwnerDied,
+    AppDeleted,
+}
+
+impl AbandonReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerGone => "caller_gone",
+            Self::DepthLimit => "depth_limit",
+            Self::OwnerDied => "owner_died",
+            Self::AppDeleted => "app_deleted",
+        }
+    }
+}
+
+impl Writes {
+    /// Adds the writes of the next command. A row that is inserted and deleted in one batch leaves no trace.
+    pub fn merge(&mut self, later: Writes) {
+        self.entries.extend(later.entries);
+        for (id, write) in later.rows {
+            self.merge_row(id, write);
+        }
+        self.letters.extend(later.letters);
+        self.letter_marks.extend(later.letter_marks);
+        self.abandoned.extend(later.abandoned);
+        self.requests.extend(later.requests);
+        self.pauses.extend(later.pauses);
+        for (app, change) in later.usage {
+            let usage = self.usage.entry(app).or_default();
+            usage.rows += change.rows;
+            usage.bytes += change.bytes;
+            usage.delayed += change.delayed;
+        }
+        self.next = self.next.max(later.next);
+    }
+
+    /// Records what happens to a row, on top of what this value does to it already.
+    pub fn merge_row(&mut self, id: Id, write: RowWrite) {
+        let merged = match (self.rows.remove(&id), write) {
+            (Some(RowWrite::Insert(..)), RowWrite::Delete) => return,
+            (Some(RowWrite::Insert(row, _)), RowWrite::Update(update)) => {
+                let mut row = OutboxRow::clone(&row);
+                row.available_at = update.available_at;
+                row.attempt = update.attempt;
+                row.orphaned = update.orphaned;
+                RowWrite::Insert(Arc::new(row), update.lease)
+            }
+            (_, write) => write,
+        };
+        self.rows.insert(id, merged);
+    }
+
+    /// The rows that this daemon holds once the batch is committed.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.rows.values().filter_map(|write| match write {
+            RowWrite::Insert(row, Some(lease)) => {
+                Some(Claim { row: Arc::clone(row), lease: *lease })
+            }
+            RowWrite::Insert(_, None) | RowWrite::Update(_) | RowWrite::Delete => None,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.rows.is_empty()
+            && self.letters.is_empty()
+            && self.letter_marks.is_empty()
+            && self.abandoned.is_empty()
+            && self.requests.is_empty()
+            && self.pauses.is_empty()
+    }
+}

@@ -1,0 +1,1 @@
+//! The public listener: requests become calls, replies become responses.

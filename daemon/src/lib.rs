@@ -1,0 +1,30 @@
+//! PiCloud's daemon: requests, changes and triggers run scripts through a durable outbox.
+//!
+//! ARCHITECTURE.md at the root of the repository has the picture; the modules below stand in the order of its
+//! layers, and each imports only from those that stand before it.
+
+// leaf
+pub mod failure;
+pub mod faults;
+pub mod ids;
+pub mod limits;
+pub mod payload;
+pub mod time;
+// domain
+pub mod catalog;
+pub mod entry;
+pub mod gate;
+pub mod inbox;
+pub mod outbox;
+pub mod principal;
+pub mod retry;
+pub mod route;
+pub mod trigger;
+// flow
+pub mod flow;
+// store
+pub mod store;
+// edge
+pub mod admin;
+pub mod dispatcher;
+pub mod http;

@@ -1,0 +1,4 @@
+//! The outbox: the rows between what happened and what runs.
+
+pub mod decide;
+pub mod row;

@@ -1,0 +1,121 @@
+//! An outbox row and the claim on it.
+
+use std::sync::Arc;
+
+use crate::ids::{AppId, Id, PrincipalId, QueueId};
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
+
+/// One piece of work, complete in itself: whatever made it may be changed or deleted, the row still runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    /// Also the execution's id.
+    pub id: Id,
+    pub app: AppId,
+    pub queue: QueueId,
+    pub source: OutboxSourceKind,
+    /// Number of the route or trigger that made it; `None` for tasks and replays of them.
+    pub origin: Option<i64>,
+    pub script: Arc<str>,
+    pub principal: PrincipalId,
+    /// The event as JSON text of a map, as `ExecRequest::event` wants it.
+    pub event: Arc<str>,
+    pub retry: RetryPolicy,
+    /// Rows of one key in one queue run one at a time.
+    pub order: Option<OrderKey>,
+    pub dedupe: Option<Arc<str>>,
+    /// When it may run. [`Timestamp::NEVER`] while it waits for the row before it of the same key.
+    pub available_at: Timestamp,
+    /// Attempts charged so far.
+    pub attempt: u32,
+    /// How often it was found claimed by an owner that had died, without evidence that it was to blame.
+    pub orphaned: u32,
+    pub depth: u32,
+    /// The first row of the chain that this one belongs to; its own id when it is the first.
+    pub root: Id,
+    /// The row whose run made this one.
+    pub cause: Option<Id>,
+    pub created_at: Timestamp,
+    /// Somebody waits for the answer until then: a sync row.
+    pub reply_by: Option<Timestamp>,
+    /// For a dead-letter handler: the letter that it handles.
+    pub letter: Option<Id>,
+    /// The letter that this row replays.
+    pub replay_of: Option<Id>,
+    /// How the answer is kept for a caller that sends the request again.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl OutboxRow {
+    pub fn is_sync(&self) -> bool {
+        self.reply_by.is_some()
+    }
+
+    /// What the row weighs against its app's limit: its texts and a constant for the rest.
+    pub fn bytes(&self) -> i64 {
+        let texts = self.event.len() + self.script.len();
+        i64::try_from(texts + 200).unwrap_or(i64::MAX)
+    }
+}
+
+/// What made a row. The texts are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutboxSourceKind {
+    Http,
+    Kv,
+    Docs,
+    Task,
+    DeadLetter,
+}
+
+impl OutboxSourceKind {
+    pub const ALL: [OutboxSourceKind; 5] =
+        [Self::Http, Self::Kv, Self::Docs, Self::Task, Self::DeadLetter];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Kv => "kv",
+            Self::Docs => "docs",
+            Self::Task => "task",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+/// Place of a row in the line of its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// The KV key, the document's id, or what `outbox::enqueue` was given.
+    pub key: Arc<str>,
+    /// From the store's counter: the version of the change, or the number of the enqueueing.
+    pub version: i64,
+}
+
+/// What makes two requests the same one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    pub app: AppId,
+    /// Route number.
+    pub route: i64,
+    pub principal: PrincipalId,
+    pub key: Arc<str>,
+    /// SHA-256 of the body, hexadecimal.
+    pub body_hash: Arc<str>,
+}
+
+/// The right to end a row. A settle that does not hold the row's current lease writes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Random id of one start of one daemon.
+    pub owner: Id,
+    /// From the store's counter, new for each claim.
+    pub token: i64,
+}
+
+/// A row that this daemon holds.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub row: Arc<OutboxRow>,
+    pub lease: Lease,
+}

@@ -1,0 +1,1 @@
+//! JSON text as it comes from outside.

@@ -1,0 +1,1 @@
+//! The store: the writer, the readers, and the only SQL.

@@ -1,0 +1,174 @@
+//! Triggers: which script runs when something changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobMatcher};
+use picloud_scripts_runtime::effect::Space;
+
+use crate::entry::{Change, ChangeOp};
+use crate::ids::{AppId, PrincipalId, TriggerId};
+use crate::outbox::row::OutboxSourceKind;
+use crate::retry::RetryPolicy;
+
+/// The parent row of a trigger, with its details.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trigger {
+    pub id: TriggerId,
+    pub app: AppId,
+    pub name: Arc<str>,
+    pub script: Arc<str>,
+    /// A disabled trigger no longer matches; rows that it made still run.
+    pub enabled: bool,
+    pub retry: RetryPolicy,
+    pub ordering: Ordering,
+    /// At most this many of its rows run at a time.
+    pub concurrency: Option<u32>,
+    /// Its runs execute as this principal, with what that principal may do then.
+    pub registered_by: PrincipalId,
+    pub details: TriggerDetails,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    Any,
+    /// Rows of one KV key or document run one at a time, in the order of its versions.
+    ByKey,
+}
+
+/// What a trigger listens to. The texts are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TriggerKind {
+    Kv,
+    Docs,
+    DeadLetter,
+}
+
+impl TriggerKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kv => "kv",
+            Self::Docs => "docs",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+/// One details table each. Empty `ops` means any.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TriggerDetails {
+    Kv {
+        collection_glob: Arc<str>,
+        ops: Vec<ChangeOp>,
+    },
+    Docs {
+        collection_glob: Arc<str>,
+        ops: Vec<ChangeOp>,
+    },
+    /// `source` and `trigger` (a name) narrow it down; `None` is any.
+    DeadLetter {
+        source: Option<OutboxSourceKind>,
+        trigger: Option<Arc<str>>,
+    },
+}
+
+impl TriggerDetails {
+    pub fn kind(&self) -> TriggerKind {
+        match self {
+            Self::Kv { .. } => TriggerKind::Kv,
+            Self::Docs { .. } => TriggerKind::Docs,
+            Self::DeadLetter { .. } => TriggerKind::DeadLetter,
+        }
+    }
+}
+
+/// The text is not a glob that triggers take.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("glob \"{glob}\": {reason}")]
+pub struct GlobError {
+    pub glob: String,
+    pub reason: String,
+}
+
+/// Bytes of a glob.
+pub const GLOB_BYTES_MAX: usize = 200;
+
+/// Compiles a collection glob: `*` and `?` stop at `/`, `**` does not, `{a,b}` and `[a-z]` as in a shell.
+pub fn compile_glob(glob: &str) -> Result<GlobMatcher, GlobError> {
+    let fail = |reason: String| GlobError { glob: glob.to_owned(), reason };
+    if glob.is_empty() {
+        return Err(fail("is empty; `*` matches every collection".to_owned()));
+    }
+    if glob.len() > GLOB_BYTES_MAX {
+        return Err(fail(format!(
+            "has {} bytes, at most {GLOB_BYTES_MAX} are allowed",
+            glob.len()
+        )));
+    }
+    let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
+    built.map(|glob| glob.compile_matcher()).map_err(|error| fail(error.kind().to_string()))
+}
+
+/// The enabled triggers of all apps, ready to be matched.
+#[derive(Debug, Default)]
+pub struct TriggerSet {
+    by_app: HashMap<AppId, AppTriggers>,
+}
+
+#[derive(Debug, Default)]
+struct AppTriggers {
+    changes: Vec<(Space, GlobMatcher, Vec<ChangeOp>, Arc<Trigger>)>,
+    letters: Vec<Arc<Trigger>>,
+}
+
+impl TriggerSet {
+    /// Triggers whose glob does not compile are left out; deploy lets none in.
+    pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
+        let mut set = TriggerSet::default();
+        for trigger in triggers.into_iter().filter(|trigger| trigger.enabled) {
+            let app = set.by_app.entry(trigger.app).or_default();
+            let (space, glob, ops) = match &trigger.details {
+                TriggerDetails::Kv { collection_glob, ops } => (Space::Kv, collection_glob, ops),
+                TriggerDetails::Docs { collection_glob, ops } => {
+                    (Space::Docs, collection_glob, ops)
+                }
+                TriggerDetails::DeadLetter { .. } => {
+                    app.letters.push(trigger);
+                    continue;
+                }
+            };
+            if let Ok(matcher) = compile_glob(glob) {
+                app.changes.push((space, matcher, ops.clone(), Arc::clone(&trigger)));
+            }
+        }
+        set
+    }
+
+    /// The triggers that a change sets off.
+    pub fn for_change<'a>(&'a self, change: &'a Change) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        let app = self.by_app.get(&change.key.app);
+        app.into_iter().flat_map(|app| &app.changes).filter_map(|(space, glob, ops, trigger)| {
+            let fits = *space == change.key.key.space
+                && (ops.is_empty() || ops.contains(&change.op))
+                && glob.is_match(&*change.key.key.collection);
+            fits.then_some(trigger)
+        })
+    }
+
+    /// The handlers of a dead letter that came of a row of `source`, made by the trigger named `trigger`.
+    pub fn for_letter<'a>(
+        &'a self,
+        app: AppId,
+        source: OutboxSourceKind,
+        trigger: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        let app = self.by_app.get(&app);
+        app.into_iter().flat_map(|app| &app.letters).filter(move |handler| match &handler.details {
+            TriggerDetails::DeadLetter { source: wanted_source, trigger: wanted_trigger } => {
+                wanted_source.is_none_or(|wanted| wanted == source)
+                    && wanted_trigger.as_deref().is_none_or(|wanted| trigger == Some(wanted))
+            }
+            TriggerDetails::Kv { .. } | TriggerDetails::Docs { .. } => false,
+        })
+    }
+}

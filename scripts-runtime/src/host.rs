@@ -1,0 +1,82 @@
+//! What a run may ask of the world around it.
+
+use std::sync::Arc;
+
+use crate::effect::{Key, Space, Stored};
+
+/// The script's view of the daemon. One value for each run; it knows the run's app and principal.
+///
+/// Calls block the run's thread and end by the run's deadline.
+pub trait Host: Send + Sync {
+    /// The value under a key; `None` when it is absent or expired.
+    fn read(&self, key: &Key) -> Result<Option<Stored>, HostError>;
+
+    /// A page of a collection in ascending order of the keys' bytes.
+    fn list(&self, page: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError>;
+
+    /// Whether the run's principal may do this in the run's app. Asked at each service call.
+    fn permits(&self, need: Need) -> bool;
+
+    /// Takes one line of the script's log; already cut to the limits.
+    fn log(&self, line: LogLine);
+
+    /// Asked every few thousand operations and before each service call: whether the run has to end now.
+    fn interrupted(&self) -> Option<Interrupt>;
+}
+
+/// Which keys a list call returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub space: Space,
+    pub collection: Arc<str>,
+    /// Only keys that begin with this; empty for all.
+    pub prefix: Arc<str>,
+    /// Only keys after this one.
+    pub after: Option<Arc<str>>,
+    /// At most this many; the host may return fewer only at the end.
+    pub limit: usize,
+}
+
+/// What a service call asks for; the daemon maps it to its capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// KV and documents.
+    Data,
+    /// `outbox::enqueue`.
+    Invoke,
+    /// `dead_letters::`, which only a dead-letter handler may call.
+    ResolveDeadLetters,
+}
+
+/// Why a run has to end before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Its time is over.
+    Deadline,
+    /// The daemon stops, or the lease is lost.
+    Cancelled,
+    /// All runs together hold more memory than they may.
+    MemoryOfAll,
+}
+
+/// The store could not answer; the script is not to blame.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct HostError(pub String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line of a script's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLine {
+    pub level: Level,
+    pub message: String,
+    /// JSON text of a map, when the script gave fields.
+    pub fields: Option<String>,
+}

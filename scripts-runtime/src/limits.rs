@@ -1,0 +1,49 @@
+//! What one run may use.
+
+/// The budget of one run. Every field is a hard limit; a run that reaches one is stopped and leaves nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunLimits {
+    /// Rhai operations.
+    pub operations_max: u64,
+    /// Bytes that the run's thread may hold at once, as the counting allocator sees them.
+    pub memory_bytes_max: u64,
+    /// Nested calls of script functions.
+    pub call_depth_max: u32,
+    /// Wall-clock milliseconds from acceptance; the host tells when they are over.
+    pub timeout_ms: u64,
+    /// Bytes of one string.
+    pub string_bytes_max: usize,
+    /// Elements of one array.
+    pub array_items_max: usize,
+    /// Entries of one map.
+    pub map_items_max: usize,
+    /// Bytes of one stored value or document, as JSON.
+    pub value_bytes_max: usize,
+    /// Bytes of the run's result, as JSON.
+    pub response_bytes_max: usize,
+    /// Log lines of one run; what is beyond is counted, not kept.
+    pub log_lines_max: usize,
+    /// Bytes of one log line, fields included; what is beyond is cut.
+    pub log_line_bytes_max: usize,
+    /// Effects of one run.
+    pub effects_max: usize,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            operations_max: 5_000_000,
+            memory_bytes_max: 16 << 20,
+            call_depth_max: 64,
+            timeout_ms: 10_000,
+            string_bytes_max: 1 << 20,
+            array_items_max: 100_000,
+            map_items_max: 10_000,
+            value_bytes_max: 256 << 10,
+            response_bytes_max: 1 << 20,
+            log_lines_max: 200,
+            log_line_bytes_max: 4 << 10,
+            effects_max: 1_000,
+        }
+    }
+}
