@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::flow::Kept;
 use crate::flow::facts::{RequestKey, Usage};
 use crate::ids::{AppId, Id, QueueId};
-use crate::outbox::row::{Claim, Lease, OutboxRow};
+use crate::outbox::row::{AbandonReason, Claim, Lease, OutboxRow};
 use crate::time::Timestamp;
 
 /// Writes of one command, and, merged, of a batch.
@@ -95,25 +95,6 @@ pub struct Abandoned {
     pub row: Arc<OutboxRow>,
     pub reason: AbandonReason,
     pub at: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AbandonReason {
-    CallerGone,
-    DepthLimit,
-    OwnerDied,
-    AppDeleted,
-}
-
-impl AbandonReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CallerGone => "caller_gone",
-            Self::DepthLimit => "depth_limit",
-            Self::OwnerDied => "owner_died",
-            Self::AppDeleted => "app_deleted",
-        }
-    }
 }
 
 impl Writes {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::failure::Failure;
-use crate::flow::writes::AbandonReason;
 use crate::inbox::{InboxFailure, InboxResult};
+use crate::outbox::row::AbandonReason;
 use crate::time::Timestamp;
 
 /// What came of one attempt.

@@ -119,3 +119,23 @@ pub struct Claim {
     pub row: Arc<OutboxRow>,
     pub lease: Lease,
 }
+
+/// Why a row ended without success and without a dead letter. The texts are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AbandonReason {
+    CallerGone,
+    DepthLimit,
+    OwnerDied,
+    AppDeleted,
+}
+
+impl AbandonReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerGone => "caller_gone",
+            Self::DepthLimit => "depth_limit",
+            Self::OwnerDied => "owner_died",
+            Self::AppDeleted => "app_deleted",
+        }
+    }
+}
