@@ -35,6 +35,7 @@ pub struct App {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    pub revision: i64,
     pub scripts: HashMap<Arc<str>, Arc<Script>>,
     pub routes: Vec<Arc<Route>>,
 }

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod claim;
+pub mod configure;
 pub mod facts;
 pub mod mutate;
 pub mod settle;

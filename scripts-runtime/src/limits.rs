@@ -1,7 +1,12 @@
 //! What one run may use.
 
+use serde::{Deserialize, Serialize};
+
 /// The budget of one run. Every field is a hard limit; a run that reaches one is stopped and leaves nothing.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Stored with each script as JSON, so the names are part of the schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunLimits {
     /// Rhai operations.
     pub operations_max: u64,
@@ -44,6 +49,27 @@ impl Default for RunLimits {
             log_lines_max: 200,
             log_line_bytes_max: 4 << 10,
             effects_max: 1_000,
+        }
+    }
+}
+
+impl RunLimits {
+    /// The lower of both, limit by limit: a script may lower what the instance allows, never raise it.
+    #[must_use]
+    pub fn at_most(&self, other: &RunLimits) -> RunLimits {
+        RunLimits {
+            operations_max: self.operations_max.min(other.operations_max),
+            memory_bytes_max: self.memory_bytes_max.min(other.memory_bytes_max),
+            call_depth_max: self.call_depth_max.min(other.call_depth_max),
+            timeout_ms: self.timeout_ms.min(other.timeout_ms),
+            string_bytes_max: self.string_bytes_max.min(other.string_bytes_max),
+            array_items_max: self.array_items_max.min(other.array_items_max),
+            map_items_max: self.map_items_max.min(other.map_items_max),
+            value_bytes_max: self.value_bytes_max.min(other.value_bytes_max),
+            response_bytes_max: self.response_bytes_max.min(other.response_bytes_max),
+            log_lines_max: self.log_lines_max.min(other.log_lines_max),
+            log_line_bytes_max: self.log_line_bytes_max.min(other.log_line_bytes_max),
+            effects_max: self.effects_max.min(other.effects_max),
         }
     }
 }

@@ -1,0 +1,60 @@
+//! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
+
+use std::sync::Arc;
+
+use crate::catalog::{Pause, Script};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
+use crate::principal::Principal;
+use crate::route::Route;
+use crate::time::Timestamp;
+use crate::trigger::Trigger;
+
+/// One change of what is configured. The store applies them in order and then loads the catalog anew.
+#[derive(Debug)]
+pub enum CatalogChange {
+    /// Creates the app, or changes it. Raises its revision by one.
+    PutApp(AppFields),
+    /// The script's new current version; the older ones are kept, 20 at most.
+    PutScript(Script),
+    DeleteScript(ScriptId),
+    PutRoute(Route),
+    DeleteRoute(RouteId),
+    /// Parent row and details row.
+    PutTrigger(Trigger),
+    DeleteTrigger(TriggerId),
+    /// `target` is `catalog::INSTANCE`, an app's number or a queue's.
+    Pause {
+        target: i64,
+        pause: Pause,
+    },
+    Resume {
+        target: i64,
+    },
+    PutPrincipal(Principal),
+    Audit(Audit),
+}
+
+/// An app without what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppFields {
+    pub id: AppId,
+    pub slug: Arc<str>,
+    pub host: Option<Arc<str>>,
+    pub allow_hosts: Vec<Arc<str>>,
+    pub expose_errors: bool,
+    /// Raised by every change of the app or of what belongs to it; two writers at once are told apart by it.
+    pub revision: i64,
+}
+
+/// Who changed what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    pub at: Timestamp,
+    pub principal: PrincipalId,
+    /// A word like `deploy` or `pause`.
+    pub action: String,
+    /// A slug, or slug/name.
+    pub object: String,
+    /// JSON text.
+    pub detail: String,
+}
