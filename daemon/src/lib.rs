@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod entry;
 pub mod gate;
 pub mod inbox;
+pub mod manifest;
 pub mod outbox;
 pub mod principal;
 pub mod retry;
