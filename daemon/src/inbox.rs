@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::failure::FailureKind;
+
 /// The one answer to a sync request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InboxResult {
@@ -57,6 +59,20 @@ pub enum Changed {
 }
 
 impl InboxFailureKind {
+    /// The line of the status table for a run that failed.
+    pub fn of(kind: FailureKind) -> InboxFailureKind {
+        match kind {
+            FailureKind::DoesNotCompile | FailureKind::BadResult => Self::NotAResponse,
+            FailureKind::Threw | FailureKind::NotAllowed => Self::ScriptFailed,
+            FailureKind::BudgetSpent => Self::BudgetSpent,
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::ScriptGone
+            | FailureKind::OwnerDied
+            | FailureKind::Cancelled
+            | FailureKind::Internal => Self::Internal,
+        }
+    }
+
     /// The status table of the HTTP edge: status and the problem's code.
     pub fn status(self) -> (u16, &'static str) {
         match self {

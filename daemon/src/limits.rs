@@ -20,6 +20,8 @@ pub struct OutboxLimits {
     pub root_replays_max: u32,
     /// Open dead letters of one route, trigger or script; what is full is paused.
     pub open_letters_max: i64,
+    /// Bytes of one stored value or document after a patch, as JSON.
+    pub entry_bytes_max: usize,
     /// Bytes of an answer that is kept for an idempotency key.
     pub kept_answer_bytes_max: usize,
     /// Milliseconds for which answers are kept.
@@ -39,6 +41,7 @@ impl Default for OutboxLimits {
             trigger_depth_max: 16,
             root_replays_max: 3,
             open_letters_max: 1_000,
+            entry_bytes_max: 256 << 10,
             kept_answer_bytes_max: 64 << 10,
             kept_answer_ms: 24 * 3_600_000,
             kept_answers_app_bytes_max: 16 << 20,
