@@ -5,14 +5,13 @@ use std::sync::Arc;
 use picloud_scripts_runtime::effect::{Effect, Read};
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::flow::facts::{Facts, Keys, LineKey, RequestKey};
 use crate::flow::layer::{Layer, line_of};
 use crate::flow::mutate::Author;
 use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrite, Writes};
 use crate::flow::{Kept, Refusal, accept, mutate};
 use crate::ids::{Id, TriggerId};
-use crate::inbox::InboxResult;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OrderKey, OutboxRow, OutboxSourceKind};
 use crate::retry::RetryPolicy;
@@ -312,19 +311,18 @@ fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
             let update = RowUpdate {
                 available_at: *available_at,
                 attempt: row.attempt + 1,
-                orphaned: 0,
+                // A row that keeps killing the daemon stays under suspicion.
+                orphaned: if failure.kind == FailureKind::OwnerDied { row.orphaned } else { 0 },
                 lease: None,
                 failure: Some(failure.clone()),
             };
             layer.writes.rows.insert(row.id, RowWrite::Update(update));
         }
-        Action::Release { available_at } => {
-            // A lease of another owner means that it died with this row in its hands.
-            let orphaned = u32::from(settle.claim.lease.owner != layer.facts.owner);
+        Action::Release { available_at, orphaned } => {
             let update = RowUpdate {
                 available_at: *available_at,
                 attempt: row.attempt,
-                orphaned: row.orphaned + orphaned,
+                orphaned: *orphaned,
                 lease: None,
                 failure: None,
             };

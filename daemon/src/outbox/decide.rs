@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::failure::Failure;
+use crate::ids::Id;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use crate::outbox::row::{AbandonReason, OutboxRow, OutboxSourceKind};
 use crate::time::Timestamp;
@@ -48,17 +49,18 @@ pub enum Action {
     Abandon {
         reason: AbandonReason,
     },
-    /// Back to pending, nothing charged.
+    /// Back to pending, nothing charged. `orphaned` is what the row counts from then on.
     Release {
         available_at: Timestamp,
+        orphaned: u32,
     },
 }
 
 /// Decides how a claim ends. Only a failure, or the death of the daemon by the row's doing, spends an attempt.
 pub fn decide(row: &OutboxRow, outcome: Outcome, now: Timestamp) -> Action {
     match kind(row) {
-        Kind::Sync => decide_sync(outcome),
-        Kind::Handler => decide_handler(outcome, now),
+        Kind::Sync => decide_sync(row, outcome),
+        Kind::Handler => decide_handler(row, outcome, now),
         Kind::Async => decide_async(row, outcome, now),
     }
 }
@@ -81,10 +83,10 @@ fn kind(row: &OutboxRow) -> Kind {
     }
 }
 
-fn decide_sync(outcome: Outcome) -> Action {
+fn decide_sync(row: &OutboxRow, outcome: Outcome) -> Action {
     match outcome {
         Outcome::TooDeep => Action::Abandon { reason: AbandonReason::DepthLimit },
-        Outcome::Deferred { until } => Action::Release { available_at: until },
+        Outcome::Deferred { until } => release(row, until),
         Outcome::OwnerDied => Action::Abandon { reason: AbandonReason::OwnerDied },
         Outcome::Succeeded(result) => Action::Answer(InboxResult::Answered(result)),
         Outcome::Failed(failure) => Action::Answer(InboxResult::Failed(InboxFailure {
@@ -100,22 +102,26 @@ fn decide_sync(outcome: Outcome) -> Action {
     }
 }
 
-fn decide_handler(outcome: Outcome, now: Timestamp) -> Action {
+fn decide_handler(row: &OutboxRow, outcome: Outcome, now: Timestamp) -> Action {
     match outcome {
         Outcome::TooDeep => Action::Abandon { reason: AbandonReason::DepthLimit },
-        Outcome::Deferred { until } => Action::Release { available_at: until },
-        Outcome::NotStarted(_) => Action::Release { available_at: now },
+        Outcome::Deferred { until } => release(row, until),
+        Outcome::NotStarted(_) => release(row, now),
         Outcome::Succeeded(_) => Action::Complete,
         Outcome::Failed(failure) => Action::FailHandler { failure },
         Outcome::OwnerDied => Action::FailHandler { failure: Failure::owner_died() },
     }
 }
 
+fn release(row: &OutboxRow, available_at: Timestamp) -> Action {
+    Action::Release { available_at, orphaned: row.orphaned }
+}
+
 fn decide_async(row: &OutboxRow, outcome: Outcome, now: Timestamp) -> Action {
     let failure = match outcome {
         Outcome::TooDeep => return Action::Abandon { reason: AbandonReason::DepthLimit },
-        Outcome::Deferred { until } => return Action::Release { available_at: until },
-        Outcome::NotStarted(_) => return Action::Release { available_at: now },
+        Outcome::Deferred { until } => return release(row, until),
+        Outcome::NotStarted(_) => return release(row, now),
         Outcome::Succeeded(_) => return Action::Complete,
         Outcome::Failed(failure) => failure,
         Outcome::OwnerDied => Failure::owner_died(),
@@ -125,6 +131,25 @@ fn decide_async(row: &OutboxRow, outcome: Outcome, now: Timestamp) -> Action {
         return Action::DeadLetter { failure };
     }
     Action::Retry { available_at: now.plus_ms(row.retry.delay_ms(attempt, row.id)), failure }
+}
+
+/// From this many unexplained deaths of its owner on, a row is run while nothing else runs.
+pub const SUSPECT_AFTER: u32 = 4;
+
+/// Decides what becomes of a row that was found in the hands of an owner that died.
+///
+/// `running` are the rows that were running at that moment, as far as there is evidence. Who ran alone is to blame. If
+/// several ran, nobody is charged, and each of them runs alone the next time. Without evidence (not started, power cut,
+/// rebooted) a row goes free, until that has happened so often that it has to run alone too; a row that has run alone and
+/// is found again is charged.
+pub fn decide_orphan(row: &OutboxRow, running: &[Id], now: Timestamp) -> Action {
+    let was_running = running.contains(&row.id);
+    let is_to_blame = (was_running && running.len() == 1) || row.orphaned >= SUSPECT_AFTER;
+    if row.is_sync() || is_to_blame {
+        return decide(row, Outcome::OwnerDied, now);
+    }
+    let orphaned = if was_running { SUSPECT_AFTER } else { row.orphaned + 1 };
+    Action::Release { available_at: now, orphaned }
 }
 
 #[cfg(test)]
@@ -172,7 +197,7 @@ mod tests {
         let died = || Action::Abandon { reason: AbandonReason::OwnerDied };
         let later = NOW.plus_ms(5);
         let deferred = || Outcome::Deferred { until: later };
-        let released = || Action::Release { available_at: later };
+        let released = || Action::Release { available_at: later, orphaned: 0 };
         let not_started = || Outcome::NotStarted(InboxFailureKind::Busy);
         let retry_in = |ms, failure| Action::Retry { available_at: NOW.plus_ms(ms), failure };
         let table = [
@@ -190,9 +215,9 @@ mod tests {
             (handler(), Outcome::Failed(threw()), Action::FailHandler { failure: threw() }),
             (handler(), Outcome::Failed(gone()), Action::FailHandler { failure: gone() }),
             (handler(), Outcome::OwnerDied, Action::FailHandler { failure: Failure::owner_died() }),
-            (handler(), not_started(), Action::Release { available_at: NOW }),
+            (handler(), not_started(), Action::Release { available_at: NOW, orphaned: 0 }),
             (tried(0), done(), Action::Complete),
-            (tried(0), not_started(), Action::Release { available_at: NOW }),
+            (tried(0), not_started(), Action::Release { available_at: NOW, orphaned: 0 }),
             (tried(0), Outcome::Failed(gone()), Action::DeadLetter { failure: gone() }),
             (tried(0), Outcome::Failed(threw()), retry_in(1_000, threw())),
             (tried(3), Outcome::Failed(threw()), retry_in(8_000, threw())),
@@ -223,5 +248,39 @@ mod tests {
         ] {
             assert_eq!(InboxFailureKind::of(kind).status().0, status, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn p6_who_ran_alone_when_the_daemon_died_is_charged() {
+        let row = tried(0);
+        let retry =
+            Action::Retry { available_at: NOW.plus_ms(1_000), failure: Failure::owner_died() };
+        assert_eq!(decide_orphan(&row, &[row.id], NOW), retry);
+    }
+
+    #[test]
+    fn p6_nobody_is_charged_when_several_ran_and_each_runs_alone_next() {
+        let row = tried(0);
+        let freed = Action::Release { available_at: NOW, orphaned: SUSPECT_AFTER };
+        assert_eq!(decide_orphan(&row, &[row.id, Id(5)], NOW), freed);
+    }
+
+    #[test]
+    fn p6_a_power_cut_costs_no_attempt_until_it_looks_like_the_rows_doing() {
+        let mut row = tried(0);
+        for orphaned in 1..=SUSPECT_AFTER {
+            let freed = Action::Release { available_at: NOW, orphaned };
+            assert_eq!(decide_orphan(&row, &[], NOW), freed);
+            row.orphaned = orphaned;
+        }
+        let retry =
+            Action::Retry { available_at: NOW.plus_ms(1_000), failure: Failure::owner_died() };
+        assert_eq!(decide_orphan(&row, &[], NOW), retry);
+    }
+
+    #[test]
+    fn a_sync_row_whose_owner_died_is_abandoned() {
+        let died = Action::Abandon { reason: AbandonReason::OwnerDied };
+        assert_eq!(decide_orphan(&sync(), &[], NOW), died);
     }
 }
