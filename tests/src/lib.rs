@@ -3,6 +3,8 @@
 pub mod chance;
 pub mod client;
 pub mod daemon;
+pub mod history;
+pub mod ledger;
 pub mod mount;
 pub mod source;
 pub mod tidy;
