@@ -135,7 +135,8 @@ impl Dispatcher {
         let pending = Pending { run, action, attempt, stored };
         let dispatcher = Arc::clone(self);
         let done = Box::new(move |result| dispatcher.settled(pending, result));
-        self.writer().submit(Command::Settle(settle), done);
+        let taken = self.writer().submit(Command::Settle(settle), done);
+        debug_assert!(taken.is_ok(), "settles are always taken");
     }
 
     /// The store has said what became of a settle. Called on the writer's thread.

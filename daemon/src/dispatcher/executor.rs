@@ -45,7 +45,7 @@ pub trait Executor: Send + Sync {
 
 /// Runs Rhai scripts.
 pub struct ScriptExecutor {
-    pub runtime: Runtime,
+    pub runtime: Arc<Runtime>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     pub programs: Programs,

@@ -10,8 +10,6 @@ use crate::ids::{AppId, Id};
 use crate::outbox::row::{OutboxRow, OutboxSourceKind};
 use crate::time::Timestamp;
 
-/// Executions that are kept.
-pub const EXECUTIONS_MAX: usize = 2_000;
 /// Bytes of log lines that are kept with them.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 
@@ -64,9 +62,10 @@ impl End {
 }
 
 /// The last executions, the newest at the back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     kept: Mutex<Kept>,
+    executions_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +75,15 @@ struct Kept {
 }
 
 impl History {
+    pub fn new(executions_max: usize) -> History {
+        History { kept: Mutex::default(), executions_max }
+    }
+
     pub fn record(&self, execution: Execution) {
         let mut kept = self.kept.lock().expect("no panic while held");
         kept.log_bytes += log_bytes(&execution);
         kept.executions.push_back(execution);
-        while kept.executions.len() > EXECUTIONS_MAX || kept.log_bytes > LOG_BYTES_MAX {
+        while kept.executions.len() > self.executions_max || kept.log_bytes > LOG_BYTES_MAX {
             let Some(oldest) = kept.executions.pop_front() else { break };
             kept.log_bytes -= log_bytes(&oldest);
         }
@@ -144,12 +147,12 @@ mod tests {
 
     #[test]
     fn p7_the_history_keeps_the_newest_within_its_limits() {
-        let history = History::default();
+        let history = History::new(2_000);
         for id in 1..=3_000 {
             history.record(execution(id, 10));
         }
         let newest = history.newest(None, 5_000);
-        assert_eq!((newest.len(), newest[0].id), (EXECUTIONS_MAX, Id(3_000)));
+        assert_eq!((newest.len(), newest[0].id), (2_000, Id(3_000)));
         assert!(history.last_of(Id(1_000)).is_none());
         for id in 4_000..4_010 {
             history.record(execution(id, LOG_BYTES_MAX / 4));
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn pages_of_the_history_follow_each_other() {
-        let history = History::default();
+        let history = History::new(2_000);
         for id in 1..=5 {
             history.record(execution(id, 1));
         }

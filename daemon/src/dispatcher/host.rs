@@ -38,7 +38,7 @@ impl Host for RunHost {
     }
 
     fn list(&self, page: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError> {
-        let entries = self.tokio.block_on(self.reader.list(self.app, page, self.clock.now()));
+        let entries = self.tokio.block_on(self.reader.entries(self.app, page, self.clock.now()));
         let entries = entries.map_err(|error| HostError(error.to_string()))?;
         let stored = |(key, entry): (Arc<str>, crate::entry::Entry)| {
             (key, Stored { version: entry.version, value: entry.value })

@@ -1,1 +1,0 @@
-//! The store: the writer, the readers, and the only SQL.
