@@ -7,6 +7,7 @@ use picloud_scripts_runtime::effect::Key;
 
 use crate::catalog::Catalog;
 use crate::entry::{Entry, EntryKey};
+use crate::faults::Faults;
 use crate::flow::Kept;
 use crate::flow::writes::{EntryWrite, LetterWrite, LineWrite, RowWrite, Writes};
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
@@ -87,6 +88,9 @@ pub struct Facts {
     /// The rows of each line in order; at least the first two, if there are as many.
     pub lines: HashMap<LineKey, VecDeque<Id>>,
     pub letters: HashMap<Id, LetterFacts>,
+
+    /// Planted bugs, for tests.
+    pub faults: Faults,
 }
 
 impl Facts {
