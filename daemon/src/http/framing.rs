@@ -82,10 +82,8 @@ fn head_too_large(limits: &HttpLimits) -> Problem {
 
 /// `head` ends with the empty line, and each of its lines with CR LF.
 fn check_head(head: &[u8], limits: &HttpLimits) -> Result<Head, Problem> {
-    let mut lines = head[..head.len() - 4].split(|byte| *byte == b'\n').map(|line| {
-        // The last line has lost its CR already.
-        line.strip_suffix(b"\r").unwrap_or(line)
-    });
+    let lines = head[..head.len() - 2].split_inclusive(|byte| *byte == b'\n');
+    let mut lines = lines.map(|line| &line[..line.len() - 2]);
     let version = check_request_line(lines.next().unwrap_or_default(), limits)?;
     let mut count = 0;
     let mut length = None;
@@ -145,7 +143,11 @@ fn check_request_line(line: &[u8], limits: &HttpLimits) -> Result<Version, Probl
         return Err(uri_too_long(limits));
     }
     let is_plain = |byte: &u8| matches!(byte, 0x21..=0x7E) && *byte != b'#';
-    if target.is_empty() || !target.iter().all(is_plain) {
+    let is_form = matches!(target, [b'/', ..] | b"*") || target.starts_with(b"http://");
+    if !is_form {
+        return Err(bad("the path does not begin with /"));
+    }
+    if !target.iter().all(is_plain) {
         return Err(bad("the path or query has a character that must be percent-encoded"));
     }
     Ok(version)
@@ -157,11 +159,19 @@ fn check_header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Problem> {
     if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
         return Err(bad("a header's name is empty, or has a space or another bad character"));
     }
-    let value = value[1..].trim_ascii();
+    let value = trim(&value[1..]);
     if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
         return Err(bad("a header's value has a control character"));
     }
     Ok((name, value))
+}
+
+/// Without the blanks around it; a CR is no blank here.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 fn is_token(byte: u8) -> bool {
@@ -326,6 +336,8 @@ mod tests {
             (" Transfer-Encoding: chunked\r\n", Err(400)),
             ("A: b\r\n c\r\n", Err(400)),
             ("A: b\rc\r\n", Err(400)),
+            ("A: b\r\r\n", Err(400)),
+            ("A: b\r\r\nB: c\r\n", Err(400)),
             ("A: b\0c\r\n", Err(400)),
             ("A b\r\n", Err(400)),
             (": b\r\n", Err(400)),
@@ -356,6 +368,9 @@ mod tests {
             (" GET / HTTP/1.1", Err(400)),
             ("GET /é HTTP/1.1", Err(400)),
             ("GET /a#b HTTP/1.1", Err(400)),
+            ("GET a HTTP/1.1", Err(400)),
+            ("GET  HTTP/1.1", Err(400)),
+            ("GET http://a/b HTTP/1.1", Ok(Version::Http11)),
             ("CONNECT a:1 HTTP/1.1", Err(405)),
         ] {
             let found = head(&format!("{line}\r\nHost: a\r\n\r\n")).map(|(_, version)| version);
