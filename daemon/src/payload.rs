@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub const DEPTH_MAX: usize = 64;
 
 /// Where the text stops being usable, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {reason}")]
 pub struct PayloadError {
     pub reason: Reason,

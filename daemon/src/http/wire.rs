@@ -51,7 +51,7 @@ struct Reading {
     version: Version,
     /// Why the request that the parser is given now is none.
     refusal: Option<Problem>,
-    /// Woken when the request is answered, if there is reason to go on reading then.
+    /// Of the task of the connection.
     waker: Option<Waker>,
     timer: Timer,
     waiting: Waiting,
@@ -152,8 +152,13 @@ impl Wire {
         reading.phase = Phase::Head;
         reading.scan = HeadScan::default();
         reading.gone = None;
-        if let Some(waker) = reading.waker.take() {
-            waker.wake();
+        reading.wait(Waiting::Idle, self.limits.idle_ms);
+        // The parser reads on when the socket has something for it. It must be told of what was read before, and has to come
+        // by when no timer is running.
+        let must_read =
+            !reading.unread().is_empty() || reading.ended || !reading.timer.is_running();
+        if must_read && let Some(waker) = &reading.waker {
+            waker.wake_by_ref();
         }
         Onward::KeepAlive
     }
@@ -278,14 +283,8 @@ impl Reading {
                 }
                 Poll::Ready(())
             }
-            Phase::Whole => {
-                if !self.unread().is_empty() {
-                    self.waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-            // Who reads the body has a clock of its own.
-            Phase::Body(_) | Phase::Refused => Poll::Pending,
+            // Who reads the body has a clock of its own, and so has a run.
+            Phase::Body(_) | Phase::Whole | Phase::Refused => Poll::Pending,
         }
     }
 }
@@ -294,6 +293,9 @@ impl Wire {
     fn poll_read(&self, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let mut state = self.lock();
         let State { reading, sending } = &mut *state;
+        if !reading.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            reading.waker = Some(cx.waker().clone());
+        }
         loop {
             if reading.ready == 0 && !reading.unread().is_empty() {
                 reading.release(&self.limits);
@@ -309,13 +311,11 @@ impl Wire {
                 if reading.phase != Phase::Whole {
                     return Poll::Ready(Ok(()));
                 }
-                reading.waker = Some(cx.waker().clone());
                 ready!(self.poll_gone(reading, sending, cx));
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             if reading.phase == Phase::Whole && reading.unread().len() >= self.limits.head_bytes_max
             {
-                reading.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             match self.fill(&mut reading.bytes, cx)? {
@@ -488,6 +488,15 @@ impl Timer {
 
     fn clear(&mut self) {
         self.deadline = None;
+    }
+
+    /// Whether it will fire at its deadline or before without being polled first.
+    fn is_running(&mut self) -> bool {
+        let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) else { return false };
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        !sleep.is_elapsed()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -28,13 +28,13 @@ use tokio_util::task::TaskTracker;
 /// - `big` answers with 1 MiB;
 /// - `fail <kind>` fails;
 /// - everything else is the result itself, as JSON text.
-pub struct Engine {
-    pub gate: Semaphore,
-    pub calls: Mutex<Vec<Call>>,
+pub(crate) struct Engine {
+    pub(crate) gate: Semaphore,
+    pub(crate) calls: Mutex<Vec<Call>>,
     /// Calls whose callers wait.
-    pub waiting: watch::Sender<usize>,
+    pub(crate) waiting: watch::Sender<usize>,
     /// Calls whose callers are gone.
-    pub dropped: watch::Sender<usize>,
+    pub(crate) dropped: watch::Sender<usize>,
 }
 
 struct Waiting<'a> {
@@ -51,7 +51,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-pub const EXECUTION: Id = Id(7);
+pub(crate) const EXECUTION: Id = Id(7);
 
 impl Engine {
     async fn call(&self, call: Call) -> Reply {
@@ -79,16 +79,16 @@ impl Engine {
     }
 
     /// Waits until `count` calls are waiting.
-    pub async fn has_waiting(&self, count: usize) {
+    pub(crate) async fn has_waiting(&self, count: usize) {
         within(self.waiting.subscribe().wait_for(|waiting| *waiting == count)).await.unwrap();
     }
 
     /// Waits until `count` calls have lost their callers.
-    pub async fn has_dropped(&self, count: usize) {
+    pub(crate) async fn has_dropped(&self, count: usize) {
         within(self.dropped.subscribe().wait_for(|dropped| *dropped == count)).await.unwrap();
     }
 
-    pub fn call_count(&self) -> usize {
+    pub(crate) fn call_count(&self) -> usize {
         self.calls.lock().unwrap().len()
     }
 }
@@ -97,11 +97,11 @@ fn failed(kind: InboxFailureKind, changed: Changed) -> InboxResult {
     InboxResult::Failed(InboxFailure { kind, message: "the inner reason".to_owned(), changed })
 }
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub engine: Arc<Engine>,
-    pub stop: CancellationToken,
-    pub tracker: TaskTracker,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
 }
 
 impl Drop for Server {
@@ -163,11 +163,11 @@ fn app(id: i64, slug: &str, host: Option<&str>, expose_errors: bool) -> App {
 }
 
 /// A server whose limits of time are far away, so that only a test that is about one meets it.
-pub async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(|_| {}).await
 }
 
-pub async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server {
+pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server {
     let mut limits = HttpLimits::default();
     change(&mut limits);
     let apps = vec![app(1, "demo", Some("Claimed.example"), false), app(2, "other", None, true)];
@@ -198,31 +198,31 @@ pub async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server {
 }
 
 /// No test waits longer for what has to happen.
-pub async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens in time")
 }
 
 impl Server {
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client { stream: within(TcpStream::connect(self.address)).await.unwrap(), read: Vec::new() }
     }
 
     /// Sends bytes on a connection of its own and returns what comes back until the server closes it.
-    pub async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
         client.send(bytes).await;
         client.rest().await
     }
 
     /// `GET` with a good `Host`, on a connection of its own.
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         self.exchange(format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         ))
         .await
     }
 
-    pub async fn post(&self, path: &str, headers: &str, body: impl AsRef<[u8]>) -> String {
+    pub(crate) async fn post(&self, path: &str, headers: &str, body: impl AsRef<[u8]>) -> String {
         let body = body.as_ref();
         let mut bytes = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
@@ -234,32 +234,32 @@ impl Server {
     }
 
     /// Waits until no connection is open.
-    pub async fn is_quiet(&self) {
+    pub(crate) async fn is_quiet(&self) {
         self.tracker.close();
         within(self.tracker.wait()).await;
         self.tracker.reopen();
     }
 }
 
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Client {
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A server that refuses early may close before all is sent.
         let _ = within(self.stream.write_all(bytes.as_ref())).await;
     }
 
     /// What comes until the server closes.
-    pub async fn rest(mut self) -> String {
+    pub(crate) async fn rest(mut self) -> String {
         let _ = within(self.stream.read_to_end(&mut self.read)).await;
         String::from_utf8_lossy(&self.read).into_owned()
     }
 
     /// One response with a `Content-Length`, or one without a body.
-    pub async fn response(&mut self) -> String {
+    pub(crate) async fn response(&mut self) -> String {
         loop {
             if let Some(end) = response_end(&self.read) {
                 let response = self.read.drain(..end).collect();
@@ -280,12 +280,12 @@ fn response_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Status of the first response in a text.
-pub fn status(response: &str) -> u16 {
+pub(crate) fn status(response: &str) -> u16 {
     let code = response.strip_prefix("HTTP/1.1 ").or_else(|| response.strip_prefix("HTTP/1.0 "));
     code.and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or_else(|| panic!("{response:?}"))
 }
 
-pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let head = response.split("\r\n\r\n").next()?;
     head.lines().skip(1).find_map(|line| {
         let (found, value) = line.split_once(": ")?;
@@ -293,17 +293,17 @@ pub fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-pub fn body(response: &str) -> &str {
+pub(crate) fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").expect("a head").1
 }
 
 /// The body as JSON.
-pub fn json(response: &str) -> serde_json::Value {
+pub(crate) fn json(response: &str) -> serde_json::Value {
     serde_json::from_str(body(response)).unwrap_or_else(|_| panic!("{response:?}"))
 }
 
 /// Status and code of a problem, which is checked to be one.
-pub fn problem(response: &str) -> (u16, String) {
+pub(crate) fn problem(response: &str) -> (u16, String) {
     let status = status(response);
     assert_eq!(header(response, "content-type"), Some("application/problem+json"), "{response}");
     let json = json(response);
