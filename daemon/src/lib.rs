@@ -32,4 +32,5 @@ pub mod admin;
 pub mod app;
 pub mod args;
 pub mod dispatcher;
+pub mod engine;
 pub mod http;
