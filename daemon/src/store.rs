@@ -8,11 +8,12 @@ pub mod open;
 pub mod batch;
 pub mod writer;
 pub mod read;
+pub mod behind;
 pub mod configure;
 
 mod apply;
 mod backlog;
-mod behind;
+
 mod catalog;
 
 mod facts;
@@ -21,3 +22,6 @@ mod rows;
 mod sql;
 mod sweep;
 mod trouble;
+
+#[cfg(test)]
+mod tests;

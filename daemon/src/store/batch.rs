@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,9 @@ pub const BATCH_ROWS_MAX: usize = 10_000;
 
 /// Bytes left on the file system below which only what frees space or was promised is still written.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes of a page, SQLite's default.
+const PAGE_BYTES: u64 = 4_096;
 
 /// By how much the counter's ceiling is raised: one write for so many numbers.
 const COUNTER_STEP: i64 = 10_000;
@@ -211,20 +214,21 @@ impl Batcher {
         let path = self.config.path.clone();
         let fail = |source| named(&path, "stopping", source);
         sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
-        self.checkpoint_truncate().await.map_err(fail)?;
+        sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
     }
 
     /// Copies the log into the database file as far as readers let it.
     pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let done = sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut self.conn).await;
+        let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
         done.map(drop).map_err(|source| named(&self.config.path, "a checkpoint", source))
     }
 
-    /// The same, and cuts the log to nothing.
-    pub async fn checkpoint_and_cut(&mut self) -> Result<(), StoreError> {
-        let done = self.checkpoint_truncate().await;
-        done.map_err(|source| named(&self.config.path, "a checkpoint", source))
+    /// The same, and cuts the log to nothing. `false` when somebody was reading from it.
+    pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
+        let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
+        let busy = done.and_then(|row| rows::int(&row, 0));
+        Ok(busy.map_err(|source| named(&self.config.path, "a checkpoint", source))? == 0)
     }
 
     /// Writes a little to see whether the store can be written again.
@@ -236,15 +240,12 @@ impl Batcher {
         Ok(())
     }
 
-    /// Bytes of the log.
-    pub fn wal_bytes(&self) -> u64 {
-        let mut name = self.config.path.clone().into_os_string();
-        name.push("-wal");
-        std::fs::metadata(PathBuf::from(name)).map_or(0, |found| found.len())
-    }
-
-    async fn checkpoint_truncate(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.conn).await.map(drop)
+    /// Bytes of the log that are not overwritten yet by a new round.
+    pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
+        let found = sqlx::query(sql::LOG_LENGTH).fetch_one(&mut self.conn).await;
+        let pages = found.and_then(|row| rows::int(&row, 1));
+        let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
+        Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)
     }
 
     async fn attempt(

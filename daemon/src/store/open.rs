@@ -190,7 +190,7 @@ async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Resu
     let pragmas = format!(
         "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
          PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{}; \
-         PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
+         PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 250; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
         config.wal_bytes_max, config.cache_kib_max,
     );
     let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;

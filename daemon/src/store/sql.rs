@@ -235,6 +235,13 @@ statements! {
         SELECT schema_version, oldest_daemon, counter_ceiling, instance_id, clean FROM meta";
     META_START = "-- meta_start
         UPDATE meta SET clean = 0, instance_id = $1";
+    /// Copies nothing, only counts.
+    LOG_LENGTH = "-- log_length
+        PRAGMA wal_checkpoint(NOOP)";
+    CHECKPOINT = "-- checkpoint
+        PRAGMA wal_checkpoint(PASSIVE)";
+    CHECKPOINT_AND_CUT = "-- checkpoint_and_cut
+        PRAGMA wal_checkpoint(TRUNCATE)";
     META_STOP = "-- meta_stop
         UPDATE meta SET clean = 1";
 
@@ -367,4 +374,50 @@ statements! {
     AUDIT_PAGE = "-- audit_page
         SELECT a.id, a.at, a.principal_id, a.action, a.object, a.detail FROM audit a
         WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::ALL;
+    use crate::store::tests::scratch;
+
+    /// Tables that grow with use. All others are as small as the configuration.
+    const GROWING: [&str; 6] = [
+        "outbox", "entries", "dead_letters", "abandoned_executions", "requests", "script_versions",
+    ];
+
+    #[tokio::test]
+    async fn no_statement_scans_a_growing_table() {
+        let mut scratch = scratch().await;
+        for statement in ALL.iter().filter(|statement| !statement.contains("PRAGMA")) {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = sqlx::query(explain).fetch_all(scratch.conn()).await;
+            for step in plan.unwrap_or_else(|error| panic!("{statement}: {error}")) {
+                let detail: String = step.get("detail");
+                let scanned = detail.strip_prefix("SCAN ").map(|rest| {
+                    let name = rest.split(' ').next().unwrap_or(rest);
+                    let alias = |table: &&&str| statement.contains(&format!("{table} {name}\n"))
+                        || statement.contains(&format!("{table} {name} "));
+                    GROWING.iter().find(alias).copied().unwrap_or(name).to_owned()
+                });
+                let scanned = scanned.filter(|table| GROWING.contains(&table.as_str()));
+                assert_eq!(scanned, None, "{statement}\n{detail}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared_and_has_its_own_name() {
+        use sqlx::{Executor, SqlSafeStr};
+        let mut scratch = scratch().await;
+        let mut names = std::collections::HashSet::new();
+        for statement in ALL {
+            let name = statement.lines().next().and_then(|line| line.strip_prefix("-- "));
+            assert!(names.insert(name.expect("begins with its name")), "{statement}");
+            let prepared = scratch.conn().prepare(statement.into_sql_str()).await;
+            prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
 }
