@@ -130,30 +130,36 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 part! {
     /// Limits of the public listener.
     HttpLimits, HTTP of http {
-        /// Bytes of a request's head; more is 431.
-        header_bytes_max: usize = 32 << 10, Bytes 1_024..=1 << 20;
+        /// Open connections; further ones get a 503 and are closed.
+        connections_max: usize = 512, Count 1..=65_536;
+        /// Open connections of one address.
+        connections_per_ip_max: usize = 64, Count 1..=65_536;
+        /// Bytes of a request's line and header fields; more is 431.
+        head_bytes_max: usize = 32 << 10, Bytes 1_024..=1 << 20;
         /// Header fields of a request; more is 431.
         headers_max: usize = 100, Count 10..=1_000;
-        /// Bytes of a request's target; more is 414.
+        /// Bytes of a request's path and query; more is 414.
         uri_bytes_max: usize = 8 << 10, Bytes 256..=64 << 10;
         /// Bytes of a request's body; more is 413.
         body_bytes_max: usize = 1 << 20, Bytes 0..=64 << 20;
-        /// Nested arrays and maps of a JSON body; more is 400.
-        body_depth_max: usize = 64, Count 1..=120;
-        /// Open connections; more wait to be accepted.
-        connections_max: usize = 512, Count 1..=65_536;
-        /// Open connections of one address; more are closed.
-        connections_per_ip_max: usize = 64, Count 1..=65_536;
-        /// Time for a request's head, from the connection's start or the end of the request before.
-        header_timeout_ms: u64 = 10_000, Ms 100..=HOUR_MS;
-        /// Time for a request's body.
-        body_timeout_ms: u64 = 30_000, Ms 100..=HOUR_MS;
-        /// Time in which a client must take some of its answer.
-        write_timeout_ms: u64 = 30_000, Ms 100..=HOUR_MS;
+        /// Fields of a form or a query; more is 413 or 400.
+        fields_max: usize = 1_000, Count 1..=100_000;
+        /// Time for a request's head, from its first byte or the connection's start.
+        head_ms: u64 = 10_000, Ms 10..=HOUR_MS;
         /// Time for which a connection may wait for its next request.
-        idle_timeout_ms: u64 = 60_000, Ms 100..=DAY_MS;
-        /// Time that requests get to end when the daemon stops.
-        stop_timeout_ms: u64 = 15_000, Ms 0..=HOUR_MS;
+        idle_ms: u64 = 60_000, Ms 10..=DAY_MS;
+        /// Time for a request's body; then 408.
+        body_ms: u64 = 30_000, Ms 10..=HOUR_MS;
+        /// Time that a caller may take to receive its answer; then the connection is closed.
+        write_ms: u64 = 30_000, Ms 10..=HOUR_MS;
+        /// Time that open requests get to end when the daemon stops.
+        stop_ms: u64 = 10_000, Ms 0..=HOUR_MS;
+        /// Time for which a refused caller's bytes are still read, so that the refusal reaches it.
+        linger_ms: u64 = 500, Ms 0..=60_000;
+        /// Time after a caller's half-close at which it is asked whether it is still there.
+        half_close_ms: u64 = 100, Ms 1..=60_000;
+        /// Time without accepting after the system had no room for a connection.
+        accept_pause_ms: u64 = 100, Ms 1..=60_000;
     }
 }
 

@@ -128,6 +128,7 @@ fn is_of_script(kind: InboxFailureKind) -> bool {
         | InboxFailureKind::Paused
         | InboxFailureKind::Stopping
         | InboxFailureKind::StorageLow
+        | InboxFailureKind::DiskFull
         | InboxFailureKind::InFlight
         | InboxFailureKind::AnswerNotKept
         | InboxFailureKind::KeyReused => false,
@@ -146,7 +147,7 @@ fn sentence(kind: InboxFailureKind) -> &'static str {
         InboxFailureKind::Busy => "too much is running or waiting",
         InboxFailureKind::Paused => "this is paused",
         InboxFailureKind::Stopping => "the daemon is stopping",
-        InboxFailureKind::StorageLow => "the disk is nearly full",
+        InboxFailureKind::StorageLow | InboxFailureKind::DiskFull => "the disk is nearly full",
         InboxFailureKind::InFlight => "a request with this Idempotency-Key is running",
         InboxFailureKind::AnswerNotKept => {
             "a request with this Idempotency-Key was answered, but its answer was too large to keep"
