@@ -22,6 +22,8 @@ use super::ready::{Run, Start};
 pub struct Attempt {
     pub outcome: Verdict,
     pub effects: Vec<Effect>,
+    /// How many there were once they are on their way to the store.
+    pub effects_count: usize,
     pub reads: Vec<Read>,
     pub script_version: i64,
     pub took: Duration,
@@ -47,6 +49,7 @@ impl Attempt {
         Attempt {
             outcome,
             effects: Vec::new(),
+            effects_count: 0,
             reads: Vec::new(),
             script_version: 0,
             took: Duration::ZERO,
@@ -122,6 +125,7 @@ impl Dispatcher {
         Attempt {
             outcome: self.verdict(run, &executed.report),
             effects: executed.report.effects,
+            effects_count: 0,
             reads: executed.report.reads,
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),
@@ -153,9 +157,7 @@ impl Dispatcher {
             | ExecErrorKind::Timeout
             | ExecErrorKind::NotAllowed
             | ExecErrorKind::HostFailed
-            | ExecErrorKind::Panicked => {
-                Verdict::Ended(Outcome::Failed(Failure::from_exec(error)))
-            }
+            | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
     }
 }

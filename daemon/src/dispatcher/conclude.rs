@@ -40,7 +40,8 @@ impl Dispatcher {
         if !matches!(outcome, Outcome::Succeeded(_)) {
             attempt.effects.clear();
         }
-        if attempt.effects.is_empty() && attempt.reads.len() > 1 && !self.unchanged(&run, &attempt) {
+        if attempt.effects.is_empty() && attempt.reads.len() > 1 && !self.unchanged(&run, &attempt)
+        {
             return self.again(run, &attempt);
         }
         let action = decide(&run.claim.row, outcome, self.parts.clock.now());
@@ -64,7 +65,8 @@ impl Dispatcher {
 
     /// The answer leaves when what the run did is durable; a run that did nothing need not wait.
     fn settle_sync(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt) {
-        let keeps = run.claim.row.idempotency.is_some() && matches!(action, Action::Answer(InboxResult::Answered(_)));
+        let keeps = run.claim.row.idempotency.is_some()
+            && matches!(action, Action::Answer(InboxResult::Answered(_)));
         if attempt.effects.is_empty() && !keeps {
             return self.answer_at_once(run, action, attempt);
         }
@@ -76,7 +78,8 @@ impl Dispatcher {
             }
             Caller::Expired => {
                 attempt.effects.clear();
-                let failure = Failure::new(FailureKind::TimedOut, "the script ran past its deadline");
+                let failure =
+                    Failure::new(FailureKind::TimedOut, "the script ran past its deadline");
                 let outcome = Outcome::Failed(failure);
                 let action = decide(&run.claim.row, outcome, self.parts.clock.now());
                 self.answer_at_once(run, action, attempt);
@@ -119,6 +122,7 @@ impl Dispatcher {
             Action::Answer(InboxResult::Answered(result)) => Some(Arc::clone(result)),
             _ => None,
         };
+        attempt.effects_count = attempt.effects.len();
         let writes = !attempt.effects.is_empty() || result.is_some();
         let settle = Settle {
             claim: run.claim.clone(),
@@ -147,10 +151,15 @@ impl Dispatcher {
             Err(Refusal::Conflict) => self.again(run, &attempt),
             Err(Refusal::LeaseLost) => {
                 tracing::warn!(execution = %run.id(), "the lease is gone, the result was dropped");
-                self.deliver(&run, internal("another owner has taken the row over", Changed::Unknown));
+                self.deliver(
+                    &run,
+                    internal("another owner has taken the row over", Changed::Unknown),
+                );
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
-            Err(Refusal::StorageLow) => self.not_written(run, attempt, InboxFailureKind::StorageLow),
+            Err(Refusal::StorageLow) => {
+                self.not_written(run, attempt, InboxFailureKind::StorageLow)
+            }
             Err(Refusal::StoreFailed(error)) => {
                 tracing::error!(error, execution = %run.id(), "a settle could not be written");
                 self.not_written(run, attempt, InboxFailureKind::StorageLow);
@@ -296,14 +305,17 @@ impl Dispatcher {
     /// The one place where the end of an attempt is recorded and told.
     fn ended(&self, run: &Run, end: End, failure: Option<Failure>, attempt: Attempt) {
         let row = &run.claim.row;
-        let queued = run.start.map_or(run.handed_at, |start| start.at).saturating_sub(run.handed_at);
+        let queued =
+            run.start.map_or(run.handed_at, |start| start.at).saturating_sub(run.handed_at);
+        let started_at = run.start.map_or_else(|| self.parts.clock.now(), |start| start.now);
         let execution = Execution {
+            effects: attempt.effects_count,
             script_version: attempt.script_version,
             failure,
             queued_us: u64::try_from(queued.as_micros()).unwrap_or(u64::MAX),
             took_us: u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
             log: attempt.log,
-            ..execution_of(row, end, self.parts.clock.now())
+            ..execution_of(row, end, started_at)
         };
         tell(&execution);
         self.history.record(execution);
