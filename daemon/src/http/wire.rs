@@ -14,6 +14,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -99,11 +101,14 @@ const HARMLESS: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close
 /// Asks a caller that may be gone for a sign. Every HTTP/1.1 client skips it.
 const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Bytes read at once.
-const READ_BYTES: usize = 8 << 10;
+/// Bytes read at once of a head. Most heads are smaller, and every idle connection keeps a buffer of this size.
+const HEAD_READ_BYTES: usize = 2 << 10;
+
+/// Bytes read at once of a body.
+const BODY_READ_BYTES: usize = 16 << 10;
 
 /// A buffer that has grown beyond this is let go when it is empty.
-const KEPT_BYTES_MAX: usize = 16 << 10;
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes that are read from a refused caller so that it reads the refusal.
 const LINGER_BYTES_MAX: usize = 4 << 20;
@@ -168,16 +173,36 @@ impl Wire {
     }
 
     /// Reads what the socket has. `Ok(0)` means that the caller has closed its side.
-    fn fill(&self, bytes: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn fill(&self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let is_body = matches!(reading.phase, Phase::Body(_));
+        let bytes = &mut reading.bytes;
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            bytes.reserve(READ_BYTES);
-            match self.stream.try_read_buf(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+            bytes.reserve(if is_body { BODY_READ_BYTES } else { HEAD_READ_BYTES });
+            let room = bytes.capacity() - bytes.len();
+            let mut taken = None;
+            // A read that leaves room has emptied the socket. Saying so at once, as if it had been asked again and had
+            // nothing, spares the system call that would find that out.
+            let asked = self.stream.try_io(Interest::READABLE, || {
+                let (count, _) = recv(&self.stream, spare_capacity(bytes), RecvFlags::empty())?;
+                taken = Some(count);
+                if (1..room).contains(&count) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            match (taken, asked) {
+                (Some(taken), _) => return Poll::Ready(Ok(taken)),
+                (None, Err(error)) if !is_again(&error) => return Poll::Ready(Err(error)),
+                (None, _) => {}
             }
         }
     }
+}
+
+fn is_again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Whether a connection can carry another request.
@@ -318,7 +343,7 @@ impl Wire {
             {
                 return Poll::Pending;
             }
-            match self.fill(&mut reading.bytes, cx)? {
+            match self.fill(reading, cx)? {
                 Poll::Ready(0) => {
                     reading.ended = true;
                 }
@@ -404,7 +429,7 @@ impl Wire {
         }
         loop {
             reading.bytes.clear();
-            let taken = match self.fill(&mut reading.bytes, cx) {
+            let taken = match self.fill(reading, cx) {
                 Poll::Ready(Ok(taken @ 1..)) => taken,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Pending => return reading.timer.poll(cx).map(Ok),
