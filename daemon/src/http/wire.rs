@@ -11,17 +11,16 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
 use crate::http::framing::{Body, HeadScan, Version};
 use crate::http::problem::{Code, Problem};
+use crate::http::timer::Timer;
 use crate::limits::HttpLimits;
 
 /// A connection, shared by the parser, which reads and writes it, and by who answers its requests.
@@ -484,58 +483,5 @@ impl Write for WireIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_close(cx)
-    }
-}
-
-/// A deadline that is cheap to move: the runtime's timer is only touched when it is waited for, and not when it would fire too
-/// early anyway.
-#[derive(Default)]
-struct Timer {
-    deadline: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "deadlines of sockets follow the runtime's own timer"
-    )]
-    fn set(&mut self, ms: u64) {
-        self.deadline = Some(Instant::now() + Duration::from_millis(ms));
-    }
-
-    /// Keeps the deadline that is set already.
-    fn set_once(&mut self, ms: u64) {
-        if self.deadline.is_none() {
-            self.set(ms);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.deadline = None;
-    }
-
-    /// Whether it will fire at its deadline or before without being polled first.
-    fn is_running(&mut self) -> bool {
-        let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) else { return false };
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        !sleep.is_elapsed()
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
     }
 }

@@ -43,8 +43,43 @@ async fn a_body_that_does_not_come_whole_is_a_408() {
 }
 
 #[tokio::test]
+async fn single_bytes_buy_no_time() {
+    let server = server_with(|limits| (limits.head_ms, limits.body_ms) = (50, 50)).await;
+    let body = "POST /demo/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    for start in ["GET /", body] {
+        let mut client = server.connect().await;
+        client.send(start).await;
+        let mut drip = tokio::time::interval(std::time::Duration::from_millis(5));
+        let answered = async {
+            let mut first = [0; 12];
+            loop {
+                tokio::select! {
+                    read = client.stream.read(&mut first) => break (read.unwrap(), first),
+                    _ = drip.tick() => {}
+                }
+                let _ = client.stream.try_write(b"a");
+            }
+        };
+        assert_eq!(within(answered).await, (12, *b"HTTP/1.1 408"));
+    }
+}
+
+#[tokio::test]
+async fn empty_lines_buy_no_time() {
+    let server = server_with(|limits| limits.head_ms = 50).await;
+    assert_eq!(server.exchange("\r\n\r\n").await, "");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed() {
     let server = server_with(|limits| limits.idle_ms = 50).await;
+    // Also one that has sent its whole request at once, and one that has not.
+    let mut slow = server.connect().await;
+    slow.send(&GET[..9]).await;
+    tokio::task::yield_now().await;
+    slow.send(&GET[9..]).await;
+    assert_eq!(status(&slow.response().await), 200);
+    assert_eq!(slow.rest().await, "");
     let mut client = server.connect().await;
     client.send(GET).await;
     assert_eq!(status(&client.response().await), 200);
