@@ -72,7 +72,7 @@ async fn empty_lines_buy_no_time() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let server = server_with(|limits| limits.idle_ms = 50).await;
+    let server = server_with(|limits| (limits.idle_ms, limits.head_ms) = (50, 600_000)).await;
     // Also one that has sent its whole request at once, and one that has not.
     let mut slow = server.connect().await;
     slow.send(&GET[..9]).await;
@@ -202,6 +202,8 @@ async fn a_chunked_body_is_read_and_its_extras_are_dropped() {
 async fn pipelined_requests_are_answered_in_order() {
     let server = server().await;
     let mut client = server.connect().await;
+    client.send(GET).await;
+    client.response().await;
     let requests: String = (0..1_000)
         .map(|n| format!("GET /demo/echo/{n} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         .collect();
@@ -249,6 +251,8 @@ async fn a_caller_that_has_closed_its_side_is_answered() {
 async fn a_caller_that_has_closed_its_side_and_stays_is_answered_late_too() {
     let server = server_with(|limits| limits.half_close_ms = 10).await;
     let mut client = server.connect().await;
+    client.send(GET).await;
+    client.response().await;
     client.send("GET /demo/held HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
     assert_eq!(client.response().await, "HTTP/1.1 100 Continue\r\n\r\n");
