@@ -297,8 +297,9 @@ async fn a_caller_that_goes_away_is_noticed_while_its_script_runs() {
 async fn a_caller_that_does_not_take_its_answers_is_closed() {
     let server = server_with(|limits| limits.write_ms = 50).await;
     let mut client = server.connect().await;
-    // More than the buffers of both sockets hold.
+    // More than the buffers of both sockets hold. The first one is taken, so that the rest is known to be under way.
     client.send("GET /demo/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64)).await;
+    assert_eq!(status(&client.response().await), 200);
     server.is_quiet().await;
     assert!(server.engine.call_count() < 64);
 }
