@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::app::{self, Pausing, Start};
 use crate::config::render::{self, Form};
 use crate::config::{self, Config, File, LogLevel};
+use crate::faults::Faults;
 use crate::log::Look;
 
 /// What a process is started with.
@@ -52,6 +53,22 @@ impl Surroundings {
             IsATerminal::Yes if !no_color => Look::Coloured,
             IsATerminal::Yes | IsATerminal::No => Look::Plain,
         }
+    }
+
+    /// What a test plants: nothing in a build that ships.
+    #[cfg(not(feature = "faults"))]
+    #[allow(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
+    fn faults(&self) -> anyhow::Result<Faults> {
+        Ok(Faults::default())
+    }
+
+    /// The crash point that `PICLOUD_FAULT=point:count` names.
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> anyhow::Result<Faults> {
+        let named = self.environment.iter().find(|(name, _)| name == "PICLOUD_FAULT");
+        let Some((_, value)) = named else { return Ok(Faults::default()) };
+        Faults::aborting(value)
+            .with_context(|| format!("PICLOUD_FAULT={value} names no crash point"))
     }
 
     fn config(&self, file: Option<&Path>) -> anyhow::Result<Config> {
@@ -144,7 +161,12 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
         Command::Run { config, paused } => {
             let config = surroundings.config(config.as_deref())?;
             let pausing = if paused { Pausing::FromTheStart } else { Pausing::AsStored };
-            app::run(Start { config, pausing, look: surroundings.look() })
+            app::run(Start {
+                config,
+                pausing,
+                look: surroundings.look(),
+                faults: surroundings.faults()?,
+            })
         }
         Command::Demo { port, dir } => {
             let mut config = Config::default();

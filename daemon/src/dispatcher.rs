@@ -4,15 +4,15 @@
 //! threads take them, and what a run returns goes to the writer as one settle. Nothing polls: a timer is set for what
 //! is due later, and the writer is woken when there is room again for a backlog.
 
+pub mod attempt;
 pub mod call;
+pub mod conclude;
+pub mod executor;
+pub mod history;
+pub mod host;
 pub mod inbox;
 pub mod ready;
 pub mod slots;
-pub mod history;
-pub mod host;
-pub mod executor;
-pub mod attempt;
-pub mod conclude;
 pub mod takeover;
 
 use std::collections::HashMap;
@@ -24,8 +24,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
-use crate::flow::facts::{RequestKey, Room};
 use crate::config::SyncDurability;
+use crate::flow::facts::{RequestKey, Room};
 use crate::gate::Permits;
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
 use crate::limits::OutboxLimits;
@@ -158,10 +158,9 @@ impl Dispatcher {
         }
     }
 
-    /// Runs in progress or waiting for a permit.
-    pub fn in_progress(&self) -> usize {
-        let state = self.lock();
-        state.ready.in_use() + state.ready.len()
+    /// Runs that hold a permit.
+    pub fn running(&self) -> usize {
+        self.lock().ready.in_use()
     }
 
     /// Stops: what has not started goes back, what runs may finish until `drain` is over, then it is cancelled.

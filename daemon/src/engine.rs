@@ -21,7 +21,7 @@ use crate::gate::Permits;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
 use crate::outbox::row::Claim;
-use crate::store::batch::{BatchError, Batcher};
+use crate::store::batch::{BatchError, Batcher, Seen};
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
 use crate::store::writer::{Writer, WriterConfig, WriterThread};
@@ -47,6 +47,8 @@ pub struct Engine {
     pub writer_thread: WriterThread,
     pub reader: Reader,
     pub catalog: Arc<ArcSwap<Catalog>>,
+    /// What is waiting, as of the last commit.
+    pub seen: Arc<Seen>,
     pub runtime: Arc<Runtime>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
@@ -78,10 +80,8 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let Setup { clock, ids, limits, faults, .. } = setup;
     let owner = ids.next(clock.now());
     let store_limits = &limits.store;
-    let store = StoreConfig {
-        wal_bytes_max: store_limits.log_bytes_max,
-        ..StoreConfig::at(&setup.store)
-    };
+    let store =
+        StoreConfig { wal_bytes_max: store_limits.log_bytes_max, ..StoreConfig::at(&setup.store) };
     let opened = Store::open(store.clone(), owner).await?;
     let was_clean = opened.was_clean;
     let outbox = Arc::new(limits.outbox.clone());
@@ -90,9 +90,8 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let slots_path = setup.runtime_directory.join("running");
     take_over(&mut batcher, &reader, &slots::read(&slots_path), &ids, &*clock).await?;
     let permits = Permits::of(&limits.gate, setup.cores);
-    let slots = Slots::create(&slots_path, permits.all).map_err(|source| {
-        EngineError::Slots { path: slots_path.display().to_string(), source }
-    })?;
+    let slots = Slots::create(&slots_path, permits.all)
+        .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
     let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
     let tokio = tokio::runtime::Handle::current();
     let executor = ScriptExecutor {
@@ -102,7 +101,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         programs: Programs::default(),
         tokio: tokio.clone(),
     };
-    let catalog = batcher.catalog();
+    let (catalog, seen) = (batcher.catalog(), batcher.seen());
     let dispatcher = Dispatcher::new(Parts {
         owner,
         executor: Arc::new(executor),
@@ -132,6 +131,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         writer_thread,
         reader,
         catalog,
+        seen,
         runtime,
         clock,
         ids,
@@ -154,10 +154,8 @@ async fn take_over(
         let orphans = reader.orphans(owner, after, TAKE_OVER_ROWS).await?;
         let Some((_, last)) = orphans.last() else { return Ok(()) };
         after = Some(last.token);
-        let claims = orphans
-            .into_iter()
-            .map(|(row, lease)| Claim { row: Arc::new(row), lease })
-            .collect();
+        let claims =
+            orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
         let settles = takeover::settles(claims, running, ids, clock.now());
         let ended = batcher.run(&settles, clock.now(), Room::default()).await;
         ended.map_err(EngineError::TakeOver)?;

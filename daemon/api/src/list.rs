@@ -108,9 +108,11 @@ pub struct ExecutionItem {
     pub origin: Option<String>,
     /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// `succeeded`, `answered`, `retry`, `dead_letter`, `handler_failed`, `abandoned` or `released`.
+    /// `completed`, `answered`, `retried`, `dead_lettered`, `handler_failed`, `abandoned`, `released` or `lease_lost`.
     pub outcome: String,
     pub started_at: i64,
+    /// Microseconds from the moment at which it could have started.
+    pub queued_us: i64,
     pub took_us: i64,
     pub effects: u32,
     pub error: Option<FailureItem>,

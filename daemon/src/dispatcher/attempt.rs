@@ -7,7 +7,7 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
 
-use crate::catalog::{Catalog, Script};
+use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
@@ -22,6 +22,8 @@ use super::ready::{Run, Start};
 pub struct Attempt {
     pub outcome: Verdict,
     pub effects: Vec<Effect>,
+    /// How many there were once they are on their way to the store.
+    pub effects_count: usize,
     pub reads: Vec<Read>,
     pub script_version: i64,
     pub took: Duration,
@@ -47,6 +49,7 @@ impl Attempt {
         Attempt {
             outcome,
             effects: Vec::new(),
+            effects_count: 0,
             reads: Vec::new(),
             script_version: 0,
             took: Duration::ZERO,
@@ -76,18 +79,20 @@ impl Dispatcher {
             }
         }
         let catalog = self.parts.catalog.load_full();
-        let Some(script) = catalog.script(row.app, &row.script) else {
+        let app = catalog.apps.get(&row.app);
+        let Some((app, script)) = app.and_then(|app| Some((app, app.scripts.get(&row.script)?)))
+        else {
             let message = format!("the app has no script \"{}\"", row.script);
             return fail(FailureKind::ScriptGone, &message);
         };
-        self.execute_script(run, slot, script, &catalog)
+        self.execute_script(run, slot, (app, script), &catalog)
     }
 
     fn execute_script(
         &self,
         run: &mut Run,
         slot: usize,
-        script: &Arc<Script>,
+        (app, script): (&App, &Arc<Script>),
         catalog: &Catalog,
     ) -> Attempt {
         let row = Arc::clone(&run.claim.row);
@@ -106,6 +111,7 @@ impl Dispatcher {
         });
         let job = Job {
             row: &row,
+            app_slug: &app.slug,
             script,
             principal,
             now: start.now,
@@ -122,6 +128,7 @@ impl Dispatcher {
         Attempt {
             outcome: self.verdict(run, &executed.report),
             effects: executed.report.effects,
+            effects_count: 0,
             reads: executed.report.reads,
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),
@@ -153,9 +160,7 @@ impl Dispatcher {
             | ExecErrorKind::Timeout
             | ExecErrorKind::NotAllowed
             | ExecErrorKind::HostFailed
-            | ExecErrorKind::Panicked => {
-                Verdict::Ended(Outcome::Failed(Failure::from_exec(error)))
-            }
+            | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
     }
 }

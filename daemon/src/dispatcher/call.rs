@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::catalog::App;
@@ -17,9 +18,9 @@ use crate::route::{DispatchMode, Route};
 use crate::store::writer::{CommitError, NotTaken};
 use crate::time::Timestamp;
 
+use super::Dispatcher;
 use super::inbox::{Progress, Waiter};
 use super::ready::Run;
-use super::Dispatcher;
 
 /// A request that has found its route and whose body is in order.
 #[derive(Clone, Debug)]
@@ -67,6 +68,24 @@ impl Dispatcher {
         Reply::Answered { execution, result }
     }
 
+    /// What is known of an async execution, as JSON text: of one that has ended only as long as memory has it.
+    pub async fn look_up(&self, id: Id) -> Option<Arc<str>> {
+        if let Ok(Some(stored)) = self.parts.reader.outbox_row(id).await
+            && !stored.row.is_sync()
+        {
+            let state = if stored.lease.is_some() { "running" } else { "waiting" };
+            let attempt = stored.row.attempt;
+            let known =
+                json!({"execution_id": id.to_string(), "state": state, "attempts": attempt});
+            return Some(known.to_string().into());
+        }
+        let ended = self.history.last_of(id)?;
+        let known = json!({
+            "execution_id": id.to_string(), "state": ended.end.as_str(), "attempts": ended.attempt,
+        });
+        Some(known.to_string().into())
+    }
+
     async fn accept(&self, row: OutboxRow) -> Result<Kept, InboxFailure> {
         let (execution, at) = (row.id, row.created_at());
         let command = Command::Accept(Accept { row: Arc::new(row), lease: None });
@@ -78,7 +97,11 @@ impl Dispatcher {
     }
 
     /// Runs a sync request, unless one with the same key was answered before or is under way.
-    async fn once(self: &Arc<Self>, row: OutboxRow, call: &Call) -> Result<InboxResult, InboxFailure> {
+    async fn once(
+        self: &Arc<Self>,
+        row: OutboxRow,
+        call: &Call,
+    ) -> Result<InboxResult, InboxFailure> {
         let Some(key) = row.idempotency.clone() else { return self.wait_for(row, call).await };
         let request = RequestKey::of(&key);
         if !self.requests.enter(request.clone(), row.id) {
@@ -99,13 +122,15 @@ impl Dispatcher {
         }
     }
 
-    async fn wait_for(self: &Arc<Self>, row: OutboxRow, call: &Call) -> Result<InboxResult, InboxFailure> {
+    async fn wait_for(
+        self: &Arc<Self>,
+        row: OutboxRow,
+        call: &Call,
+    ) -> Result<InboxResult, InboxFailure> {
         self.may_enter(&row)?;
-        let timeout = call
-            .app
-            .scripts
-            .get(&row.script)
-            .map_or(Duration::from_secs(10), |script| Duration::from_millis(script.limits.timeout_ms));
+        let timeout = call.app.scripts.get(&row.script).map_or(Duration::from_secs(10), |script| {
+            Duration::from_millis(script.limits.timeout_ms)
+        });
         let row = Arc::new(row);
         let lease = match self.parts.durability {
             SyncDurability::WithEffects => self.writer().behind(Arc::clone(&row)),
@@ -182,7 +207,8 @@ async fn wait(
 
 fn row_of(call: &Call, id: Id, now: Timestamp) -> OutboxRow {
     let (app, route) = (&call.app, &call.route);
-    let timeout_ms = app.scripts.get(&route.script).map_or(10_000, |script| script.limits.timeout_ms);
+    let timeout_ms =
+        app.scripts.get(&route.script).map_or(10_000, |script| script.limits.timeout_ms);
     let reply_by = now.plus_ms(i64::try_from(timeout_ms).unwrap_or(i64::MAX));
     let idempotency = call.idempotency.as_ref().map(|(key, body_hash)| IdempotencyKey {
         app: app.id,
@@ -232,7 +258,9 @@ fn first_answer(refusal: Refusal) -> Result<Kept, InboxFailure> {
 fn not_accepted(error: &CommitError) -> InboxFailure {
     match error {
         CommitError::Refused(refusal) => refused(refusal),
-        CommitError::NotTaken(NotTaken::Full) => failure(InboxFailureKind::Busy, &error.to_string()),
+        CommitError::NotTaken(NotTaken::Full) => {
+            failure(InboxFailureKind::Busy, &error.to_string())
+        }
         CommitError::NotTaken(NotTaken::Stopping) => {
             failure(InboxFailureKind::Stopping, &error.to_string())
         }

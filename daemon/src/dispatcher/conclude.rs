@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::effect::{Effect, Key, Read};
 
+use crate::catalog::Catalog;
 use crate::entry::EntryKey;
 use crate::failure::{Failure, FailureKind};
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::{Command, Kept, Refusal};
 use crate::gate::Work;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
+use crate::log::field;
 use crate::outbox::decide::{Action, Outcome, decide};
 use crate::outbox::row::{AbandonReason, Claim};
 
@@ -40,7 +42,8 @@ impl Dispatcher {
         if !matches!(outcome, Outcome::Succeeded(_)) {
             attempt.effects.clear();
         }
-        if attempt.effects.is_empty() && attempt.reads.len() > 1 && !self.unchanged(&run, &attempt) {
+        if attempt.effects.is_empty() && attempt.reads.len() > 1 && !self.unchanged(&run, &attempt)
+        {
             return self.again(run, &attempt);
         }
         let action = decide(&run.claim.row, outcome, self.parts.clock.now());
@@ -64,7 +67,8 @@ impl Dispatcher {
 
     /// The answer leaves when what the run did is durable; a run that did nothing need not wait.
     fn settle_sync(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt) {
-        let keeps = run.claim.row.idempotency.is_some() && matches!(action, Action::Answer(InboxResult::Answered(_)));
+        let keeps = run.claim.row.idempotency.is_some()
+            && matches!(action, Action::Answer(InboxResult::Answered(_)));
         if attempt.effects.is_empty() && !keeps {
             return self.answer_at_once(run, action, attempt);
         }
@@ -76,7 +80,8 @@ impl Dispatcher {
             }
             Caller::Expired => {
                 attempt.effects.clear();
-                let failure = Failure::new(FailureKind::TimedOut, "the script ran past its deadline");
+                let failure =
+                    Failure::new(FailureKind::TimedOut, "the script ran past its deadline");
                 let outcome = Outcome::Failed(failure);
                 let action = decide(&run.claim.row, outcome, self.parts.clock.now());
                 self.answer_at_once(run, action, attempt);
@@ -119,6 +124,7 @@ impl Dispatcher {
             Action::Answer(InboxResult::Answered(result)) => Some(Arc::clone(result)),
             _ => None,
         };
+        attempt.effects_count = attempt.effects.len();
         let writes = !attempt.effects.is_empty() || result.is_some();
         let settle = Settle {
             claim: run.claim.clone(),
@@ -146,13 +152,18 @@ impl Dispatcher {
             Ok(()) => self.committed(run, &action, attempt),
             Err(Refusal::Conflict) => self.again(run, &attempt),
             Err(Refusal::LeaseLost) => {
-                tracing::warn!(execution = %run.id(), "the lease is gone, the result was dropped");
-                self.deliver(&run, internal("another owner has taken the row over", Changed::Unknown));
+                tracing::warn!({ field::EXECUTION } = %run.id(), "the lease is gone, the result was dropped");
+                self.deliver(
+                    &run,
+                    internal("another owner has taken the row over", Changed::Unknown),
+                );
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
-            Err(Refusal::StorageLow) => self.not_written(run, attempt, InboxFailureKind::StorageLow),
+            Err(Refusal::StorageLow) => {
+                self.not_written(run, attempt, InboxFailureKind::StorageLow)
+            }
             Err(Refusal::StoreFailed(error)) => {
-                tracing::error!(error, execution = %run.id(), "a settle could not be written");
+                tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %run.id(), "a settle could not be written");
                 self.not_written(run, attempt, InboxFailureKind::StorageLow);
             }
             Err(Refusal::Answered(kept)) => self.lost_to_the_first(run, attempt, kept, stored),
@@ -296,16 +307,19 @@ impl Dispatcher {
     /// The one place where the end of an attempt is recorded and told.
     fn ended(&self, run: &Run, end: End, failure: Option<Failure>, attempt: Attempt) {
         let row = &run.claim.row;
-        let queued = run.start.map_or(run.handed_at, |start| start.at).saturating_sub(run.handed_at);
+        let queued =
+            run.start.map_or(run.handed_at, |start| start.at).saturating_sub(run.handed_at);
+        let started_at = run.start.map_or_else(|| self.parts.clock.now(), |start| start.now);
         let execution = Execution {
+            effects: attempt.effects_count,
             script_version: attempt.script_version,
             failure,
             queued_us: u64::try_from(queued.as_micros()).unwrap_or(u64::MAX),
             took_us: u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
             log: attempt.log,
-            ..execution_of(row, end, self.parts.clock.now())
+            ..execution_of(row, end, started_at)
         };
-        tell(&execution);
+        tell(&execution, &self.parts.catalog.load());
         self.history.record(execution);
         self.let_go(&run.claim);
     }
@@ -313,13 +327,24 @@ impl Dispatcher {
 
 /// One event for each settled claim, with everything on it. What succeeded is at `debug`: a line in the journal for
 /// each request would wear the card more than the request itself.
-fn tell(execution: &Execution) {
-    let Execution { id, app, script, attempt, end, took_us, queued_us, .. } = execution;
+fn tell(execution: &Execution, catalog: &Catalog) {
+    let app = catalog.apps.get(&execution.app).map(|app| &*app.slug);
     let error = execution.failure.as_ref().map(|failure| failure.message.as_str());
-    let end = end.as_str();
     macro_rules! settled {
         ($level:ident) => {
-            tracing::$level!(execution = %id, app = app.0, script = &**script, attempt, end, took_us, queued_us, error, "settled")
+            tracing::$level!(
+                { field::APP } = app,
+                { field::SCRIPT } = &*execution.script,
+                { field::EXECUTION } = %execution.id,
+                { field::SOURCE } = execution.source.as_str(),
+                { field::ATTEMPT } = execution.attempt,
+                { field::OUTCOME } = execution.end.as_str(),
+                { field::EFFECTS } = execution.effects,
+                { field::QUEUED_US } = execution.queued_us,
+                { field::TOOK_US } = execution.took_us,
+                { field::ERROR } = error,
+                "settled"
+            )
         };
     }
     match execution.end {
