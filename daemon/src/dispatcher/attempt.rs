@@ -12,6 +12,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::gate::Work;
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
+use crate::route::answer;
 
 use super::Dispatcher;
 use super::executor::Job;
@@ -147,7 +148,7 @@ impl Dispatcher {
 
     fn verdict(&self, run: &Run, report: &ExecReport) -> Verdict {
         let error = match &report.result {
-            Ok(result) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
+            Ok(result) => return Verdict::Ended(succeeded(run, result)),
             Err(error) => error,
         };
         match error.kind {
@@ -171,6 +172,16 @@ impl Dispatcher {
             | ExecErrorKind::HostFailed
             | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
+    }
+}
+
+/// A result that a waiting caller cannot be given is a failure of the run, found before anything is committed.
+fn succeeded(run: &Run, result: &Arc<str>) -> Outcome {
+    match answer::read(result) {
+        Err(error) if run.work() == Work::Sync => {
+            Outcome::Failed(Failure::new(FailureKind::BadResult, error.to_string()))
+        }
+        Ok(_) | Err(_) => Outcome::Succeeded(Arc::clone(result)),
     }
 }
 
