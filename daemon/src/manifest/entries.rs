@@ -100,7 +100,8 @@ pub(super) fn routes(
                 "only async routes are retried; drop retry or set dispatch_mode = \"async\"",
             );
         }
-        let shape = (Arc::clone(&method), words::shape(&path));
+        let shape = (Arc::clone(&method), path.shape());
+        let path: Arc<str> = Arc::from(path.to_string());
         if let Some(other) = shapes.insert(shape, Arc::clone(&path)) {
             errors.add(&label, format!("matches the same requests as {method} {other}"));
             continue;
