@@ -22,7 +22,7 @@ use crate::outbox::row::{Claim, OutboxRow};
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::Backlog;
 use crate::store::open::{Store, StoreConfig, StoreError, named};
-use crate::store::rows::{self, RetryCache};
+use crate::store::rows::{self, PackedRow, RetryCache};
 use crate::store::sweep::Sweep;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
@@ -33,6 +33,9 @@ pub const BATCH_ROWS_MAX: usize = 10_000;
 
 /// Bytes left on the file system below which only what frees space or was promised is still written.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes of the backlog's rows that are read at once.
+const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
 
 /// Bytes of a page, SQLite's default.
 const PAGE_BYTES: u64 = 4_096;
@@ -406,20 +409,33 @@ impl Batcher {
         let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
         let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
         let share = i64::try_from(share).unwrap_or(i64::MAX);
-        let bytes = sqlx::query_scalar::<_, i64>(sql::BACKLOG_BYTES)
-            .bind(queue.0)
-            .bind(facts.now.0)
-            .bind(share)
-            .fetch_all(&mut self.conn)
-            .await?;
-        let fitting = fitting(&bytes, room.bytes);
+        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
+        let fitting = self.fitting(app, queue, share, bytes_max, facts.now).await?;
         if fitting == 0 {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::BACKLOG_DUE).bind(queue.0).bind(facts.now.0).bind(fitting);
-        let found = query.fetch_all(&mut self.conn).await?;
-        let row = |row| rows::outbox_row(row, &mut self.retries).map(Arc::new);
-        found.iter().map(row).collect()
+        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
+        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
+        let found = query.fetch_one(&mut self.conn).await?;
+        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
+        rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
+    }
+
+    /// How many of a queue's next rows have at most so many bytes together. One row is always let through.
+    async fn fitting(
+        &mut self,
+        app: AppId,
+        queue: QueueId,
+        share: i64,
+        bytes_max: i64,
+        now: Timestamp,
+    ) -> Result<i64, sqlx::Error> {
+        if self.usage(app).bytes <= bytes_max {
+            return Ok(share);
+        }
+        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
+        let query = query.bind(queue.0).bind(now.0).bind(share).bind(bytes_max);
+        query.fetch_one(&mut self.conn).await
     }
 
     async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -586,16 +602,6 @@ fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) 
 fn refused(commands: &[Command], why: &str) -> BatchReport {
     let outcomes = commands.iter().map(|_| Err(Refusal::StoreFailed(why.to_owned()))).collect();
     BatchReport { outcomes, ..BatchReport::default() }
-}
-
-/// How many rows from the front fit into `room` bytes.
-fn fitting(bytes: &[i64], room: i64) -> i64 {
-    let mut left = room;
-    let fits = bytes.iter().take_while(|bytes| {
-        left = left.saturating_sub(**bytes);
-        left >= 0
-    });
-    i64::try_from(fits.count()).unwrap_or(i64::MAX)
 }
 
 async fn load_backlog(
