@@ -18,6 +18,8 @@ use crate::flow::writes::{RowWrite, Writes};
 use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
+#[cfg(feature = "faults")]
+use crate::outbox::row::Lease;
 use crate::outbox::row::{Claim, OutboxRow};
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::Backlog;
@@ -128,7 +130,8 @@ impl Batcher {
             move |source: sqlx::Error| named(&path, doing, source)
         };
         let catalog = catalog::load(&mut conn).await.map_err(fail("reading what is configured"))?;
-        let (usage, backlog) = load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
+        let (usage, backlog) =
+            load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
         let letters_open =
             load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
         let standing = Standing {
@@ -198,16 +201,13 @@ impl Batcher {
             let next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
             return Ok(BatchReport { next_due, ..BatchReport::default() });
         }
-        match self.attempt(commands, now, room.clone()).await {
+        match self.attempt(commands, now, room).await {
             Ok(report) => Ok(report),
             Err(undone) => match self.undo(undone).await? {
                 (Trouble::Full | Trouble::ReadOnly, why) => {
-                    Ok(self.only_settles(commands, &why, now).await?)
+                    self.only_settles(commands, &why, now).await
                 }
-                (Trouble::Statement | Trouble::Fatal, _) if commands.len() > 1 => {
-                    self.one_at_a_time(commands, now, room).await
-                }
-                (Trouble::Statement | Trouble::Fatal, why) => Ok(refused(commands, &why)),
+                (Trouble::Statement | Trouble::Fatal, _) => self.one_at_a_time(commands, now).await,
             },
         }
     }
@@ -219,6 +219,25 @@ impl Batcher {
         sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
         sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
+    }
+
+    /// Ends as a process that is killed does, as far as that can be had in one that goes on.
+    #[cfg(feature = "faults")]
+    pub async fn die(mut self) {
+        // Nothing may be open; then there is nothing to undo.
+        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
+        drop(self.conn.close_hard().await);
+    }
+
+    /// Gives a claimed row to another owner, as a second node would after this one's lease had ended.
+    #[cfg(feature = "faults")]
+    pub async fn steal_lease(&mut self, id: Id, thief: Lease) -> Result<bool, StoreError> {
+        let query = sqlx::query(sql::LEASE_STEAL).bind(id.to_string());
+        let query = query.bind(thief.owner.to_string()).bind(thief.token);
+        let stolen = query.execute(&mut self.conn).await;
+        let stolen =
+            stolen.map_err(|source| named(&self.config.path, "stealing a lease", source))?;
+        Ok(stolen.rows_affected() == 1)
     }
 
     /// Copies the log into the database file as far as readers let it.
@@ -287,8 +306,8 @@ impl Batcher {
     ) -> Result<BatchReport, Undone> {
         let Planned { writes, outcomes, claims, backlog, ceiling } = batch;
         let next_due = backlog.next_due(&facts.catalog, facts.now);
-        let more = !claims.is_empty()
-            && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
+        let more =
+            !claims.is_empty() && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
         let report = BatchReport { outcomes, claims, next_due, more, committed };
         let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
         if crashed && self.faults.has(Bug::AckBeforeCommit) {
@@ -363,7 +382,11 @@ impl Batcher {
     }
 
     /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
-    async fn claim_backlog(&mut self, batch: &mut Planned, facts: &mut Facts) -> Result<(), Undone> {
+    async fn claim_backlog(
+        &mut self,
+        batch: &mut Planned,
+        facts: &mut Facts,
+    ) -> Result<(), Undone> {
         let queues = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
         if queues.is_empty() {
             return Ok(());
@@ -380,8 +403,7 @@ impl Batcher {
         if !claims.is_empty() {
             apply::claims(&mut self.conn, &claims, self.owner).await?;
         }
-        let taken: HashSet<Id> =
-            claims.iter().map(|claim| claim.row.id).collect();
+        let taken: HashSet<Id> = claims.iter().map(|claim| claim.row.id).collect();
         let mut rows = candidates.iter();
         for (app, queue, count) in looked_at {
             let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
@@ -405,7 +427,8 @@ impl Batcher {
         facts: &Facts,
     ) -> Result<Vec<Arc<OutboxRow>>, sqlx::Error> {
         let room = &facts.room;
-        let of_app = room.app_rows_max - room.app_rows.get(&app).copied().unwrap_or(0);
+        let held = room.app_rows.get(&app).copied().unwrap_or(0);
+        let of_app = room.app_rows_max.saturating_sub(held);
         let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
         let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
         let share = i64::try_from(share).unwrap_or(i64::MAX);
@@ -459,6 +482,7 @@ impl Batcher {
                 (Trouble::Statement, error.to_string())
             }
         };
+        tracing::warn!(error = why, "a batch was undone");
         if trouble == Trouble::Fatal {
             // Remounted read-only under way: nothing was lost that had been promised, and reads go on.
             if !open::is_read_only(&self.config.path) {
@@ -509,29 +533,24 @@ impl Batcher {
         Ok(BatchReport { outcomes: outcomes.collect(), ..report })
     }
 
+    /// Without claims, so that a backlog which cannot be read does not keep runs from being settled.
     async fn one_at_a_time(
         &mut self,
         commands: &[Command],
         now: Timestamp,
-        mut room: Room,
     ) -> Result<BatchReport, BatchError> {
-        let mut whole = BatchReport::default();
+        let mut whole = BatchReport { more: !commands.is_empty(), ..BatchReport::default() };
         for command in commands {
             let one = std::slice::from_ref(command);
-            let report = match self.attempt(one, now, room.clone()).await {
+            let report = match self.attempt(one, now, Room::default()).await {
                 Ok(report) => report,
                 Err(undone) => {
                     let (_, why) = self.undo(undone).await?;
                     refused(one, &why)
                 }
             };
-            for claim in &report.claims {
-                room.take(claim.row.app, claim.row.queue, claim.row.bytes());
-            }
             whole.outcomes.extend(report.outcomes);
-            whole.claims.extend(report.claims);
             whole.committed |= report.committed;
-            whole.more = report.more;
         }
         whole.next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
         Ok(whole)
@@ -612,8 +631,7 @@ async fn load_backlog(
     for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
         let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
         backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
-        let pending =
-            sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
+        let pending = sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
         let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
         usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
     }

@@ -314,7 +314,9 @@ pub(crate) fn kept(row: &SqliteRow, at: usize) -> Result<Option<Kept>, sqlx::Err
 }
 
 /// Rows that a statement gave back as one JSON text.
-pub(crate) fn unpack<'a, T: serde::Deserialize<'a>>(packed: &'a str) -> Result<Vec<T>, sqlx::Error> {
+pub(crate) fn unpack<'a, T: serde::Deserialize<'a>>(
+    packed: &'a str,
+) -> Result<Vec<T>, sqlx::Error> {
     serde_json::from_str(packed).map_err(|error| odd("packed rows", &error))
 }
 
@@ -441,7 +443,10 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
     })
 }
 
-pub(crate) fn outbox_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+pub(crate) fn outbox_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<OutboxRow, sqlx::Error> {
     let mut outbox = common_row(row, cache)?;
     outbox.reply_by = opt_time(row, 21)?;
     Ok(outbox)
@@ -452,7 +457,10 @@ pub(crate) fn lease(row: &SqliteRow) -> Result<Option<Lease>, sqlx::Error> {
     Ok(owner.zip(token).map(|(owner, token)| Lease { owner, token }))
 }
 
-pub(crate) fn stored_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<StoredRow, sqlx::Error> {
+pub(crate) fn stored_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {
         row: outbox_row(row, cache)?,
         failure: opt_parsed(row, 22)?,
@@ -460,7 +468,10 @@ pub(crate) fn stored_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<Stor
     })
 }
 
-pub(crate) fn letter_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<LetterRow, sqlx::Error> {
+pub(crate) fn letter_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<LetterRow, sqlx::Error> {
     Ok(LetterRow {
         letter: DeadLetter {
             row: Arc::new(common_row(row, cache)?),

@@ -7,15 +7,15 @@
 
 /// Declares the statements as constants, and the list of all of them.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $sql;)*
+    ($($(#[$attribute:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$attribute])* pub(crate) const $name: &str = $sql;)*
 
         /// Every statement of this file, for the tests that prepare and explain each.
         #[cfg(test)]
-        pub(crate) const ALL: &[&str] = &[$($name),*];
+        #[allow(unused_doc_comments, reason = "they are for the constants above")]
+        pub(crate) const ALL: &[&str] = &[$($(#[$attribute])* $name),*];
     };
 }
-
 
 /// The columns of an outbox row in the order in which `rows::outbox_row` reads them.
 macro_rules! outbox_columns {
@@ -150,6 +150,10 @@ statements! {
         FROM jsonb_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
+
+    #[cfg(feature = "faults")]
+    LEASE_STEAL = "-- lease_steal
+        UPDATE outbox SET lease_owner = $2, lease_token = $3 WHERE id = $1 AND lease_token IS NOT NULL";
 
     // The backlog.
 
@@ -391,7 +395,12 @@ mod tests {
 
     /// Tables that grow with use. All others are as small as the configuration.
     const GROWING: [&str; 6] = [
-        "outbox", "entries", "dead_letters", "abandoned_executions", "requests", "script_versions",
+        "outbox",
+        "entries",
+        "dead_letters",
+        "abandoned_executions",
+        "requests",
+        "script_versions",
     ];
 
     #[tokio::test]
@@ -404,8 +413,10 @@ mod tests {
                 let detail: String = step.get("detail");
                 let scanned = detail.strip_prefix("SCAN ").map(|rest| {
                     let name = rest.split(' ').next().unwrap_or(rest);
-                    let alias = |table: &&&str| statement.contains(&format!("{table} {name}\n"))
-                        || statement.contains(&format!("{table} {name} "));
+                    let alias = |table: &&&str| {
+                        statement.contains(&format!("{table} {name}\n"))
+                            || statement.contains(&format!("{table} {name} "))
+                    };
                     GROWING.iter().find(alias).copied().unwrap_or(name).to_owned()
                 });
                 let scanned = scanned.filter(|table| GROWING.contains(&table.as_str()));

@@ -51,11 +51,7 @@ pub struct WriterConfig {
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self {
-            waiting_max: 10_000,
-            waiting_bytes_max: 32 << 20,
-            free_bytes_min: FREE_BYTES_MIN,
-        }
+        Self { waiting_max: 10_000, waiting_bytes_max: 32 << 20, free_bytes_min: FREE_BYTES_MIN }
     }
 }
 
@@ -119,6 +115,14 @@ struct Shared {
     catalog: Arc<arc_swap::ArcSwap<Catalog>>,
 }
 
+impl Shared {
+    /// Lets go of everything in line: whoever waits learns that nobody can tell.
+    fn close(&self) {
+        let mut lanes = self.lanes.lock().expect("no panic while held");
+        *lanes = Lanes { stopping: true, closed: true, ..Lanes::default() };
+    }
+}
+
 #[derive(Default)]
 struct Lanes {
     settle: VecDeque<Waiting>,
@@ -129,6 +133,8 @@ struct Lanes {
     jobs: VecDeque<Job>,
     woken: bool,
     stopping: bool,
+    /// The thread has ended.
+    closed: bool,
 }
 
 struct Waiting {
@@ -174,7 +180,9 @@ impl Writer {
         let desk = Desk::new(batcher, Arc::clone(&shared), handover);
         let thread = std::thread::Builder::new().name("picloud-writer".to_owned());
         let join = thread.spawn(move || {
+            let line = Arc::clone(&desk.shared);
             let end = runtime.block_on(desk.work());
+            line.close();
             // Whoever started the thread may have lost interest.
             drop(tell.send(end));
         });
@@ -183,15 +191,15 @@ impl Writer {
     }
 
     /// Puts a command in line; `done` is told after its commit, on the writer's thread, so it must not block.
-    /// Settles are always taken: there are never more of them than claims.
+    /// Settles are always taken while the thread runs: there are never more of them than claims.
     pub fn submit(&self, command: Command, done: Done) -> Result<(), NotTaken> {
         let bytes = weight(&command);
         let lane = command.lane();
         let mut lanes = self.shared.lanes.lock().expect("no panic while held");
+        if lanes.closed || (lanes.stopping && lane != Lane::Settle) {
+            return Err(NotTaken::Stopping);
+        }
         if lane != Lane::Settle {
-            if lanes.stopping {
-                return Err(NotTaken::Stopping);
-            }
             let waiting = lanes.accept.len() + lanes.bulk.len();
             let bytes_left = self.shared.config.waiting_bytes_max.saturating_sub(lanes.bytes);
             if waiting >= self.shared.config.waiting_max || (waiting > 0 && bytes > bytes_left) {
@@ -444,8 +452,7 @@ impl Desk {
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
         let BatchReport { outcomes, claims, next_due, more, committed } = report;
-        let failed =
-            outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
+        let failed = outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
         if !claims.is_empty() {
             self.handover.take(claims);
         }
@@ -460,9 +467,9 @@ impl Desk {
             self.last_commit_took = after.saturating_sub(before);
             self.cut_at = Some(after + QUIET);
             self.commits_since_look += 1 + u32::try_from(commands.len() / 256).unwrap_or(0);
-            self.batcher.crash_at(CrashPoint::AfterAck).map_err(|_| {
-                WriterError::Batch(BatchError::Crashed(CrashPoint::AfterAck))
-            })?;
+            self.batcher
+                .crash_at(CrashPoint::AfterAck)
+                .map_err(|_| WriterError::Batch(BatchError::Crashed(CrashPoint::AfterAck)))?;
             self.look_at_log().await?;
         }
         match (failed, committed) {
