@@ -12,6 +12,8 @@ pub mod layer;
 pub mod mutate;
 pub mod settle;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 pub mod writes;
 
 use crate::flow::facts::{Facts, Keys};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::entry::{Change, Entry, EntryKey};
+use crate::faults::Bug;
 use crate::flow::Refusal;
 use crate::flow::facts::{Facts, LineKey, Usage};
 use crate::flow::writes::{EntryWrite, LineWrite, RowUpdate, RowWrite, Writes};
@@ -76,7 +77,7 @@ impl<'a> Layer<'a> {
             return Err(Refusal::TooManyDelayed { max: limits.app_delayed_max });
         }
         if let Some(line) = line_of(&row) {
-            if self.front(&line).is_some() {
+            if self.front(&line).is_some() && !self.facts.faults.has(Bug::OrderIgnored) {
                 row.available_at = Timestamp::NEVER;
             }
             self.writes.lines.push((line, LineWrite::Joined(row.id)));

@@ -9,6 +9,7 @@ use picloud_scripts_runtime::effect::{Amount, Effect, Key, Read, Space};
 use serde_json::Value;
 
 use crate::entry::{Change, ChangeOp, Entry, EntryKey};
+use crate::faults::Bug;
 use crate::flow::Refusal;
 use crate::flow::facts::{Facts, Keys, LineKey};
 use crate::flow::layer::{Layer, order_key};
@@ -123,7 +124,10 @@ fn write(
     author: &Author,
     layer: &mut Layer,
 ) -> Result<Option<Change>, Refusal> {
-    let before = layer.entry(&key).cloned();
+    let before = match layer.facts.faults.has(Bug::StaleEventValues) {
+        true => layer.facts.entry(&key).cloned(),
+        false => layer.entry(&key).cloned(),
+    };
     let prev = before.as_ref().map(|entry| Arc::clone(&entry.value));
     let (value, expires_at) = match effect {
         Effect::Put { value, ttl_ms, .. } => {

@@ -6,6 +6,7 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use serde_json::json;
 
 use crate::failure::{Failure, FailureKind};
+use crate::faults::Bug;
 use crate::flow::facts::{Facts, Keys, LineKey, RequestKey};
 use crate::flow::layer::{Layer, line_of};
 use crate::flow::mutate::Author;
@@ -88,8 +89,12 @@ fn needs_of_work(effect: &Effect, row: &OutboxRow, facts: &Facts, keys: &mut Key
 /// Refused when the lease is gone (another owner ends this row) or a value that the run read has changed.
 pub fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
     let row = &settle.claim.row;
-    holds_lease(settle, facts)?;
-    mutate::unchanged(row.app, &settle.reads, facts)?;
+    if !facts.faults.has(Bug::NoFencing) {
+        holds_lease(settle, facts)?;
+    }
+    if !facts.faults.has(Bug::ReadsNotValidated) {
+        mutate::unchanged(row.app, &settle.reads, facts)?;
+    }
     if row.is_sync() && facts.storage_low && !settle.effects.is_empty() {
         return Err(Refusal::StorageLow);
     }
@@ -163,7 +168,8 @@ fn enqueue(effect: &Effect, row: &OutboxRow, layer: &mut Layer) -> Result<(), Re
             RowWrite::Insert(row, _) => row.dedupe.as_ref() == Some(value),
             RowWrite::Update(_) | RowWrite::Delete => false,
         };
-        if facts.dedupe.contains(&key) || layer.writes.rows.values().any(waits) {
+        let dedupes = !facts.faults.has(Bug::DedupeIgnored);
+        if dedupes && (facts.dedupe.contains(&key) || layer.writes.rows.values().any(waits)) {
             return Ok(());
         }
     }
@@ -304,13 +310,15 @@ fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
             layer.delete(row);
         }
         Action::DeadLetter { failure } => {
-            bury(settle, failure, layer)?;
+            if !layer.facts.faults.has(Bug::LetterLost) {
+                bury(settle, failure, layer)?;
+            }
             layer.delete(row);
         }
         Action::Retry { available_at, failure } => {
             let update = RowUpdate {
                 available_at: *available_at,
-                attempt: row.attempt + 1,
+                attempt: row.attempt + u32::from(!layer.facts.faults.has(Bug::AttemptNotCounted)),
                 // A row that keeps killing the daemon stays under suspicion.
                 orphaned: if failure.kind == FailureKind::OwnerDied { row.orphaned } else { 0 },
                 lease: None,

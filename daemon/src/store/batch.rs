@@ -102,6 +102,25 @@ pub(crate) struct Standing {
     pub(crate) backlog: Backlog,
 }
 
+/// What is waiting, for whoever shows it: as of the last commit.
+#[derive(Debug, Default)]
+pub struct Seen {
+    waiting: std::sync::Mutex<Waiting>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    pub usage: HashMap<AppId, Usage>,
+    pub letters_open: HashMap<QueueId, i64>,
+    pub storage_low: bool,
+}
+
+impl Seen {
+    pub fn now(&self) -> Waiting {
+        self.waiting.lock().expect("no panic while held").clone()
+    }
+}
+
 /// The one writer's connection, and what it knows.
 pub struct Batcher {
     pub(crate) conn: SqliteConnection,
@@ -111,6 +130,7 @@ pub struct Batcher {
     pub(crate) faults: Faults,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) standing: Standing,
+    seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
     retries: RetryCache,
@@ -141,7 +161,13 @@ impl Batcher {
             letters_open,
             backlog,
         };
+        let waiting = Waiting {
+            usage: standing.usage.clone(),
+            letters_open: standing.letters_open.clone(),
+            storage_low: false,
+        };
         Ok(Batcher {
+            seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting) }),
             conn,
             owner,
             limits,
@@ -159,6 +185,11 @@ impl Batcher {
     /// What is configured now; a change of configuration puts a new one there.
     pub fn catalog(&self) -> Arc<ArcSwap<Catalog>> {
         Arc::clone(&self.catalog)
+    }
+
+    /// What is waiting, kept up to date with each commit.
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
     }
 
     pub fn owner(&self) -> Id {
@@ -322,10 +353,17 @@ impl Batcher {
         self.standing.backlog = backlog;
         self.standing.next = facts.next.max(writes.next);
         self.standing.ceiling = ceiling.max(self.standing.ceiling);
+        let mut seen = self.seen.waiting.lock().expect("no panic while held");
         for (app, change) in &writes.usage {
             self.standing.usage.entry(*app).or_default().add(change);
+            seen.usage.entry(*app).or_default().add(change);
         }
-        self.standing.letters_open.clone_from(&facts.letters_open);
+        if self.standing.letters_open != facts.letters_open {
+            self.standing.letters_open.clone_from(&facts.letters_open);
+            seen.letters_open.clone_from(&facts.letters_open);
+        }
+        seen.storage_low = self.storage_low;
+        drop(seen);
         if !writes.pauses.is_empty() {
             self.reload_catalog().await?;
         }
