@@ -1,7 +1,6 @@
 //! Reading what a batch depends on: one query for each kind of fact, whatever the number of commands.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
@@ -131,7 +130,7 @@ async fn read_lines(
     let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         let line = keys[rows::place(row)?].clone();
-        facts.lines.entry(line).or_insert_with(VecDeque::new).push_back(rows::id(row, 1)?);
+        facts.lines.entry(line).or_default().push_back(rows::id(row, 1)?);
     }
     Ok(())
 }
