@@ -7,7 +7,7 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
 
-use crate::catalog::{Catalog, Script};
+use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
@@ -79,18 +79,20 @@ impl Dispatcher {
             }
         }
         let catalog = self.parts.catalog.load_full();
-        let Some(script) = catalog.script(row.app, &row.script) else {
+        let app = catalog.apps.get(&row.app);
+        let Some((app, script)) = app.and_then(|app| Some((app, app.scripts.get(&row.script)?)))
+        else {
             let message = format!("the app has no script \"{}\"", row.script);
             return fail(FailureKind::ScriptGone, &message);
         };
-        self.execute_script(run, slot, script, &catalog)
+        self.execute_script(run, slot, (app, script), &catalog)
     }
 
     fn execute_script(
         &self,
         run: &mut Run,
         slot: usize,
-        script: &Arc<Script>,
+        (app, script): (&App, &Arc<Script>),
         catalog: &Catalog,
     ) -> Attempt {
         let row = Arc::clone(&run.claim.row);
@@ -109,6 +111,7 @@ impl Dispatcher {
         });
         let job = Job {
             row: &row,
+            app_slug: &app.slug,
             script,
             principal,
             now: start.now,

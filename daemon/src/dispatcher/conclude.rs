@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::effect::{Effect, Key, Read};
 
+use crate::catalog::Catalog;
 use crate::entry::EntryKey;
 use crate::failure::{Failure, FailureKind};
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::{Command, Kept, Refusal};
 use crate::gate::Work;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
+use crate::log::field;
 use crate::outbox::decide::{Action, Outcome, decide};
 use crate::outbox::row::{AbandonReason, Claim};
 
@@ -150,7 +152,7 @@ impl Dispatcher {
             Ok(()) => self.committed(run, &action, attempt),
             Err(Refusal::Conflict) => self.again(run, &attempt),
             Err(Refusal::LeaseLost) => {
-                tracing::warn!(execution = %run.id(), "the lease is gone, the result was dropped");
+                tracing::warn!({ field::EXECUTION } = %run.id(), "the lease is gone, the result was dropped");
                 self.deliver(
                     &run,
                     internal("another owner has taken the row over", Changed::Unknown),
@@ -161,7 +163,7 @@ impl Dispatcher {
                 self.not_written(run, attempt, InboxFailureKind::StorageLow)
             }
             Err(Refusal::StoreFailed(error)) => {
-                tracing::error!(error, execution = %run.id(), "a settle could not be written");
+                tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %run.id(), "a settle could not be written");
                 self.not_written(run, attempt, InboxFailureKind::StorageLow);
             }
             Err(Refusal::Answered(kept)) => self.lost_to_the_first(run, attempt, kept, stored),
@@ -317,7 +319,7 @@ impl Dispatcher {
             log: attempt.log,
             ..execution_of(row, end, started_at)
         };
-        tell(&execution);
+        tell(&execution, &self.parts.catalog.load());
         self.history.record(execution);
         self.let_go(&run.claim);
     }
@@ -325,13 +327,24 @@ impl Dispatcher {
 
 /// One event for each settled claim, with everything on it. What succeeded is at `debug`: a line in the journal for
 /// each request would wear the card more than the request itself.
-fn tell(execution: &Execution) {
-    let Execution { id, app, script, attempt, end, took_us, queued_us, .. } = execution;
+fn tell(execution: &Execution, catalog: &Catalog) {
+    let app = catalog.apps.get(&execution.app).map(|app| &*app.slug);
     let error = execution.failure.as_ref().map(|failure| failure.message.as_str());
-    let end = end.as_str();
     macro_rules! settled {
         ($level:ident) => {
-            tracing::$level!(execution = %id, app = app.0, script = &**script, attempt, end, took_us, queued_us, error, "settled")
+            tracing::$level!(
+                { field::APP } = app,
+                { field::SCRIPT } = &*execution.script,
+                { field::EXECUTION } = %execution.id,
+                { field::SOURCE } = execution.source.as_str(),
+                { field::ATTEMPT } = execution.attempt,
+                { field::OUTCOME } = execution.end.as_str(),
+                { field::EFFECTS } = execution.effects,
+                { field::QUEUED_US } = execution.queued_us,
+                { field::TOOK_US } = execution.took_us,
+                { field::ERROR } = error,
+                "settled"
+            )
         };
     }
     match execution.end {
