@@ -18,9 +18,9 @@ use crate::flow::writes::{RowWrite, Writes};
 use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
+use crate::outbox::row::Claim;
 #[cfg(feature = "faults")]
 use crate::outbox::row::Lease;
-use crate::outbox::row::Claim;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
@@ -311,9 +311,19 @@ impl Batcher {
         for command in commands {
             command.needs(&facts, &mut keys);
         }
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        facts::read(&mut self.conn, keys, &mut facts).await?;
+        let reads = !facts::is_empty(&keys);
+        if reads {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            facts::read(&mut self.conn, keys, &mut facts).await?;
+        }
         let mut batch = Planned::of(commands, &mut facts, &self.standing.backlog);
+        if !reads {
+            let due = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
+            if batch.writes.is_empty() && due.is_empty() {
+                return Ok(batch.nothing_to_write(&facts));
+            }
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        }
         self.crash_at(CrashPoint::BeforeApply)?;
         self.apply(&mut batch, now).await?;
         self.claim_backlog(&mut batch, &mut facts).await?;
@@ -561,6 +571,12 @@ impl Planned {
             }
         }
         Planned { writes, outcomes, claims, backlog, ceiling: 0 }
+    }
+
+    /// Neither facts nor writes: the database need not be asked at all.
+    fn nothing_to_write(self, facts: &Facts) -> BatchReport {
+        let next_due = self.backlog.next_due(&facts.catalog, facts.now);
+        BatchReport { outcomes: self.outcomes, next_due, ..BatchReport::default() }
     }
 }
 

@@ -13,6 +13,17 @@ use crate::store::rows::{self, Bulk, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
 
+/// Whether there is nothing to read.
+pub(crate) fn is_empty(keys: &Keys) -> bool {
+    let Keys { entries, rows, dedupe, requests, lines, letters } = keys;
+    entries.is_empty()
+        && rows.is_empty()
+        && dedupe.is_empty()
+        && requests.is_empty()
+        && lines.is_empty()
+        && letters.is_empty()
+}
+
 /// Completes the facts by what the keys name.
 pub(crate) async fn read(
     conn: &mut SqliteConnection,
