@@ -60,6 +60,13 @@ impl Failure {
         Failure { kind, message, line: None, column: None, source_line: None }
     }
 
+    pub fn owner_died() -> Failure {
+        Failure::new(
+            FailureKind::OwnerDied,
+            "the daemon died while this script, and no other, was running",
+        )
+    }
+
     pub fn from_exec(error: &ExecError) -> Failure {
         let kind = match error.kind {
             ExecErrorKind::Compile => FailureKind::DoesNotCompile,

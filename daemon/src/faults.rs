@@ -1,1 +1,158 @@
 //! Crash points and planted bugs, for tests. Without the `faults` feature every question is answered "no" by a constant.
+
+/// A moment at which a test may end the process, or pretend that it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CrashPoint {
+    /// A batch is planned; nothing is in the transaction yet.
+    BeforeApply,
+    /// Everything is in the transaction.
+    BeforeCommit,
+    /// Durable, nobody was told.
+    AfterCommit,
+    /// Whoever waited was told.
+    AfterAck,
+    /// Some rows of a dead owner are taken over, others are not.
+    InTakeover,
+    /// Some changes of a deploy are in the transaction, others are not.
+    InDeploy,
+}
+
+impl CrashPoint {
+    pub const ALL: [CrashPoint; 6] = [
+        Self::BeforeApply,
+        Self::BeforeCommit,
+        Self::AfterCommit,
+        Self::AfterAck,
+        Self::InTakeover,
+        Self::InDeploy,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeApply => "before_apply",
+            Self::BeforeCommit => "before_commit",
+            Self::AfterCommit => "after_commit",
+            Self::AfterAck => "after_ack",
+            Self::InTakeover => "in_takeover",
+            Self::InDeploy => "in_deploy",
+        }
+    }
+}
+
+/// A mistake that can be planted, so that a test can show that it would be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A settle does not check its lease.
+    NoFencing,
+    /// Entries are committed before the end of the row that wrote them.
+    EffectsOutsideTransaction,
+    /// A retry does not raise the attempt.
+    AttemptNotCounted,
+    /// A run commits although what it read has changed.
+    ReadsNotValidated,
+    /// Callers are told before the commit.
+    AckBeforeCommit,
+    /// A sync row that is taken out unwritten takes its effects along.
+    ElideRowWithEffects,
+    /// An event carries the values that the script saw, not those of the commit.
+    StaleEventValues,
+    /// A task is enqueued although one of the same dedupe value waits.
+    DedupeIgnored,
+    /// Rows of one key do not wait for each other.
+    OrderIgnored,
+    /// A row that cannot be done is deleted without a dead letter.
+    LetterLost,
+    /// A row deeper than allowed still runs.
+    DepthIgnored,
+    /// What a plan learns is not seen by the commands after it.
+    BatchNotAbsorbed,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 12] = [
+        Self::NoFencing,
+        Self::EffectsOutsideTransaction,
+        Self::AttemptNotCounted,
+        Self::ReadsNotValidated,
+        Self::AckBeforeCommit,
+        Self::ElideRowWithEffects,
+        Self::StaleEventValues,
+        Self::DedupeIgnored,
+        Self::OrderIgnored,
+        Self::LetterLost,
+        Self::DepthIgnored,
+        Self::BatchNotAbsorbed,
+    ];
+}
+
+/// Asked at each crash point; `true` stops there as if the process had died.
+#[cfg(feature = "faults")]
+pub type CrashHook = std::sync::Arc<dyn Fn(CrashPoint) -> bool + Send + Sync>;
+
+/// The faults of one daemon; none unless a test plants some.
+#[derive(Clone, Default)]
+pub struct Faults {
+    #[cfg(feature = "faults")]
+    bugs: Vec<Bug>,
+    #[cfg(feature = "faults")]
+    hook: Option<CrashHook>,
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let planted = Bug::ALL.into_iter().filter(|bug| self.has(*bug));
+        f.debug_set().entries(planted).finish()
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+impl Faults {
+    pub const fn has(&self, _bug: Bug) -> bool {
+        false
+    }
+
+    /// Whether to stop here as if the process had died.
+    pub const fn crashes(&self, _point: CrashPoint) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "faults")]
+impl Faults {
+    #[must_use]
+    pub fn with_bug(mut self, bug: Bug) -> Faults {
+        self.bugs.push(bug);
+        self
+    }
+
+    #[must_use]
+    pub fn with_hook(mut self, hook: CrashHook) -> Faults {
+        self.hook = Some(hook);
+        self
+    }
+
+    /// From `point:count`: the process aborts when it comes to that point for the `count`-th time.
+    pub fn aborting(text: &str) -> Option<Faults> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        let (point, count) = text.split_once(':')?;
+        let point = *CrashPoint::ALL.iter().find(|known| known.as_str() == point)?;
+        let count: u64 = count.parse().ok()?;
+        let seen = AtomicU64::new(0);
+        Some(Faults::default().with_hook(std::sync::Arc::new(move |here| {
+            if here == point && seen.fetch_add(1, Ordering::SeqCst) + 1 == count {
+                std::process::abort();
+            }
+            false
+        })))
+    }
+
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bugs.contains(&bug)
+    }
+
+    /// Whether to stop here as if the process had died.
+    pub fn crashes(&self, point: CrashPoint) -> bool {
+        self.hook.as_ref().is_some_and(|hook| hook(point))
+    }
+}

@@ -8,9 +8,12 @@ pub mod accept;
 pub mod claim;
 pub mod configure;
 pub mod facts;
+pub mod layer;
 pub mod mutate;
 pub mod settle;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 pub mod writes;
 
 use crate::flow::facts::{Facts, Keys};
@@ -34,12 +37,12 @@ pub enum Lane {
 }
 
 impl Command {
-    /// Names what has to be read before [`Command::plan`].
-    pub fn needs(&self, keys: &mut Keys) {
+    /// Names what has to be read before [`Command::plan`]. Of the facts, only what is standing is there yet.
+    pub fn needs(&self, facts: &Facts, keys: &mut Keys) {
         match self {
             Self::Accept(accept) => accept::needs(accept, keys),
-            Self::Settle(settle) => settle::needs(settle, keys),
-            Self::Mutate(mutate) => mutate::needs(mutate, keys),
+            Self::Settle(settle) => settle::needs(settle, facts, keys),
+            Self::Mutate(mutate) => mutate::needs(mutate, facts, keys),
         }
     }
 
@@ -76,6 +79,8 @@ pub enum Refusal {
         "the run would add {rows} rows of {bytes} bytes to the outbox, at most {rows_max} of {bytes_max} bytes are allowed"
     )]
     FanOut { rows: usize, bytes: i64, rows_max: usize, bytes_max: i64 },
+    #[error("{max} tasks of the app are delayed already, which is the most that may be")]
+    TooManyDelayed { max: i64 },
     #[error("{collection}/{key} {reason}")]
     NotApplicable { collection: String, key: String, reason: String },
     #[error("app has no script \"{0}\"")]

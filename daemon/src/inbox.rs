@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::failure::FailureKind;
+
 /// The one answer to a sync request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InboxResult {
@@ -36,8 +38,10 @@ pub enum InboxFailureKind {
     TimedOut,
     /// 507: a budget was used up.
     BudgetSpent,
-    /// 507: the disk is nearly full.
+    /// 507: the disk is nearly full, and the run has something to write.
     StorageLow,
+    /// 503: the disk is nearly full, and the request would have to be kept.
+    DiskFull,
     /// 409: a request with this key is running.
     InFlight,
     /// 409: this key had an answer that was too large to keep.
@@ -57,6 +61,20 @@ pub enum Changed {
 }
 
 impl InboxFailureKind {
+    /// The line of the status table for a run that failed.
+    pub fn of(kind: FailureKind) -> InboxFailureKind {
+        match kind {
+            FailureKind::DoesNotCompile | FailureKind::BadResult => Self::NotAResponse,
+            FailureKind::Threw | FailureKind::NotAllowed => Self::ScriptFailed,
+            FailureKind::BudgetSpent => Self::BudgetSpent,
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::ScriptGone
+            | FailureKind::OwnerDied
+            | FailureKind::Cancelled
+            | FailureKind::Internal => Self::Internal,
+        }
+    }
+
     /// The status table of the HTTP edge: status and the problem's code.
     pub fn status(self) -> (u16, &'static str) {
         match self {
@@ -68,6 +86,7 @@ impl InboxFailureKind {
             Self::TimedOut => (504, "timed_out"),
             Self::BudgetSpent => (507, "budget_spent"),
             Self::StorageLow => (507, "storage_low"),
+            Self::DiskFull => (503, "storage_low"),
             Self::InFlight => (409, "in_flight"),
             Self::AnswerNotKept => (409, "answer_not_kept"),
             Self::KeyReused => (422, "idempotency_key_reused"),

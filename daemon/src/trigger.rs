@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
-use picloud_scripts_runtime::effect::Space;
+use picloud_scripts_runtime::effect::{Key, Space};
 
 use crate::entry::{Change, ChangeOp};
 use crate::ids::{AppId, PrincipalId, TriggerId};
@@ -151,6 +151,21 @@ impl TriggerSet {
             let fits = *space == change.key.key.space
                 && (ops.is_empty() || ops.contains(&change.op))
                 && glob.is_match(&*change.key.key.collection);
+            fits.then_some(trigger)
+        })
+    }
+
+    /// The triggers that may make rows of this key's line, whatever is done to it.
+    pub fn by_key<'a>(
+        &'a self,
+        app: AppId,
+        key: &'a Key,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        let app = self.by_app.get(&app);
+        app.into_iter().flat_map(|app| &app.changes).filter_map(|(space, glob, _, trigger)| {
+            let fits = trigger.ordering == Ordering::ByKey
+                && *space == key.space
+                && glob.is_match(&*key.collection);
             fits.then_some(trigger)
         })
     }

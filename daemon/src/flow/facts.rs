@@ -7,8 +7,9 @@ use picloud_scripts_runtime::effect::Key;
 
 use crate::catalog::Catalog;
 use crate::entry::{Entry, EntryKey};
+use crate::faults::Faults;
 use crate::flow::Kept;
-use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
+use crate::flow::writes::{EntryWrite, LetterWrite, LineWrite, RowWrite, Writes};
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::{IdempotencyKey, Lease, OutboxRow};
@@ -81,13 +82,85 @@ pub struct Facts {
     pub entries: HashMap<EntryKey, Entry>,
     /// Rows of `Keys::rows` that are claimed.
     pub leases: HashMap<Id, Lease>,
-    /// Values of `Keys::dedupe` that a row which never started waits with.
-    pub dedupe: HashMap<(AppId, Arc<str>), Id>,
-    /// Rows that hold a dedupe value, to forget it when they start or go.
+    /// Values of `Keys::dedupe` with which a row waits that was never claimed.
+    pub dedupe: HashSet<(AppId, Arc<str>)>,
     pub requests: HashMap<RequestKey, KeptRequest>,
     /// The rows of each line in order; at least the first two, if there are as many.
     pub lines: HashMap<LineKey, VecDeque<Id>>,
     pub letters: HashMap<Id, LetterFacts>,
+
+    /// Planted bugs, for tests.
+    pub faults: Faults,
+}
+
+impl Facts {
+    /// The entry under a key, unless it is absent or expired.
+    pub fn entry(&self, key: &EntryKey) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| entry.is_live(self.now))
+    }
+
+    /// Makes a command's writes visible to the commands after it.
+    pub fn absorb(&mut self, writes: &Writes) {
+        for (key, write) in &writes.entries {
+            match write {
+                EntryWrite::Put(entry) => drop(self.entries.insert(key.clone(), entry.clone())),
+                EntryWrite::Delete => drop(self.entries.remove(key)),
+            }
+        }
+        for (id, write) in &writes.rows {
+            self.absorb_row(*id, write);
+        }
+        for (line, write) in &writes.lines {
+            let ids = self.lines.entry(line.clone()).or_default();
+            match write {
+                LineWrite::Joined(id) => ids.push_back(*id),
+                LineWrite::Left(id) => ids.retain(|known| known != id),
+            }
+        }
+        for letter in &writes.letters {
+            *self.letters_open.entry(letter.row.queue).or_default() += 1;
+        }
+        for (id, mark) in &writes.letter_marks {
+            self.absorb_letter(*id, mark);
+        }
+        for (key, (body_hash, answer)) in &writes.requests {
+            let kept = KeptRequest { body_hash: Arc::clone(body_hash), answer: answer.clone() };
+            self.requests.insert(key.clone(), kept);
+        }
+        for (app, change) in &writes.usage {
+            self.usage.entry(*app).or_default().add(change);
+        }
+        self.next = self.next.max(writes.next);
+    }
+
+    fn absorb_row(&mut self, id: Id, write: &RowWrite) {
+        let lease = match write {
+            RowWrite::Insert(row, lease) => {
+                if let Some(value) = &row.dedupe {
+                    self.dedupe.insert((row.app, Arc::clone(value)));
+                }
+                *lease
+            }
+            RowWrite::Update(update) => update.lease,
+            RowWrite::Delete => None,
+        };
+        match lease {
+            Some(lease) => drop(self.leases.insert(id, lease)),
+            None => drop(self.leases.remove(&id)),
+        }
+    }
+
+    fn absorb_letter(&mut self, id: Id, mark: &LetterWrite) {
+        let Some(letter) = self.letters.get_mut(&id) else { return };
+        match mark {
+            LetterWrite::Replayed { .. } => letter.replays_of_root += 1,
+            LetterWrite::Discarded { .. } => {}
+            LetterWrite::HandlerFailed { .. } => return,
+        }
+        if std::mem::replace(&mut letter.open, false) {
+            *self.letters_open.entry(letter.row.queue).or_default() -= 1;
+        }
+    }
 }
 
 /// What an app has waiting in the outbox.
@@ -97,6 +170,14 @@ pub struct Usage {
     pub bytes: i64,
     /// Tasks delayed by a second or more.
     pub delayed: i64,
+}
+
+impl Usage {
+    pub fn add(&mut self, change: &Usage) {
+        self.rows += change.rows;
+        self.bytes += change.bytes;
+        self.delayed += change.delayed;
+    }
 }
 
 /// A request that was answered before.
@@ -112,6 +193,7 @@ pub struct KeptRequest {
 pub struct LetterFacts {
     pub app: AppId,
     pub open: bool,
+    /// How often scripts have replayed letters of the same root.
     pub replays_of_root: u32,
     /// The row as it died, to be made anew.
     pub row: Arc<OutboxRow>,

@@ -1,28 +1,281 @@
 //! Changing entries: write, match triggers, one outbox row for each match.
+//!
+//! Whoever writes to an entry goes through here. Values before and after are those of the commit, never what a
+//! script saw, so `prev_value`, increments and patches are true.
 
-use picloud_scripts_runtime::effect::{Effect, Read};
+use std::sync::Arc;
 
+use picloud_scripts_runtime::effect::{Amount, Effect, Key, Read, Space};
+use serde_json::Value;
+
+use crate::entry::{Change, ChangeOp, Entry, EntryKey};
+use crate::faults::Bug;
 use crate::flow::Refusal;
-use crate::flow::facts::{Facts, Keys};
-use crate::flow::writes::Writes;
+use crate::flow::facts::{Facts, Keys, LineKey};
+use crate::flow::layer::{Layer, order_key};
+use crate::flow::writes::{EntryWrite, Writes};
 use crate::ids::{AppId, Id, PrincipalId};
+use crate::outbox::row::{OrderKey, OutboxRow, OutboxSourceKind};
+use crate::time::Timestamp;
+use crate::trigger::{Ordering, Trigger};
 
 /// An edit from outside a run. `reads` are the versions that the editor saw.
 #[derive(Clone, Debug)]
 pub struct Mutate {
-    /// Id that the rows it causes name as their root.
+    /// Root of the rows that it causes, and what their ids are derived from.
     pub id: Id,
     pub app: AppId,
     pub principal: PrincipalId,
     pub reads: Vec<Read>,
+    /// Of entries only.
     pub effects: Vec<Effect>,
 }
 
-pub fn needs(_command: &Mutate, _keys: &mut crate::flow::facts::Keys) {}
+/// On whose behalf entries change: what the rows and entries that come of it say about their origin.
+pub struct Author {
+    pub app: AppId,
+    pub root: Id,
+    pub cause: Id,
+    /// Depth of the rows that the change makes.
+    pub depth: u32,
+    pub written_by: Arc<str>,
+}
 
-pub fn plan(
-    _command: &Mutate,
-    _facts: &crate::flow::facts::Facts,
-) -> Result<crate::flow::writes::Writes, crate::flow::Refusal> {
-    unimplemented!("being written")
+pub fn needs(mutate: &Mutate, facts: &Facts, keys: &mut Keys) {
+    for read in &mutate.reads {
+        keys.entry(mutate.app, &read.key);
+    }
+    needs_of_effects(mutate.app, &mutate.effects, facts, keys);
+}
+
+/// Refused with a conflict when a value that the editor saw has changed.
+pub fn plan(mutate: &Mutate, facts: &Facts) -> Result<Writes, Refusal> {
+    if facts.storage_low {
+        return Err(Refusal::StorageLow);
+    }
+    unchanged(mutate.app, &mutate.reads, facts)?;
+    let author = Author {
+        app: mutate.app,
+        root: mutate.id,
+        cause: mutate.id,
+        depth: 1,
+        written_by: format!("principal {}", mutate.principal).into(),
+    };
+    let mut layer = Layer::over(facts, mutate.id);
+    for effect in &mutate.effects {
+        apply(effect, &author, &mut layer)?;
+    }
+    Ok(layer.writes)
+}
+
+/// Names the entries that effects touch, and the lines that rows they cause may join.
+pub fn needs_of_effects(app: AppId, effects: &[Effect], facts: &Facts, keys: &mut Keys) {
+    for key in effects.iter().filter_map(entry_of) {
+        keys.entry(app, key);
+        for trigger in facts.catalog.matching.by_key(app, key) {
+            let line = format!("{}/{}", key.collection, key.key).into();
+            keys.lines.insert(LineKey { queue: trigger.id.queue(), key: line });
+        }
+    }
+}
+
+/// Every value that was read must still have the version that was seen; absent is 0.
+pub fn unchanged(app: AppId, reads: &[Read], facts: &Facts) -> Result<(), Refusal> {
+    let same = reads.iter().all(|read| {
+        let key = EntryKey { app, key: read.key.clone() };
+        facts.entry(&key).map_or(0, |entry| entry.version) == read.version
+    });
+    if same { Ok(()) } else { Err(Refusal::Conflict) }
+}
+
+/// Applies one effect on an entry, and inserts a row for each trigger that it sets off.
+pub fn apply(effect: &Effect, author: &Author, layer: &mut Layer) -> Result<(), Refusal> {
+    let Some(key) = entry_of(effect) else { return Ok(()) };
+    let key = EntryKey { app: author.app, key: key.clone() };
+    let Some(change) = write(effect, key, author, layer)? else { return Ok(()) };
+    let facts = layer.facts;
+    let mut event: Option<Arc<str>> = None;
+    for trigger in facts.catalog.matching.for_change(&change) {
+        let event = Arc::clone(event.get_or_insert_with(|| event_of(&change)));
+        let id = layer.next_id();
+        let row =
+            OutboxRow { id, available_at: facts.now, ..row_for(trigger, &change, event, author) };
+        layer.insert_caused(row)?;
+    }
+    Ok(())
+}
+
+fn entry_of(effect: &Effect) -> Option<&Key> {
+    match effect {
+        Effect::Put { key, .. }
+        | Effect::Patch { key, .. }
+        | Effect::Increment { key, .. }
+        | Effect::Delete { key } => Some(key),
+        Effect::Enqueue { .. }
+        | Effect::ReplayDeadLetter { .. }
+        | Effect::DiscardDeadLetter { .. } => None,
+    }
+}
+
+/// Puts the new value over the old one. `None` when nothing changes: what is absent was deleted.
+fn write(
+    effect: &Effect,
+    key: EntryKey,
+    author: &Author,
+    layer: &mut Layer,
+) -> Result<Option<Change>, Refusal> {
+    let before = match layer.facts.faults.has(Bug::StaleEventValues) {
+        true => layer.facts.entry(&key).cloned(),
+        false => layer.entry(&key).cloned(),
+    };
+    let prev = before.as_ref().map(|entry| Arc::clone(&entry.value));
+    let (value, expires_at) = match effect {
+        Effect::Put { value, ttl_ms, .. } => {
+            (Some(Arc::clone(value)), ttl_ms.map(|ttl| layer.facts.now.plus_ms(ttl)))
+        }
+        Effect::Patch { patch, .. } => {
+            let old = prev.as_deref().ok_or_else(|| refuse(&key, "is gone, nothing to update"))?;
+            (Some(patched(old, patch, &key)?), before.as_ref().and_then(|entry| entry.expires_at))
+        }
+        Effect::Increment { by, .. } => {
+            let sum = increased(prev.as_deref(), *by, &key)?;
+            (Some(sum), before.as_ref().and_then(|entry| entry.expires_at))
+        }
+        Effect::Delete { .. } => (None, None),
+        Effect::Enqueue { .. }
+        | Effect::ReplayDeadLetter { .. }
+        | Effect::DiscardDeadLetter { .. } => return Ok(None),
+    };
+    let op = match (&value, &prev, key.key.space) {
+        (None, None, _) => return Ok(None),
+        (None, Some(_), _) => ChangeOp::Delete,
+        (Some(_), _, Space::Kv) => ChangeOp::Set,
+        (Some(_), None, Space::Docs) => ChangeOp::Create,
+        (Some(_), Some(_), Space::Docs) => ChangeOp::Update,
+    };
+    let bytes_max = layer.facts.limits.entry_bytes_max;
+    if value.as_ref().is_some_and(|value| value.len() > bytes_max) {
+        return Err(refuse(&key, &format!("would have more than {bytes_max} bytes")));
+    }
+    let version = layer.next_number();
+    let entry = match &value {
+        None => EntryWrite::Delete,
+        Some(value) => EntryWrite::Put(Entry {
+            version,
+            value: Arc::clone(value),
+            expires_at,
+            written_by: Arc::clone(&author.written_by),
+        }),
+    };
+    layer.writes.entries.insert(key.clone(), entry);
+    Ok(Some(Change { key, op, version, value, prev }))
+}
+
+fn refuse(key: &EntryKey, reason: &str) -> Refusal {
+    Refusal::NotApplicable {
+        collection: key.key.collection.to_string(),
+        key: key.key.key.to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// RFC 7396.
+fn patched(old: &str, patch: &str, key: &EntryKey) -> Result<Arc<str>, Refusal> {
+    let parse = |text: &str| {
+        serde_json::from_str::<Value>(text).map_err(|_| refuse(key, "holds or gets no valid JSON"))
+    };
+    let mut target = parse(old)?;
+    merge_patch(&mut target, parse(patch)?);
+    Ok(target.to_string().into())
+}
+
+fn merge_patch(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let fields = target.as_object_mut().expect("it was made an object above");
+    for (name, value) in patch {
+        if value.is_null() {
+            fields.remove(&name);
+        } else {
+            merge_patch(fields.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn increased(old: Option<&str>, by: Amount, key: &EntryKey) -> Result<Arc<str>, Refusal> {
+    let old: Value = match old {
+        None => Value::from(0),
+        Some(text) => serde_json::from_str(text).unwrap_or(Value::Null),
+    };
+    let sum = match (old.as_i64(), old.as_f64(), by) {
+        (Some(old), _, Amount::Integer(by)) => old
+            .checked_add(by)
+            .ok_or_else(|| refuse(key, "would leave the range of integers"))?
+            .into(),
+        (_, Some(old), Amount::Integer(by)) => Value::from(old + by as f64),
+        (_, Some(old), Amount::Float(by)) => Value::from(old + by),
+        (_, None, _) => return Err(refuse(key, "is no number, it cannot be increased")),
+    };
+    if sum.is_null() {
+        return Err(refuse(key, "would leave the range of numbers"));
+    }
+    Ok(sum.to_string().into())
+}
+
+fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author) -> OutboxRow {
+    let source = match change.key.key.space {
+        Space::Kv => OutboxSourceKind::Kv,
+        Space::Docs => OutboxSourceKind::Docs,
+    };
+    let order = match trigger.ordering {
+        Ordering::Any => None,
+        Ordering::ByKey => Some(OrderKey { key: order_key(change), version: change.version }),
+    };
+    OutboxRow {
+        id: author.cause,
+        app: author.app,
+        queue: trigger.id.queue(),
+        source,
+        origin: Some(trigger.id.0),
+        script: Arc::clone(&trigger.script),
+        principal: trigger.registered_by,
+        event,
+        retry: trigger.retry.clone(),
+        order,
+        dedupe: None,
+        available_at: Timestamp::NEVER,
+        attempt: 0,
+        orphaned: 0,
+        depth: author.depth,
+        root: author.root,
+        cause: Some(author.cause),
+        reply_by: None,
+        letter: None,
+        replay_of: None,
+        idempotency: None,
+    }
+}
+
+/// The event of a change as JSON text; the values are embedded as they are.
+fn event_of(change: &Change) -> Arc<str> {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let null_or = |value: &Option<Arc<str>>| value.clone().unwrap_or_else(|| "null".into());
+    let (id, data, prev) = match change.key.key.space {
+        Space::Kv => ("key", "value", "prev_value"),
+        Space::Docs => ("id", "data", "prev_data"),
+    };
+    format!(
+        r#"{{"op":"{}","collection":{},"{id}":{},"{data}":{},"{prev}":{}}}"#,
+        change.op.as_str(),
+        quoted(&change.key.key.collection),
+        quoted(&change.key.key.key),
+        null_or(&change.value),
+        null_or(&change.prev),
+    )
+    .into()
 }

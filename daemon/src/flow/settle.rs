@@ -1,10 +1,22 @@
 //! Settling: what a finished run writes, and the end of the row that started it. One transaction.
 
-use picloud_scripts_runtime::effect::{Effect, Read};
+use std::sync::Arc;
 
-use crate::ids::Id;
+use picloud_scripts_runtime::effect::{Effect, Read};
+use serde_json::json;
+
+use crate::failure::{Failure, FailureKind};
+use crate::faults::Bug;
+use crate::flow::facts::{Facts, Keys, LineKey, RequestKey};
+use crate::flow::layer::{Layer, line_of};
+use crate::flow::mutate::Author;
+use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrite, Writes};
+use crate::flow::{Kept, Refusal, accept, mutate};
+use crate::ids::{Id, TriggerId};
 use crate::outbox::decide::Action;
-use crate::outbox::row::Claim;
+use crate::outbox::row::{Claim, OrderKey, OutboxRow, OutboxSourceKind};
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
 
 /// A run has ended. `effects` is empty unless it succeeded.
 #[derive(Clone, Debug)]
@@ -14,6 +26,8 @@ pub struct Settle {
     pub action: Action,
     pub reads: Vec<Read>,
     pub effects: Vec<Effect>,
+    /// The run's result as JSON text, to be kept for a caller that sends its request again.
+    pub result: Option<Arc<str>>,
     /// Version of the script that ran; 0 when none did.
     pub script_version: i64,
     /// Drawn outside, so that planning stays pure: what this command makes gets ids derived from it.
@@ -27,11 +41,357 @@ pub enum Stored {
     No,
 }
 
-pub fn needs(_command: &Settle, _keys: &mut crate::flow::facts::Keys) {}
+/// A task begins a chain of its own when it is put off by this much.
+pub const DELAYED_MS: i64 = 1_000;
 
-pub fn plan(
-    _command: &Settle,
-    _facts: &crate::flow::facts::Facts,
-) -> Result<crate::flow::writes::Writes, crate::flow::Refusal> {
-    unimplemented!("being written")
+pub fn needs(settle: &Settle, facts: &Facts, keys: &mut Keys) {
+    let row = &settle.claim.row;
+    if settle.stored == Stored::Yes {
+        keys.rows.insert(row.id);
+    }
+    keys.lines.extend(line_of(row));
+    for read in &settle.reads {
+        keys.entry(row.app, &read.key);
+    }
+    mutate::needs_of_effects(row.app, &settle.effects, facts, keys);
+    for effect in &settle.effects {
+        needs_of_work(effect, row, facts, keys);
+    }
+    if let (Some(_), Some(key)) = (&settle.result, &row.idempotency) {
+        keys.requests.insert(RequestKey::of(key));
+    }
+    if let Some(letter) = row.letter {
+        keys.letters.insert(letter);
+    }
+}
+
+fn needs_of_work(effect: &Effect, row: &OutboxRow, facts: &Facts, keys: &mut Keys) {
+    match effect {
+        Effect::Enqueue { script, order_key, dedupe, .. } => {
+            let queue = facts.catalog.script(row.app, script).map(|script| script.id.queue());
+            if let (Some(queue), Some(key)) = (queue, order_key) {
+                keys.lines.insert(LineKey { queue, key: Arc::clone(key) });
+            }
+            if let Some(value) = dedupe {
+                keys.dedupe.insert((row.app, Arc::clone(value)));
+            }
+        }
+        Effect::ReplayDeadLetter { id, .. } | Effect::DiscardDeadLetter { id, .. } => {
+            keys.letters.extend(id.parse::<Id>());
+        }
+        Effect::Put { .. }
+        | Effect::Patch { .. }
+        | Effect::Increment { .. }
+        | Effect::Delete { .. } => {}
+    }
+}
+
+/// Refused when the lease is gone (another owner ends this row) or a value that the run read has changed.
+pub fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
+    let row = &settle.claim.row;
+    if !facts.faults.has(Bug::NoFencing) {
+        holds_lease(settle, facts)?;
+    }
+    if !facts.faults.has(Bug::ReadsNotValidated) {
+        mutate::unchanged(row.app, &settle.reads, facts)?;
+    }
+    if row.is_sync() && facts.storage_low && !settle.effects.is_empty() {
+        return Err(Refusal::StorageLow);
+    }
+    let mut layer = Layer::over(facts, settle.fresh);
+    let author = author_of(settle);
+    for effect in &settle.effects {
+        apply(effect, &author, row, &mut layer)?;
+    }
+    keep_answer(settle, &mut layer)?;
+    end(settle, &mut layer)?;
+    Ok(layer.writes)
+}
+
+fn holds_lease(settle: &Settle, facts: &Facts) -> Result<(), Refusal> {
+    let held = match settle.stored {
+        Stored::No => true,
+        Stored::Yes => facts.leases.get(&settle.claim.row.id) == Some(&settle.claim.lease),
+    };
+    if held { Ok(()) } else { Err(Refusal::LeaseLost) }
+}
+
+fn author_of(settle: &Settle) -> Author {
+    let row = &settle.claim.row;
+    let mut written_by =
+        format!("{}@{} {} {}", row.script, settle.script_version, row.root, row.id);
+    // Names of scripts are shorter than that; the bound is there for whatever comes.
+    written_by.truncate(written_by.floor_char_boundary(120));
+    Author {
+        app: row.app,
+        root: row.root,
+        cause: row.id,
+        depth: row.depth + 1,
+        written_by: written_by.into(),
+    }
+}
+
+fn apply(
+    effect: &Effect,
+    author: &Author,
+    row: &OutboxRow,
+    layer: &mut Layer,
+) -> Result<(), Refusal> {
+    match effect {
+        Effect::Put { .. }
+        | Effect::Patch { .. }
+        | Effect::Increment { .. }
+        | Effect::Delete { .. } => mutate::apply(effect, author, layer),
+        Effect::Enqueue { .. } => enqueue(effect, row, layer),
+        Effect::ReplayDeadLetter { id, payload } => replay(id, payload.as_ref(), row, layer),
+        Effect::DiscardDeadLetter { id, reason } => {
+            let id = open_letter(id, row, layer)?;
+            let mark = LetterWrite::Discarded { reason: reason.to_string(), at: layer.facts.now };
+            layer.writes.letter_marks.insert(id, mark);
+            Ok(())
+        }
+    }
+}
+
+fn enqueue(effect: &Effect, row: &OutboxRow, layer: &mut Layer) -> Result<(), Refusal> {
+    let Effect::Enqueue { script, payload, delay_ms, order_key, dedupe } = effect else {
+        return Ok(());
+    };
+    let facts = layer.facts;
+    let target = facts
+        .catalog
+        .script(row.app, script)
+        .ok_or_else(|| Refusal::NoSuchScript(script.to_string()))?;
+    if let Some(value) = dedupe {
+        let key = (row.app, Arc::clone(value));
+        let waits = |row: &RowWrite| match row {
+            RowWrite::Insert(row, _) => row.dedupe.as_ref() == Some(value),
+            RowWrite::Update(_) | RowWrite::Delete => false,
+        };
+        let dedupes = !facts.faults.has(Bug::DedupeIgnored);
+        if dedupes && (facts.dedupe.contains(&key) || layer.writes.rows.values().any(waits)) {
+            return Ok(());
+        }
+    }
+    let order = order_key
+        .as_ref()
+        .map(|key| OrderKey { key: Arc::clone(key), version: layer.next_number() });
+    let row = OutboxRow {
+        queue: target.id.queue(),
+        script: Arc::clone(&target.name),
+        event: format!(r#"{{"payload":{payload}}}"#).into(),
+        order,
+        dedupe: dedupe.clone(),
+        available_at: facts.now.plus_ms(*delay_ms),
+        depth: if *delay_ms >= DELAYED_MS { 0 } else { row.depth + 1 },
+        ..task(row, layer.next_id())
+    };
+    layer.insert_caused(row)
+}
+
+/// A row for work that `row`'s run asked for.
+fn task(row: &OutboxRow, id: Id) -> OutboxRow {
+    OutboxRow {
+        id,
+        source: OutboxSourceKind::Task,
+        origin: None,
+        retry: RetryPolicy::default(),
+        order: None,
+        dedupe: None,
+        attempt: 0,
+        orphaned: 0,
+        depth: row.depth + 1,
+        cause: Some(row.id),
+        reply_by: None,
+        letter: None,
+        replay_of: None,
+        idempotency: None,
+        ..row.clone()
+    }
+}
+
+/// The id of a letter of the run's own app that is still open.
+fn open_letter(text: &str, row: &OutboxRow, layer: &Layer) -> Result<Id, Refusal> {
+    let refuse = |reason: &str| Refusal::Letter { id: text.to_owned(), reason: reason.to_owned() };
+    let id = text.parse::<Id>().map_err(|error| refuse(&error.to_string()))?;
+    match layer.facts.letters.get(&id) {
+        Some(letter) if letter.app == row.app => {
+            if letter.open && !layer.writes.letter_marks.contains_key(&id) {
+                Ok(id)
+            } else {
+                Err(refuse("was resolved already"))
+            }
+        }
+        Some(_) | None => Err(refuse("is not known in this app")),
+    }
+}
+
+fn replay(
+    text: &str,
+    payload: Option<&Arc<str>>,
+    row: &OutboxRow,
+    layer: &mut Layer,
+) -> Result<(), Refusal> {
+    let id = open_letter(text, row, layer)?;
+    let letter = &layer.facts.letters[&id];
+    let replays_max = layer.facts.limits.root_replays_max;
+    if letter.replays_of_root >= replays_max {
+        let reason = format!("scripts have replayed what it came from {replays_max} times already");
+        return Err(Refusal::Letter { id: text.to_owned(), reason });
+    }
+    let dead = Arc::clone(&letter.row);
+    let event = match payload {
+        None => Arc::clone(&dead.event),
+        Some(payload) if dead.source == OutboxSourceKind::Task => {
+            format!(r#"{{"payload":{payload}}}"#).into()
+        }
+        Some(payload) => Arc::clone(payload),
+    };
+    // It goes to the end of its line: what came after it has run already.
+    let order = dead
+        .order
+        .as_ref()
+        .map(|order| OrderKey { key: Arc::clone(&order.key), version: layer.next_number() });
+    let new = layer.next_id();
+    layer.insert_caused(OutboxRow {
+        id: new,
+        event,
+        order,
+        dedupe: None,
+        available_at: layer.facts.now,
+        attempt: 0,
+        orphaned: 0,
+        depth: row.depth + 1,
+        cause: Some(row.id),
+        replay_of: Some(id),
+        ..OutboxRow::clone(&dead)
+    })?;
+    layer.writes.letter_marks.insert(id, LetterWrite::Replayed { by: new, at: layer.facts.now });
+    Ok(())
+}
+
+/// Keeps the answer of a run that commits, unless another request with the same key was first.
+fn keep_answer(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
+    let (Some(result), Some(key)) = (&settle.result, &settle.claim.row.idempotency) else {
+        return Ok(());
+    };
+    if !settle.claim.row.is_sync() {
+        return Ok(());
+    }
+    accept::first_of(key, layer.facts)?;
+    let small = result.len() <= layer.facts.limits.kept_answer_bytes_max;
+    let kept = small.then(|| Kept::Result(Arc::clone(result)));
+    layer.writes.requests.insert(RequestKey::of(key), (Arc::clone(&key.body_hash), kept));
+    Ok(())
+}
+
+/// What happens to the row itself.
+fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
+    let row = &settle.claim.row;
+    let now = layer.facts.now;
+    if settle.stored == Stored::No {
+        if let Action::Abandon { reason } = settle.action {
+            layer.writes.abandoned.push(Abandoned { row: Arc::clone(row), reason, at: now });
+        }
+        return Ok(());
+    }
+    match &settle.action {
+        Action::Complete | Action::Answer(_) => layer.delete(row),
+        Action::FailHandler { failure } => {
+            if let Some(letter) = row.letter {
+                let mark = LetterWrite::HandlerFailed { failure: failure.clone() };
+                layer.writes.letter_marks.insert(letter, mark);
+            }
+            layer.delete(row);
+        }
+        Action::Abandon { reason } => {
+            let abandoned = Abandoned { row: Arc::clone(row), reason: *reason, at: now };
+            layer.writes.abandoned.push(abandoned);
+            layer.delete(row);
+        }
+        Action::DeadLetter { failure } => {
+            if !layer.facts.faults.has(Bug::LetterLost) {
+                bury(settle, failure, layer)?;
+            }
+            layer.delete(row);
+        }
+        Action::Retry { available_at, failure } => {
+            let update = RowUpdate {
+                available_at: *available_at,
+                attempt: row.attempt + u32::from(!layer.facts.faults.has(Bug::AttemptNotCounted)),
+                // A row that keeps killing the daemon stays under suspicion.
+                orphaned: if failure.kind == FailureKind::OwnerDied { row.orphaned } else { 0 },
+                lease: None,
+                failure: Some(failure.clone()),
+            };
+            layer.writes.rows.insert(row.id, RowWrite::Update(update));
+        }
+        Action::Release { available_at, orphaned } => {
+            let update = RowUpdate {
+                available_at: *available_at,
+                attempt: row.attempt,
+                orphaned: *orphaned,
+                lease: None,
+                failure: None,
+            };
+            layer.writes.rows.insert(row.id, RowWrite::Update(update));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a dead letter of the row, and a row for each of its handlers. A queue that is full of them is paused.
+fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) -> Result<(), Refusal> {
+    let row = &settle.claim.row;
+    let facts = layer.facts;
+    let letter = DeadLetter {
+        id: layer.next_id(),
+        row: Arc::clone(row),
+        failure: failure.clone(),
+        attempts: row.attempt + 1,
+        first_at: row.created_at(),
+        last_at: facts.now,
+        script_version: settle.script_version,
+    };
+    let trigger = row.origin.and_then(|origin| facts.catalog.triggers.get(&TriggerId(origin)));
+    let event = letter_event(&letter);
+    for handler in
+        facts.catalog.matching.for_letter(row.app, row.source, trigger.map(|one| &*one.name))
+    {
+        let id = layer.next_id();
+        layer.insert_caused(OutboxRow {
+            queue: handler.id.queue(),
+            source: OutboxSourceKind::DeadLetter,
+            origin: Some(handler.id.0),
+            script: Arc::clone(&handler.script),
+            principal: handler.registered_by,
+            event: Arc::clone(&event),
+            retry: handler.retry.clone(),
+            available_at: facts.now,
+            letter: Some(letter.id),
+            ..task(row, id)
+        })?;
+    }
+    let open = facts.letters_open.get(&row.queue).copied().unwrap_or(0) + 1;
+    if open >= facts.limits.open_letters_max {
+        let reason = format!("{open} dead letters are open: resolve them, then resume");
+        layer.writes.pauses.insert(row.queue, reason);
+    }
+    layer.writes.letters.push(letter);
+    Ok(())
+}
+
+/// The event of a dead-letter handler as JSON text.
+fn letter_event(letter: &DeadLetter) -> Arc<str> {
+    let Timestamp(first_at) = letter.first_at;
+    let Timestamp(last_at) = letter.last_at;
+    let error = json!(letter.failure);
+    format!(
+        r#"{{"id":"{}","source":"{}","event":{},"error":{error},"attempts":{},"first_at":{first_at},"last_at":{last_at}}}"#,
+        letter.id,
+        letter.row.source.as_str(),
+        letter.row.event,
+        letter.attempts,
+    )
+    .into()
 }

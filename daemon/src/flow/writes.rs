@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
 use crate::flow::Kept;
-use crate::flow::facts::{RequestKey, Usage};
+use crate::flow::facts::{LineKey, RequestKey, Usage};
 use crate::ids::{AppId, Id, QueueId};
-use crate::outbox::row::{AbandonReason, Claim, Lease, OutboxRow};
+use crate::outbox::row::{AbandonReason, Lease, OutboxRow};
 use crate::time::Timestamp;
 
 /// Writes of one command, and, merged, of a batch.
@@ -25,6 +25,8 @@ pub struct Writes {
     /// Queues that the daemon pauses because they are full of dead letters.
     pub pauses: HashMap<QueueId, String>,
     pub usage: HashMap<AppId, Usage>,
+    /// Who joined and who left the lines of rows that run one at a time; follows from `rows`, nothing to store.
+    pub lines: Vec<(LineKey, LineWrite)>,
     /// The counter after this command.
     pub next: i64,
 }
@@ -33,6 +35,12 @@ pub struct Writes {
 pub enum EntryWrite {
     Put(Entry),
     Delete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LineWrite {
+    Joined(Id),
+    Left(Id),
 }
 
 /// The end state of an outbox row.
@@ -110,11 +118,9 @@ impl Writes {
         self.requests.extend(later.requests);
         self.pauses.extend(later.pauses);
         for (app, change) in later.usage {
-            let usage = self.usage.entry(app).or_default();
-            usage.rows += change.rows;
-            usage.bytes += change.bytes;
-            usage.delayed += change.delayed;
+            self.usage.entry(app).or_default().add(&change);
         }
+        self.lines.extend(later.lines);
         self.next = self.next.max(later.next);
     }
 
@@ -132,16 +138,6 @@ impl Writes {
             (_, write) => write,
         };
         self.rows.insert(id, merged);
-    }
-
-    /// The rows that this daemon holds once the batch is committed.
-    pub fn claims(&self) -> impl Iterator<Item = Claim> {
-        self.rows.values().filter_map(|write| match write {
-            RowWrite::Insert(row, Some(lease)) => {
-                Some(Claim { row: Arc::clone(row), lease: *lease })
-            }
-            RowWrite::Insert(_, None) | RowWrite::Update(_) | RowWrite::Delete => None,
-        })
     }
 
     pub fn is_empty(&self) -> bool {

@@ -35,7 +35,6 @@ pub struct OutboxRow {
     pub root: Id,
     /// The row whose run made this one.
     pub cause: Option<Id>,
-    pub created_at: Timestamp,
     /// Somebody waits for the answer until then: a sync row.
     pub reply_by: Option<Timestamp>,
     /// For a dead-letter handler: the letter that it handles.
@@ -47,6 +46,11 @@ pub struct OutboxRow {
 }
 
 impl OutboxRow {
+    /// When the row was made: its id says so.
+    pub fn created_at(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.id.0 >> 80).expect("48 bits fit"))
+    }
+
     pub fn is_sync(&self) -> bool {
         self.reply_by.is_some()
     }
@@ -136,6 +140,38 @@ impl AbandonReason {
             Self::DepthLimit => "depth_limit",
             Self::OwnerDied => "owner_died",
             Self::AppDeleted => "app_deleted",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A fresh task, for tests to change.
+    pub(crate) fn row() -> OutboxRow {
+        OutboxRow {
+            id: Id(1 << 80),
+            app: AppId(1),
+            queue: QueueId(2),
+            source: OutboxSourceKind::Task,
+            origin: None,
+            script: "work".into(),
+            principal: PrincipalId(9),
+            event: "{}".into(),
+            retry: RetryPolicy::default(),
+            order: None,
+            dedupe: None,
+            available_at: Timestamp(0),
+            attempt: 0,
+            orphaned: 0,
+            depth: 0,
+            root: Id(1 << 80),
+            cause: None,
+            reply_by: None,
+            letter: None,
+            replay_of: None,
+            idempotency: None,
         }
     }
 }

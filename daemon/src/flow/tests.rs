@@ -1,0 +1,622 @@
+//! What each command writes, and what it refuses: whole values, without a store.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use picloud_scripts_runtime::effect::{Amount, Effect, Key, Read, Space};
+use picloud_scripts_runtime::limits::RunLimits;
+
+use crate::catalog::{App, Catalog, CatalogRows, Script};
+use crate::entry::{ChangeOp, Entry, EntryKey};
+use crate::failure::{Failure, FailureKind};
+use crate::faults::Faults;
+use crate::flow::accept::Accept;
+use crate::flow::facts::{Facts, KeptRequest, LetterFacts, LineKey, RequestKey, Room, Usage};
+use crate::flow::mutate::Mutate;
+use crate::flow::settle::{Settle, Stored};
+use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
+use crate::flow::{Command, Kept, Refusal, claim};
+use crate::ids::{AppId, Id, PrincipalId, QueueId, ScriptId, TriggerId};
+use crate::limits::OutboxLimits;
+use crate::outbox::decide::Action;
+use crate::outbox::row::tests::row;
+use crate::outbox::row::{
+    AbandonReason, Claim, IdempotencyKey, Lease, OrderKey, OutboxRow, OutboxSourceKind,
+};
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
+use crate::trigger::{Ordering, Trigger, TriggerDetails};
+
+const NOW: Timestamp = Timestamp(5_000_000);
+const APP: AppId = AppId(1);
+const OWNER: Id = Id(77);
+const LEASE: Lease = Lease { owner: OWNER, token: 3 };
+const FRESH: Id = Id(1 << 90);
+
+fn trigger(id: i64, name: &str, details: TriggerDetails) -> Trigger {
+    Trigger {
+        id: TriggerId(id),
+        app: APP,
+        name: name.into(),
+        script: "work".into(),
+        enabled: true,
+        retry: RetryPolicy::default(),
+        ordering: Ordering::Any,
+        concurrency: None,
+        registered_by: PrincipalId(9),
+        details,
+    }
+}
+
+fn docs_trigger(id: i64, glob: &str, ops: &[ChangeOp]) -> Trigger {
+    let details = TriggerDetails::Docs { collection_glob: glob.into(), ops: ops.to_vec() };
+    trigger(id, &format!("t{id}"), details)
+}
+
+fn kv_trigger(id: i64, glob: &str) -> Trigger {
+    let details = TriggerDetails::Kv { collection_glob: glob.into(), ops: Vec::new() };
+    trigger(id, &format!("t{id}"), details)
+}
+
+fn catalog(triggers: Vec<Trigger>) -> Arc<Catalog> {
+    let script = Script {
+        id: ScriptId(30),
+        app: APP,
+        name: "work".into(),
+        version: 1,
+        source: "1".into(),
+        limits: RunLimits::default(),
+    };
+    let app = App {
+        id: APP,
+        slug: "app".into(),
+        host: None,
+        allow_hosts: Vec::new(),
+        expose_errors: false,
+        revision: 1,
+        scripts: HashMap::from([("work".into(), Arc::new(script))]),
+        routes: Vec::new(),
+    };
+    Arc::new(Catalog::build(CatalogRows { apps: vec![app], triggers, ..Default::default() }))
+}
+
+fn facts(triggers: Vec<Trigger>) -> Facts {
+    Facts {
+        now: NOW,
+        owner: OWNER,
+        catalog: catalog(triggers),
+        limits: Arc::new(OutboxLimits::default()),
+        faults: Faults::default(),
+        next: 100,
+        storage_low: false,
+        room: Room { rows: 10, bytes: 1 << 20, app_rows_max: 10, ..Room::default() },
+        usage: HashMap::new(),
+        letters_open: HashMap::new(),
+        entries: HashMap::new(),
+        leases: HashMap::from([(row().id, LEASE)]),
+        dedupe: HashSet::new(),
+        requests: HashMap::new(),
+        lines: HashMap::new(),
+        letters: HashMap::new(),
+    }
+}
+
+fn key(space: Space, collection: &str, key: &str) -> Key {
+    Key { space, collection: collection.into(), key: key.into() }
+}
+
+fn at(space: Space, collection: &str, name: &str) -> EntryKey {
+    EntryKey { app: APP, key: key(space, collection, name) }
+}
+
+fn entry(version: i64, value: &str) -> Entry {
+    Entry { version, value: value.into(), expires_at: None, written_by: "".into() }
+}
+
+fn settle(row: OutboxRow, effects: Vec<Effect>) -> Settle {
+    Settle {
+        claim: Claim { row: Arc::new(row), lease: LEASE },
+        stored: Stored::Yes,
+        action: Action::Complete,
+        reads: Vec::new(),
+        effects,
+        result: None,
+        script_version: 2,
+        fresh: FRESH,
+    }
+}
+
+fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
+    Command::Settle(settle.clone()).plan(facts)
+}
+
+fn inserted(writes: &Writes) -> Vec<&Arc<OutboxRow>> {
+    let mut rows: Vec<&Arc<OutboxRow>> = writes
+        .rows
+        .values()
+        .filter_map(|write| match write {
+            RowWrite::Insert(row, _) => Some(row),
+            RowWrite::Update(_) | RowWrite::Delete => None,
+        })
+        .collect();
+    rows.sort_by_key(|row| row.id);
+    rows
+}
+
+fn put(space: Space, name: &str, value: &str) -> Effect {
+    Effect::Put { key: key(space, "c", name), value: value.into(), ttl_ms: None }
+}
+
+fn enqueue(script: &str) -> Effect {
+    Effect::Enqueue {
+        script: script.into(),
+        payload: "7".into(),
+        delay_ms: 0,
+        order_key: None,
+        dedupe: None,
+    }
+}
+
+#[test]
+fn p2_effects_the_rows_they_trigger_and_the_rows_end_are_one_write() {
+    let facts = facts(vec![docs_trigger(20, "c*", &[])]);
+    let writes = plan(&settle(row(), vec![put(Space::Docs, "a", "1")]), &facts).expect("planned");
+    let written = &writes.entries[&at(Space::Docs, "c", "a")];
+    let EntryWrite::Put(written) = written else { panic!("{written:?}") };
+    assert_eq!((written.version, &*written.value), (100, "1"));
+    assert!(matches!(writes.rows[&row().id], RowWrite::Delete));
+    let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
+    assert_eq!(
+        (made.queue, made.source, made.depth, made.cause, made.root, made.principal),
+        (QueueId(20), OutboxSourceKind::Docs, 1, Some(row().id), row().root, PrincipalId(9)),
+    );
+    assert_eq!(
+        &*made.event,
+        r#"{"op":"create","collection":"c","id":"a","data":1,"prev_data":null}"#
+    );
+    assert_eq!(writes.usage[&APP].rows, 0, "one row more, one less");
+}
+
+#[test]
+fn p3_a_settle_without_the_lease_writes_nothing() {
+    let mut facts = facts(Vec::new());
+    facts.leases.insert(row().id, Lease { token: 4, ..LEASE });
+    let late = settle(row(), vec![put(Space::Kv, "a", "1")]);
+    assert_eq!(plan(&late, &facts).map(drop), Err(Refusal::LeaseLost));
+    facts.leases.clear();
+    assert_eq!(plan(&late, &facts).map(drop), Err(Refusal::LeaseLost));
+}
+
+#[test]
+fn p2_a_run_that_read_what_has_changed_since_writes_nothing() {
+    let mut facts = facts(Vec::new());
+    facts.entries.insert(at(Space::Kv, "c", "a"), entry(7, "1"));
+    let read = |version| Read { key: key(Space::Kv, "c", "a"), version };
+    for (version, expected) in
+        [(7, Ok(())), (6, Err(Refusal::Conflict)), (0, Err(Refusal::Conflict))]
+    {
+        let run =
+            Settle { reads: vec![read(version)], ..settle(row(), vec![put(Space::Kv, "b", "1")]) };
+        assert_eq!(plan(&run, &facts).map(drop), expected, "version {version}");
+    }
+    facts.entries.clear();
+    let run = Settle { reads: vec![read(0)], ..settle(row(), Vec::new()) };
+    assert_eq!(plan(&run, &facts).map(drop), Ok(()), "absent is 0");
+}
+
+#[test]
+fn an_expired_entry_is_absent() {
+    let mut facts = facts(Vec::new());
+    let expired = Entry { expires_at: Some(NOW), ..entry(7, "41") };
+    facts.entries.insert(at(Space::Kv, "c", "a"), expired);
+    let by = Amount::Integer(1);
+    let effect = Effect::Increment { key: key(Space::Kv, "c", "a"), by };
+    let writes = plan(&settle(row(), vec![effect]), &facts).expect("planned");
+    let EntryWrite::Put(entry) = &writes.entries[&at(Space::Kv, "c", "a")] else { panic!() };
+    assert_eq!((&*entry.value, entry.expires_at), ("1", None));
+}
+
+#[test]
+fn values_before_and_after_are_those_of_the_commit() {
+    let mut facts = facts(vec![kv_trigger(20, "c")]);
+    facts.entries.insert(at(Space::Kv, "c", "n"), entry(7, "40"));
+    let add = |by| Effect::Increment { key: key(Space::Kv, "c", "n"), by };
+    let effects = vec![add(Amount::Integer(1)), add(Amount::Integer(1)), add(Amount::Float(0.5))];
+    let writes = plan(&settle(row(), effects), &facts).expect("planned");
+    let events: Vec<&str> = inserted(&writes).iter().map(|row| &*row.event).collect();
+    let event = |value, prev| {
+        format!(r#"{{"op":"set","collection":"c","key":"n","value":{value},"prev_value":{prev}}}"#)
+    };
+    assert_eq!(events, [event("41", "40"), event("42", "41"), event("42.5", "42")]);
+}
+
+#[test]
+fn what_cannot_be_applied_fails_the_whole_run_and_says_where() {
+    let mut facts = facts(Vec::new());
+    facts.entries.insert(at(Space::Kv, "c", "text"), entry(7, "\"x\""));
+    facts.entries.insert(at(Space::Kv, "c", "max"), entry(8, "9223372036854775807"));
+    let add = |name| Effect::Increment { key: key(Space::Kv, "c", name), by: Amount::Integer(1) };
+    let patch =
+        |patch: &str| Effect::Patch { key: key(Space::Docs, "c", "gone"), patch: patch.into() };
+    let big = format!("\"{}\"", "x".repeat(300 << 10));
+    for (effect, expected) in [
+        (add("text"), "c/text is no number, it cannot be increased"),
+        (add("max"), "c/max would leave the range of integers"),
+        (patch("{}"), "c/gone is gone, nothing to update"),
+        (put(Space::Docs, "big", &big), "c/big would have more than 262144 bytes"),
+        (enqueue("nobody"), "app has no script \"nobody\""),
+    ] {
+        let refusal = plan(&settle(row(), vec![effect]), &facts).expect_err("refused");
+        assert_eq!(refusal.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_patch_merges_as_rfc_7396_says() {
+    let cases = [
+        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+        (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#),
+        (r#"[1,2]"#, r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+        (r#"{}"#, r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+    ];
+    for (old, patch, expected) in cases {
+        let mut facts = facts(Vec::new());
+        facts.entries.insert(at(Space::Docs, "c", "a"), entry(7, old));
+        let effect = Effect::Patch { key: key(Space::Docs, "c", "a"), patch: patch.into() };
+        let writes = plan(&settle(row(), vec![effect]), &facts).expect("planned");
+        let EntryWrite::Put(entry) = &writes.entries[&at(Space::Docs, "c", "a")] else { panic!() };
+        assert_eq!(&*entry.value, expected, "{old} with {patch}");
+    }
+}
+
+#[test]
+fn deleting_what_is_absent_is_no_change() {
+    let facts = facts(vec![kv_trigger(20, "*")]);
+    let effect = Effect::Delete { key: key(Space::Kv, "c", "a") };
+    let writes = plan(&settle(row(), vec![effect]), &facts).expect("planned");
+    assert!(writes.entries.is_empty() && inserted(&writes).is_empty());
+}
+
+#[test]
+fn a_change_makes_one_row_for_each_trigger_that_fits() {
+    let facts = facts(vec![
+        docs_trigger(20, "c", &[]),
+        docs_trigger(21, "c", &[ChangeOp::Create]),
+        docs_trigger(22, "c", &[ChangeOp::Update, ChangeOp::Delete]),
+        docs_trigger(23, "other", &[]),
+        kv_trigger(24, "c"),
+        Trigger { enabled: false, ..docs_trigger(25, "c", &[]) },
+    ]);
+    let writes = plan(&settle(row(), vec![put(Space::Docs, "a", "1")]), &facts).expect("planned");
+    let mut queues: Vec<i64> = inserted(&writes).iter().map(|row| row.queue.0).collect();
+    queues.sort_unstable();
+    assert_eq!(queues, [20, 21]);
+}
+
+#[test]
+fn p7_a_run_that_would_make_too_many_rows_fails_whole() {
+    let triggers = (0..1_000).map(|id| docs_trigger(1_000 + id, "*", &[])).collect();
+    let facts = facts(triggers);
+    let effects = |count: usize| {
+        (0..count).map(|n| put(Space::Docs, &format!("d{n}"), "1")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        inserted(&plan(&settle(row(), effects(10)), &facts).expect("planned")).len(),
+        10_000
+    );
+    let refusal = plan(&settle(row(), effects(11)), &facts).expect_err("refused");
+    assert!(matches!(refusal, Refusal::FanOut { rows: 10_001, .. }), "{refusal:?}");
+    let heavy = vec![put(Space::Docs, "a", &format!("\"{}\"", "x".repeat(20_000)))];
+    let refusal = plan(&settle(row(), heavy), &facts).expect_err("refused");
+    assert!(matches!(refusal, Refusal::FanOut { bytes: 16_777_217.., .. }), "{refusal:?}");
+}
+
+#[test]
+fn p7_a_full_app_accepts_nothing_more_and_its_runs_that_add_rows_fail_whole() {
+    let mut facts = facts(Vec::new());
+    facts.usage.insert(APP, Usage { rows: 1_000_000, bytes: 5, delayed: 0 });
+    let full = Refusal::AppFull { rows: 1_000_000, bytes: 5 };
+    let accept = Accept { row: Arc::new(OutboxRow { id: Id(5), ..row() }), lease: None };
+    assert_eq!(Command::Accept(accept).plan(&facts).map(drop), Err(full.clone()));
+    let run = settle(row(), vec![enqueue("work"), enqueue("work")]);
+    assert_eq!(plan(&run, &facts).map(drop), Err(full));
+    assert_eq!(plan(&settle(row(), Vec::new()), &facts).map(drop), Ok(()), "ending rows goes on");
+}
+
+#[test]
+fn a_delayed_task_begins_a_chain_of_its_own_and_is_counted() {
+    let mut facts = facts(Vec::new());
+    let deep = || OutboxRow { depth: 9, ..row() };
+    let delayed = |delay_ms| {
+        let Effect::Enqueue { script, payload, order_key, dedupe, .. } = enqueue("work") else {
+            panic!()
+        };
+        Effect::Enqueue { script, payload, delay_ms, order_key, dedupe }
+    };
+    let writes =
+        plan(&settle(deep(), vec![delayed(999), delayed(1_000)]), &facts).expect("planned");
+    let made: Vec<(u32, Timestamp)> =
+        inserted(&writes).iter().map(|row| (row.depth, row.available_at)).collect();
+    assert_eq!(made, [(10, NOW.plus_ms(999)), (0, NOW.plus_ms(1_000))]);
+    assert_eq!(writes.usage[&APP].delayed, 1);
+    facts.usage.insert(APP, Usage { rows: 1_000, bytes: 0, delayed: 1_000 });
+    let refusal = plan(&settle(deep(), vec![delayed(1_000)]), &facts).expect_err("refused");
+    assert_eq!(refusal, Refusal::TooManyDelayed { max: 1_000 });
+}
+
+#[test]
+fn dedupe_drops_a_task_while_one_waits_for_its_first_start() {
+    let mut facts = facts(Vec::new());
+    let once = || Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms: 0,
+        order_key: None,
+        dedupe: Some("d".into()),
+    };
+    let writes = plan(&settle(row(), vec![once(), once()]), &facts).expect("planned");
+    assert_eq!(inserted(&writes).len(), 1, "the second of one run is dropped");
+    facts.absorb(&writes);
+    let other = OutboxRow { id: Id(2 << 80), ..row() };
+    facts.leases.insert(other.id, LEASE);
+    let writes = plan(&settle(other, vec![once()]), &facts).expect("planned");
+    assert_eq!(inserted(&writes).len(), 0, "the next command of the batch sees it");
+}
+
+#[test]
+fn rows_of_one_key_stand_in_line_and_the_next_becomes_due_when_the_first_ends() {
+    let mut facts =
+        facts(vec![Trigger { ordering: Ordering::ByKey, ..docs_trigger(20, "c", &[]) }]);
+    let writes =
+        plan(&settle(row(), vec![put(Space::Docs, "a", "1"), put(Space::Docs, "a", "2")]), &facts)
+            .expect("planned");
+    let made: Vec<OutboxRow> = inserted(&writes).iter().map(|row| OutboxRow::clone(row)).collect();
+    assert_eq!((made[0].available_at, made[1].available_at), (NOW, Timestamp::NEVER));
+    facts.absorb(&writes);
+    facts.leases.insert(made[0].id, LEASE);
+    let writes = plan(&settle(made[0].clone(), Vec::new()), &facts).expect("planned");
+    let RowWrite::Update(next) = &writes.rows[&made[1].id] else { panic!("{writes:?}") };
+    assert_eq!((next.available_at, next.lease), (NOW, None));
+}
+
+#[test]
+fn a_row_that_was_not_the_first_of_its_line_leaves_it_quietly() {
+    let mut facts = facts(Vec::new());
+    let line = LineKey { queue: row().queue, key: "k".into() };
+    let second = OutboxRow { order: Some(OrderKey { key: "k".into(), version: 2 }), ..row() };
+    facts.lines.insert(line, VecDeque::from([Id(1), second.id, Id(3)]));
+    let writes = plan(&settle(second, Vec::new()), &facts).expect("planned");
+    assert_eq!(writes.rows.len(), 1, "the first one may be running: {writes:?}");
+}
+
+#[test]
+fn p4_a_dead_letter_is_made_with_a_row_for_each_of_its_handlers() {
+    let details = |source, trigger: Option<&str>| TriggerDetails::DeadLetter {
+        source,
+        trigger: trigger.map(Into::into),
+    };
+    let facts = facts(vec![
+        docs_trigger(20, "c", &[]),
+        trigger(21, "any", details(None, None)),
+        trigger(22, "docs", details(Some(OutboxSourceKind::Docs), None)),
+        trigger(23, "kv", details(Some(OutboxSourceKind::Kv), None)),
+        trigger(24, "t20", details(None, Some("t20"))),
+        trigger(25, "other", details(None, Some("other"))),
+    ]);
+    let dead = OutboxRow {
+        source: OutboxSourceKind::Docs,
+        origin: Some(20),
+        event: r#"{"id":"a"}"#.into(),
+        attempt: 4,
+        ..row()
+    };
+    let failure = Failure::new(FailureKind::Threw, "no");
+    let action = Action::DeadLetter { failure: failure.clone() };
+    let writes =
+        plan(&Settle { action, ..settle(dead.clone(), Vec::new()) }, &facts).expect("planned");
+    let [letter] = &writes.letters[..] else { panic!("{writes:?}") };
+    assert_eq!((&*letter.row, &letter.failure, letter.attempts), (&dead, &failure, 5));
+    assert_eq!(letter.script_version, 2);
+    let handlers = inserted(&writes);
+    let mut queues: Vec<i64> = handlers.iter().map(|row| row.queue.0).collect();
+    queues.sort_unstable();
+    assert_eq!(queues, [21, 22, 24]);
+    assert!(handlers.iter().all(|row| row.letter == Some(letter.id) && row.depth == 1));
+    let event: serde_json::Value = serde_json::from_str(&handlers[0].event).expect("JSON");
+    assert_eq!(
+        event,
+        serde_json::json!({
+            "id": letter.id.to_string(), "source": "docs", "event": {"id": "a"}, "attempts": 5,
+            "error": {"kind": "threw", "message": "no"}, "first_at": dead.created_at().0, "last_at": NOW.0,
+        })
+    );
+}
+
+#[test]
+fn p7_a_queue_full_of_dead_letters_is_paused() {
+    let mut facts = facts(Vec::new());
+    let action = Action::DeadLetter { failure: Failure::new(FailureKind::Threw, "no") };
+    let dies = Settle { action, ..settle(row(), Vec::new()) };
+    facts.letters_open.insert(row().queue, 998);
+    assert!(plan(&dies, &facts).expect("planned").pauses.is_empty());
+    facts.letters_open.insert(row().queue, 999);
+    let writes = plan(&dies, &facts).expect("planned");
+    assert_eq!(
+        writes.pauses[&row().queue],
+        "1000 dead letters are open: resolve them, then resume"
+    );
+}
+
+fn letter(id: u128, open: bool) -> (Id, LetterFacts) {
+    let dead = OutboxRow { id: Id(500), event: r#"{"payload":1}"#.into(), attempt: 4, ..row() };
+    (Id(id), LetterFacts { app: APP, open, replays_of_root: 0, row: Arc::new(dead) })
+}
+
+#[test]
+fn a_letter_is_replayed_once_by_a_new_row() {
+    let mut facts = facts(Vec::new());
+    facts.letters.extend([letter(600, true), letter(601, false)]);
+    let replay = |id: u128, payload: Option<&str>| Effect::ReplayDeadLetter {
+        id: Id(id).to_string().into(),
+        payload: payload.map(Into::into),
+    };
+    let handler = OutboxRow { depth: 3, letter: Some(Id(600)), ..row() };
+    let writes =
+        plan(&settle(handler.clone(), vec![replay(600, Some("2"))]), &facts).expect("planned");
+    let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
+    assert_eq!(
+        (&*made.event, made.attempt, made.depth, made.replay_of),
+        (r#"{"payload":2}"#, 0, 4, Some(Id(600)))
+    );
+    assert_eq!(writes.letter_marks[&Id(600)], LetterWrite::Replayed { by: made.id, at: NOW });
+    for (effects, reason) in [
+        (vec![replay(601, None)], "was resolved already"),
+        (vec![replay(600, None), replay(600, None)], "was resolved already"),
+        (vec![replay(999, None)], "is not known in this app"),
+    ] {
+        let refusal = plan(&settle(handler.clone(), effects), &facts).expect_err("refused");
+        assert!(refusal.to_string().ends_with(reason), "{refusal}");
+    }
+    facts.letters.get_mut(&Id(600)).expect("known").replays_of_root = 3;
+    let refusal = plan(&settle(handler, vec![replay(600, None)]), &facts).expect_err("refused");
+    assert!(refusal.to_string().contains("3 times already"), "{refusal}");
+}
+
+#[test]
+fn p8_a_letter_of_another_app_is_not_known() {
+    let mut facts = facts(Vec::new());
+    let (id, mut letter) = letter(600, true);
+    letter.app = AppId(2);
+    facts.letters.insert(id, letter);
+    let effect = Effect::DiscardDeadLetter { id: id.to_string().into(), reason: "x".into() };
+    let refusal = plan(&settle(row(), vec![effect]), &facts).expect_err("refused");
+    assert!(refusal.to_string().ends_with("is not known in this app"));
+}
+
+#[test]
+fn each_action_ends_the_row_in_its_own_way() {
+    let facts = facts(Vec::new());
+    let failure = || Failure::new(FailureKind::Threw, "no");
+    let end = |action| {
+        let writes =
+            plan(&Settle { action, ..settle(row(), Vec::new()) }, &facts).expect("planned");
+        (writes.rows[&row().id].clone(), writes)
+    };
+    let (RowWrite::Update(update), _) =
+        end(Action::Retry { available_at: NOW.plus_ms(9), failure: failure() })
+    else {
+        panic!()
+    };
+    assert_eq!((update.attempt, update.available_at, update.lease), (1, NOW.plus_ms(9), None));
+    let (RowWrite::Update(update), _) = end(Action::Release { available_at: NOW, orphaned: 2 })
+    else {
+        panic!()
+    };
+    assert_eq!((update.attempt, update.orphaned, update.lease), (0, 2, None));
+    let (deleted, writes) = end(Action::Abandon { reason: AbandonReason::DepthLimit });
+    assert!(matches!(deleted, RowWrite::Delete));
+    assert_eq!(writes.abandoned[0].reason, AbandonReason::DepthLimit);
+    let action = Action::FailHandler { failure: failure() };
+    let handler = OutboxRow { letter: Some(Id(600)), ..row() };
+    let writes = plan(&Settle { action, ..settle(handler, Vec::new()) }, &facts).expect("planned");
+    assert_eq!(writes.letter_marks[&Id(600)], LetterWrite::HandlerFailed { failure: failure() });
+}
+
+fn request() -> IdempotencyKey {
+    IdempotencyKey {
+        app: APP,
+        route: 40,
+        principal: PrincipalId(9),
+        key: "k".into(),
+        body_hash: "h".into(),
+    }
+}
+
+#[test]
+fn p3_the_loser_of_two_requests_with_one_key_gets_the_first_answer_and_writes_nothing() {
+    let mut facts = facts(Vec::new());
+    let sync =
+        || OutboxRow { idempotency: Some(request()), reply_by: Some(NOW.plus_ms(1)), ..row() };
+    let run = Settle { result: Some("1".into()), ..settle(sync(), vec![put(Space::Kv, "a", "1")]) };
+    let writes = plan(&run, &facts).expect("planned");
+    facts.absorb(&writes);
+    facts.leases.insert(row().id, LEASE);
+    let second = Settle { result: Some("2".into()), ..run };
+    let first = Refusal::Answered(Some(Kept::Result("1".into())));
+    assert_eq!(plan(&second, &facts).map(drop), Err(first));
+    facts.requests.insert(
+        RequestKey::of(&request()),
+        KeptRequest { body_hash: "other".into(), answer: None },
+    );
+    assert_eq!(plan(&second, &facts).map(drop), Err(Refusal::KeyReused));
+}
+
+#[test]
+fn an_async_request_with_a_key_that_was_used_gets_its_first_acceptance() {
+    let mut facts = facts(Vec::new());
+    let accept = |id| {
+        let row = OutboxRow { id: Id(id), idempotency: Some(request()), ..row() };
+        Command::Accept(Accept { row: Arc::new(row), lease: None })
+    };
+    let writes = accept(7 << 80).plan(&facts).expect("planned");
+    facts.absorb(&writes);
+    let first = Kept::Accepted { execution: Id(7 << 80), at: Timestamp(7) };
+    assert_eq!(accept(8 << 80).plan(&facts).map(drop), Err(Refusal::Answered(Some(first))));
+}
+
+#[test]
+fn p7_a_disk_that_is_nearly_full_refuses_what_is_new_and_lets_work_end() {
+    let facts = Facts { storage_low: true, ..facts(Vec::new()) };
+    let accept = Accept { row: Arc::new(OutboxRow { id: Id(5), ..row() }), lease: None };
+    assert_eq!(Command::Accept(accept).plan(&facts).map(drop), Err(Refusal::StorageLow));
+    let edit = Mutate {
+        id: FRESH,
+        app: APP,
+        principal: PrincipalId(9),
+        reads: Vec::new(),
+        effects: vec![put(Space::Kv, "a", "1")],
+    };
+    assert_eq!(Command::Mutate(edit).plan(&facts).map(drop), Err(Refusal::StorageLow));
+    let sync = OutboxRow { reply_by: Some(NOW), ..row() };
+    let run = settle(sync.clone(), vec![put(Space::Kv, "a", "1")]);
+    assert_eq!(plan(&run, &facts).map(drop), Err(Refusal::StorageLow));
+    assert_eq!(plan(&settle(sync, Vec::new()), &facts).map(drop), Ok(()));
+    assert_eq!(plan(&settle(row(), vec![put(Space::Kv, "a", "1")]), &facts).map(drop), Ok(()));
+}
+
+#[test]
+fn what_is_inserted_while_there_is_room_is_inserted_already_claimed() {
+    let mut facts = facts(Vec::new());
+    facts.room.rows = 2;
+    let run = settle(row(), vec![enqueue("work"), enqueue("work"), enqueue("work")]);
+    let mut writes = plan(&run, &facts).expect("planned");
+    let ids: Vec<Id> = inserted(&writes).iter().map(|row| row.id).collect();
+    facts.absorb(&writes);
+    let claims = claim::place(&mut writes, &mut facts);
+    assert_eq!(claims.iter().map(|claim| claim.row.id).collect::<Vec<_>>(), ids[..2]);
+    let leased = |id| matches!(writes.rows[&id], RowWrite::Insert(_, Some(_)));
+    assert_eq!(ids.iter().map(|id| leased(*id)).collect::<Vec<_>>(), [true, true, false]);
+    assert!(claims[0].lease.token != claims[1].lease.token);
+}
+
+#[test]
+fn an_edit_from_outside_goes_the_way_of_every_change() {
+    let facts = facts(vec![kv_trigger(20, "c")]);
+    let edit = Mutate {
+        id: FRESH,
+        app: APP,
+        principal: PrincipalId(9),
+        reads: vec![Read { key: key(Space::Kv, "c", "a"), version: 0 }],
+        effects: vec![put(Space::Kv, "a", "1")],
+    };
+    let writes = Command::Mutate(edit.clone()).plan(&facts).expect("planned");
+    assert_eq!(inserted(&writes).len(), 1);
+    let stale = vec![Read { key: key(Space::Kv, "c", "a"), version: 3 }];
+    let refusal = Command::Mutate(Mutate { reads: stale, ..edit }).plan(&facts);
+    assert_eq!(refusal.map(drop), Err(Refusal::Conflict));
+}
