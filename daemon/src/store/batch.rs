@@ -18,11 +18,13 @@ use crate::flow::writes::{RowWrite, Writes};
 use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
+#[cfg(feature = "faults")]
+use crate::outbox::row::Lease;
 use crate::outbox::row::{Claim, OutboxRow};
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::Backlog;
 use crate::store::open::{Store, StoreConfig, StoreError, named};
-use crate::store::rows::{self, RetryCache};
+use crate::store::rows::{self, PackedRow, RetryCache};
 use crate::store::sweep::Sweep;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
@@ -33,6 +35,9 @@ pub const BATCH_ROWS_MAX: usize = 10_000;
 
 /// Bytes left on the file system below which only what frees space or was promised is still written.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes of the backlog's rows that are read at once.
+const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
 
 /// Bytes of a page, SQLite's default.
 const PAGE_BYTES: u64 = 4_096;
@@ -227,16 +232,13 @@ impl Batcher {
             let next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
             return Ok(BatchReport { next_due, ..BatchReport::default() });
         }
-        match self.attempt(commands, now, room.clone()).await {
+        match self.attempt(commands, now, room).await {
             Ok(report) => Ok(report),
             Err(undone) => match self.undo(undone).await? {
                 (Trouble::Full | Trouble::ReadOnly, why) => {
-                    Ok(self.only_settles(commands, &why, now).await?)
+                    self.only_settles(commands, &why, now).await
                 }
-                (Trouble::Statement | Trouble::Fatal, _) if commands.len() > 1 => {
-                    self.one_at_a_time(commands, now, room).await
-                }
-                (Trouble::Statement | Trouble::Fatal, why) => Ok(refused(commands, &why)),
+                (Trouble::Statement | Trouble::Fatal, _) => self.one_at_a_time(commands, now).await,
             },
         }
     }
@@ -248,6 +250,25 @@ impl Batcher {
         sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
         sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
+    }
+
+    /// Ends as a process that is killed does, as far as that can be had in one that goes on.
+    #[cfg(feature = "faults")]
+    pub async fn die(mut self) {
+        // Nothing may be open; then there is nothing to undo.
+        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
+        drop(self.conn.close_hard().await);
+    }
+
+    /// Gives a claimed row to another owner, as a second node would after this one's lease had ended.
+    #[cfg(feature = "faults")]
+    pub async fn steal_lease(&mut self, id: Id, thief: Lease) -> Result<bool, StoreError> {
+        let query = sqlx::query(sql::LEASE_STEAL).bind(id.to_string());
+        let query = query.bind(thief.owner.to_string()).bind(thief.token);
+        let stolen = query.execute(&mut self.conn).await;
+        let stolen =
+            stolen.map_err(|source| named(&self.config.path, "stealing a lease", source))?;
+        Ok(stolen.rows_affected() == 1)
     }
 
     /// Copies the log into the database file as far as readers let it.
@@ -444,24 +465,38 @@ impl Batcher {
         facts: &Facts,
     ) -> Result<Vec<Arc<OutboxRow>>, sqlx::Error> {
         let room = &facts.room;
-        let of_app = room.app_rows_max - room.app_rows.get(&app).copied().unwrap_or(0);
+        let held = room.app_rows.get(&app).copied().unwrap_or(0);
+        let of_app = room.app_rows_max.saturating_sub(held);
         let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
         let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
         let share = i64::try_from(share).unwrap_or(i64::MAX);
-        let bytes = sqlx::query_scalar::<_, i64>(sql::BACKLOG_BYTES)
-            .bind(queue.0)
-            .bind(facts.now.0)
-            .bind(share)
-            .fetch_all(&mut self.conn)
-            .await?;
-        let fitting = fitting(&bytes, room.bytes);
+        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
+        let fitting = self.fitting(app, queue, share, bytes_max, facts.now).await?;
         if fitting == 0 {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::BACKLOG_DUE).bind(queue.0).bind(facts.now.0).bind(fitting);
-        let found = query.fetch_all(&mut self.conn).await?;
-        let row = |row| rows::outbox_row(row, &mut self.retries).map(Arc::new);
-        found.iter().map(row).collect()
+        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
+        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
+        let found = query.fetch_one(&mut self.conn).await?;
+        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
+        rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
+    }
+
+    /// How many of a queue's next rows have at most so many bytes together. One row is always let through.
+    async fn fitting(
+        &mut self,
+        app: AppId,
+        queue: QueueId,
+        share: i64,
+        bytes_max: i64,
+        now: Timestamp,
+    ) -> Result<i64, sqlx::Error> {
+        if self.usage(app).bytes <= bytes_max {
+            return Ok(share);
+        }
+        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
+        let query = query.bind(queue.0).bind(now.0).bind(share).bind(bytes_max);
+        query.fetch_one(&mut self.conn).await
     }
 
     async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -485,6 +520,7 @@ impl Batcher {
                 (Trouble::Statement, error.to_string())
             }
         };
+        tracing::warn!(error = why, "a batch was undone");
         if trouble == Trouble::Fatal {
             // Remounted read-only under way: nothing was lost that had been promised, and reads go on.
             if !open::is_read_only(&self.config.path) {
@@ -535,29 +571,24 @@ impl Batcher {
         Ok(BatchReport { outcomes: outcomes.collect(), ..report })
     }
 
+    /// Without claims, so that a backlog which cannot be read does not keep runs from being settled.
     async fn one_at_a_time(
         &mut self,
         commands: &[Command],
         now: Timestamp,
-        mut room: Room,
     ) -> Result<BatchReport, BatchError> {
-        let mut whole = BatchReport::default();
+        let mut whole = BatchReport { more: !commands.is_empty(), ..BatchReport::default() };
         for command in commands {
             let one = std::slice::from_ref(command);
-            let report = match self.attempt(one, now, room.clone()).await {
+            let report = match self.attempt(one, now, Room::default()).await {
                 Ok(report) => report,
                 Err(undone) => {
                     let (_, why) = self.undo(undone).await?;
                     refused(one, &why)
                 }
             };
-            for claim in &report.claims {
-                room.take(claim.row.app, claim.row.queue, claim.row.bytes());
-            }
             whole.outcomes.extend(report.outcomes);
-            whole.claims.extend(report.claims);
             whole.committed |= report.committed;
-            whole.more = report.more;
         }
         whole.next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
         Ok(whole)
@@ -628,16 +659,6 @@ fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) 
 fn refused(commands: &[Command], why: &str) -> BatchReport {
     let outcomes = commands.iter().map(|_| Err(Refusal::StoreFailed(why.to_owned()))).collect();
     BatchReport { outcomes, ..BatchReport::default() }
-}
-
-/// How many rows from the front fit into `room` bytes.
-fn fitting(bytes: &[i64], room: i64) -> i64 {
-    let mut left = room;
-    let fits = bytes.iter().take_while(|bytes| {
-        left = left.saturating_sub(**bytes);
-        left >= 0
-    });
-    i64::try_from(fits.count()).unwrap_or(i64::MAX)
 }
 
 async fn load_backlog(

@@ -1,16 +1,18 @@
 //! Reading what a batch depends on: one query for each kind of fact, whatever the number of commands.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::entry::EntryKey;
+use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
 use crate::store::rows::{self, Bulk, RetryCache};
 use crate::store::sql;
+use crate::time::Timestamp;
 
 /// Completes the facts by what the keys name.
 pub(crate) async fn read(
@@ -38,9 +40,18 @@ async fn read_entries(
     for key in &keys {
         rows::put_entry_key(&mut bulk, key);
     }
-    let found = sqlx::query(sql::FACTS_ENTRIES).bind(bulk.finish()).fetch_all(conn).await?;
-    for row in &found {
-        facts.entries.insert(keys[rows::place(row)?].clone(), rows::entry(row, 1)?);
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, version, value, expires_at, written_by) in
+        rows::unpack::<(usize, i64, Cow<str>, Option<i64>, Cow<str>)>(&found)?
+    {
+        let entry = Entry {
+            version,
+            value: value.into(),
+            expires_at: expires_at.map(Timestamp),
+            written_by: written_by.into(),
+        };
+        facts.entries.insert(keys[place].clone(), entry);
     }
     Ok(())
 }
@@ -57,10 +68,11 @@ async fn read_leases(
     for id in &ids {
         bulk.id_alone(*id);
     }
-    let found = sqlx::query(sql::FACTS_LEASES).bind(bulk.finish()).fetch_all(conn).await?;
-    for row in &found {
-        let lease = Lease { owner: rows::id(row, 1)?, token: rows::int(row, 2)? };
-        facts.leases.insert(ids[rows::place(row)?], lease);
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_LEASES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, owner, token) in rows::unpack::<(usize, &str, i64)>(&found)? {
+        let owner = owner.parse().map_err(|_| rows::odd("lease_owner", &owner))?;
+        facts.leases.insert(ids[place], Lease { owner, token });
     }
     Ok(())
 }
