@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn ready(permits: usize) -> Ready {
-        Ready::new(Permits { permits, async_permits_max: permits, app_permits_max: permits })
+        Ready::new(Permits { all: permits, async_max: permits, app_max: permits })
     }
 
     fn order(ready: &mut Ready) -> Vec<u128> {
