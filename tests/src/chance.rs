@@ -24,11 +24,11 @@ impl Chance {
     /// The `stream`-th sequence of a seed.
     pub fn new(seed: u64, stream: u64) -> Chance {
         let mut chance = Chance(seed ^ stream.wrapping_mul(0xD134_2543_DE82_EF95));
-        chance.next();
+        chance.number();
         chance
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -38,6 +38,6 @@ impl Chance {
 
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
+        self.number() % end.max(1)
     }
 }

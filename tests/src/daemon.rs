@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -107,11 +108,13 @@ impl Site {
         if let Some(mount) = launch.within {
             words.extend(mount.enter());
         }
+        let mut program = program("picloudd");
         if launch.as_nobody.is_some() {
             let drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
             words.extend(drop.map(str::to_owned));
+            program = self.open_to_all(&program);
         }
-        words.push(program("picloudd").display().to_string());
+        words.push(program.display().to_string());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("run").arg("--config").arg(self.write_config());
         if let Some(fault) = launch.fault {
@@ -121,6 +124,17 @@ impl Site {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));
         let announced = announcements(&mut child);
         Daemon { child, announced, address: None, socket: self.socket() }
+    }
+
+    /// Lets everybody into this site, but for its store; returns a copy of `program` that everybody can reach.
+    fn open_to_all(&self, program: &Path) -> PathBuf {
+        for folder in [self.path(), &self.path().join("run")] {
+            let all = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(folder, all).expect("the folder is ours");
+        }
+        let copy = self.path().join("program");
+        fs::copy(program, &copy).expect("the folder is ours");
+        copy
     }
 
     /// The exit code and the message of a daemon that must not come up.

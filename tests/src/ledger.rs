@@ -54,7 +54,7 @@ impl Ledger {
     /// One client: request after request until the daemon is gone or it is told to stop.
     pub fn run_client(&self, life: &Life<'_>, client: u64) {
         let Ok(mut connection) = Connection::tcp(life.address) else { return };
-        let mut chance = Chance::new(life.chance.clone().next(), client);
+        let mut chance = Chance::new(life.chance.clone().number(), client);
         let mut again = self.in_doubt(client).into_iter();
         for number in 0.. {
             if life.stop.load(Ordering::SeqCst) {

@@ -7,5 +7,6 @@ pub mod history;
 pub mod ledger;
 pub mod mount;
 pub mod source;
+pub mod store_file;
 pub mod tidy;
 pub mod wait;

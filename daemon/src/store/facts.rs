@@ -1,16 +1,28 @@
 //! Reading what a batch depends on: one query for each kind of fact, whatever the number of commands.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::entry::EntryKey;
+use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
 use crate::store::rows::{self, Bulk, RetryCache};
 use crate::store::sql;
+use crate::time::Timestamp;
+
+/// Whether there is nothing to read.
+pub(crate) fn is_empty(keys: &Keys) -> bool {
+    let Keys { entries, rows, dedupe, requests, lines, letters } = keys;
+    entries.is_empty()
+        && rows.is_empty()
+        && dedupe.is_empty()
+        && requests.is_empty()
+        && lines.is_empty()
+        && letters.is_empty()
+}
 
 /// Completes the facts by what the keys name.
 pub(crate) async fn read(
@@ -38,9 +50,18 @@ async fn read_entries(
     for key in &keys {
         rows::put_entry_key(&mut bulk, key);
     }
-    let found = sqlx::query(sql::FACTS_ENTRIES).bind(bulk.finish()).fetch_all(conn).await?;
-    for row in &found {
-        facts.entries.insert(keys[rows::place(row)?].clone(), rows::entry(row, 1)?);
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, version, value, expires_at, written_by) in
+        rows::unpack::<(usize, i64, Cow<str>, Option<i64>, Cow<str>)>(&found)?
+    {
+        let entry = Entry {
+            version,
+            value: value.into(),
+            expires_at: expires_at.map(Timestamp),
+            written_by: written_by.into(),
+        };
+        facts.entries.insert(keys[place].clone(), entry);
     }
     Ok(())
 }
@@ -57,10 +78,11 @@ async fn read_leases(
     for id in &ids {
         bulk.id_alone(*id);
     }
-    let found = sqlx::query(sql::FACTS_LEASES).bind(bulk.finish()).fetch_all(conn).await?;
-    for row in &found {
-        let lease = Lease { owner: rows::id(row, 1)?, token: rows::int(row, 2)? };
-        facts.leases.insert(ids[rows::place(row)?], lease);
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_LEASES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, owner, token) in rows::unpack::<(usize, &str, i64)>(&found)? {
+        let owner = owner.parse().map_err(|_| rows::odd("lease_owner", &owner))?;
+        facts.leases.insert(ids[place], Lease { owner, token });
     }
     Ok(())
 }
@@ -119,7 +141,7 @@ async fn read_lines(
     let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         let line = keys[rows::place(row)?].clone();
-        facts.lines.entry(line).or_insert_with(VecDeque::new).push_back(rows::id(row, 1)?);
+        facts.lines.entry(line).or_default().push_back(rows::id(row, 1)?);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,16 @@ pub struct Cursor {
 pub enum Letters {
     Open,
     All,
+}
+
+/// What waits in one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueWaiting {
+    pub app: AppId,
+    pub queue: QueueId,
+    /// Pending rows, due or not, and their bytes.
+    pub rows: i64,
+    pub bytes: i64,
 }
 
 /// A page of a list, and where the next one begins; `None` at the end.
@@ -246,6 +257,31 @@ impl Reader {
             }
         }
         Ok(listed)
+    }
+
+    /// The queues that have pending rows. Counts an index, so its cost grows with the backlog.
+    pub async fn waiting(&self) -> Result<Vec<QueueWaiting>, StoreError> {
+        let query = sqlx::query(sql::BACKLOG_QUEUES);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut waiting = Vec::new();
+        for row in &found {
+            let queue = rows::int(row, 0).map_err(self.failed())?;
+            let app = AppId(rows::int(row, 1).map_err(self.failed())?);
+            let query = sqlx::query(sql::USAGE_PENDING).bind(queue);
+            let counted = query.fetch_one(&self.pool).await.map_err(self.failed())?;
+            let rows = rows::int(&counted, 0).map_err(self.failed())?;
+            let bytes = rows::int(&counted, 1).map_err(self.failed())?;
+            waiting.push(QueueWaiting { app, queue: QueueId(queue), rows, bytes });
+        }
+        Ok(waiting)
+    }
+
+    /// How many dead letters are open, by the queue that they came from.
+    pub async fn letters_open(&self) -> Result<HashMap<QueueId, i64>, StoreError> {
+        let query = sqlx::query(sql::LETTERS_OPEN);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let open = |row: &SqliteRow| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?));
+        found.iter().map(open).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
     pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {

@@ -1,8 +1,9 @@
 //! Rows as parameters and as results: domain values to JSON arrays for bulk statements, and columns to domain values.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -312,6 +313,87 @@ pub(crate) fn kept(row: &SqliteRow, at: usize) -> Result<Option<Kept>, sqlx::Err
     Ok(execution.zip(accepted_at).map(|(execution, at)| Kept::Accepted { execution, at }))
 }
 
+/// Rows that a statement gave back as one JSON text.
+pub(crate) fn unpack<'a, T: serde::Deserialize<'a>>(
+    packed: &'a str,
+) -> Result<Vec<T>, sqlx::Error> {
+    serde_json::from_str(packed).map_err(|error| odd("packed rows", &error))
+}
+
+/// An outbox row out of a JSON text, in the order of `outbox_columns`.
+#[derive(serde::Deserialize)]
+pub(crate) struct PackedRow<'a> {
+    id: &'a str,
+    app: i64,
+    queue: i64,
+    source: &'a str,
+    origin: Option<i64>,
+    #[serde(borrow)]
+    script: Cow<'a, str>,
+    principal: i64,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    retry: Cow<'a, str>,
+    order_key: Option<String>,
+    order_version: Option<i64>,
+    dedupe: Option<String>,
+    available_at: i64,
+    attempt: u32,
+    orphaned: u32,
+    depth: u32,
+    root: Option<&'a str>,
+    cause: Option<&'a str>,
+    letter: Option<&'a str>,
+    replay_of: Option<&'a str>,
+    idempotency: Option<String>,
+    reply_by: Option<i64>,
+    // What only people ask for.
+    _failure: IgnoredAny,
+    _lease_owner: IgnoredAny,
+    _lease_token: IgnoredAny,
+}
+
+impl PackedRow<'_> {
+    pub(crate) fn into_row(self, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+        let id_of = |text: &str| text.parse::<Id>().map_err(|_| odd("id", &text));
+        let opt_id_of = |text: Option<&str>| text.map(id_of).transpose();
+        let (id, app) = (id_of(self.id)?, AppId(self.app));
+        let order = self.order_key.zip(self.order_version);
+        let idempotency = self.idempotency.map(|text| idempotency_of(app, &text)).transpose()?;
+        Ok(OutboxRow {
+            id,
+            app,
+            queue: QueueId(self.queue),
+            source: source_of(self.source).ok_or_else(|| odd("source", &self.source))?,
+            origin: self.origin,
+            script: self.script.into(),
+            principal: PrincipalId(self.principal),
+            event: self.event.into(),
+            retry: cache.parse(&self.retry)?,
+            order: order.map(|(key, version)| OrderKey { key: key.into(), version }),
+            dedupe: self.dedupe.map(Arc::from),
+            available_at: Timestamp(self.available_at),
+            attempt: self.attempt,
+            orphaned: self.orphaned,
+            depth: self.depth,
+            root: opt_id_of(self.root)?.unwrap_or(id),
+            cause: opt_id_of(self.cause)?,
+            reply_by: self.reply_by.map(Timestamp),
+            letter: opt_id_of(self.letter)?,
+            replay_of: opt_id_of(self.replay_of)?,
+            idempotency,
+        })
+    }
+}
+
+fn idempotency_of(app: AppId, text: &str) -> Result<IdempotencyKey, sqlx::Error> {
+    let (route, principal, key, body_hash): (i64, i64, String, String) =
+        serde_json::from_str(text).map_err(|_| odd("idempotency", &text))?;
+    let principal = PrincipalId(principal);
+    Ok(IdempotencyKey { app, route, principal, key: key.into(), body_hash: body_hash.into() })
+}
+
 /// Remembers the retry policy that was read last: the rows of one queue mostly have the same.
 #[derive(Default)]
 pub(crate) struct RetryCache(Option<(String, RetryPolicy)>);
@@ -335,9 +417,7 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
     let app = AppId(int(row, 1)?);
     let source: &str = row.try_get(3)?;
     let order = opt_text(row, 9)?.zip(opt_int(row, 10)?);
-    let idempotency: Option<(i64, i64, Arc<str>, Arc<str>)> =
-        opt_parsed::<(i64, i64, String, String)>(row, 20)?
-            .map(|(route, principal, key, hash)| (route, principal, key.into(), hash.into()));
+    let idempotency = opt_text(row, 20)?.map(|text| idempotency_of(app, &text)).transpose()?;
     Ok(OutboxRow {
         id: own,
         app,
@@ -359,13 +439,7 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
         reply_by: None,
         letter: opt_id(row, 18)?,
         replay_of: opt_id(row, 19)?,
-        idempotency: idempotency.map(|(route, principal, key, body_hash)| IdempotencyKey {
-            app,
-            route,
-            principal: PrincipalId(principal),
-            key,
-            body_hash,
-        }),
+        idempotency,
     })
 }
 

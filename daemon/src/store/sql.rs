@@ -1,17 +1,19 @@
 //! Every statement of the store, by name, so that all can be prepared and their plans be read by a test.
 //!
 //! Written for SQLite and PostgreSQL alike: `$N` parameters, `RETURNING`, `ON CONFLICT`, times as parameters. Bulk
-//! statements take their rows as one JSON parameter, an array of arrays; only how that is opened differs between the
-//! engines (`json_each($1)` here).
+//! statements take their rows as one JSON parameter, an array of arrays, and those of a batch give theirs back as one
+//! JSON text, since each row that a connection hands over costs more than the rest of the query. Only how JSON is
+//! opened and built differs between the engines (`jsonb_each($1)` and `json_group_array` here).
 
 /// Declares the statements as constants, and the list of all of them.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $sql;)*
+    ($($(#[$attribute:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$attribute])* pub(crate) const $name: &str = $sql;)*
 
         /// Every statement of this file, for the tests that prepare and explain each.
         #[cfg(test)]
-        pub(crate) const ALL: &[&str] = &[$($name),*];
+        #[allow(unused_doc_comments, reason = "they are for the constants above")]
+        pub(crate) const ALL: &[&str] = &[$($(#[$attribute])* $name),*];
     };
 }
 
@@ -45,28 +47,28 @@ statements! {
     // The facts of a batch. Each result says by its first column which element of the parameter it answers.
 
     FACTS_ENTRIES = "-- facts_entries
-        SELECT k.key, e.version, e.value, e.expires_at, e.written_by
-        FROM json_each($1) k CROSS JOIN entries e
+        SELECT json_group_array(json_array(k.key, e.version, e.value, e.expires_at, e.written_by))
+        FROM jsonb_each($1) k CROSS JOIN entries e
         WHERE e.app_id = k.value ->> 0 AND e.space = k.value ->> 1
           AND e.collection = k.value ->> 2 AND e.key = k.value ->> 3";
     FACTS_LEASES = "-- facts_leases
-        SELECT k.key, o.lease_owner, o.lease_token
-        FROM json_each($1) k CROSS JOIN outbox o
+        SELECT json_group_array(json_array(k.key, o.lease_owner, o.lease_token))
+        FROM jsonb_each($1) k CROSS JOIN outbox o
         WHERE o.id = k.value AND o.lease_token IS NOT NULL";
     FACTS_DEDUPE = "-- facts_dedupe
-        SELECT k.key FROM json_each($1) k
+        SELECT k.key FROM jsonb_each($1) k
         WHERE EXISTS (
             SELECT 1 FROM outbox o
             WHERE o.app_id = k.value ->> 0 AND o.dedupe = k.value ->> 1 AND o.dedupe IS NOT NULL
               AND o.lease_token IS NULL AND o.attempt = 0 AND o.orphaned = 0)";
     FACTS_REQUESTS = "-- facts_requests
         SELECT k.key, r.body_hash, r.result, r.execution_id, r.accepted_at
-        FROM json_each($1) k CROSS JOIN requests r
+        FROM jsonb_each($1) k CROSS JOIN requests r
         WHERE r.app_id = k.value ->> 0 AND r.route_id = k.value ->> 1
           AND r.principal_id = k.value ->> 2 AND r.key = k.value ->> 3 AND r.kept_until > $2";
     FACTS_LINES = "-- facts_lines
         SELECT k.key, o.id
-        FROM json_each($1) k CROSS JOIN outbox o
+        FROM jsonb_each($1) k CROSS JOIN outbox o
         WHERE o.id IN (
             SELECT l.id FROM outbox l
             WHERE l.queue_id = k.value ->> 0 AND l.order_key = k.value ->> 1 AND l.order_key IS NOT NULL
@@ -76,7 +78,7 @@ statements! {
         SELECT ", letter_columns!(), ",
             (SELECT count(*) FROM dead_letters r
              WHERE r.root_id = d.root_id AND r.resolution = 'replayed')
-        FROM json_each($1) k CROSS JOIN dead_letters d
+        FROM jsonb_each($1) k CROSS JOIN dead_letters d
         WHERE d.id = k.value");
 
     // What a batch writes.
@@ -84,12 +86,12 @@ statements! {
     ENTRIES_PUT = "-- entries_put
         INSERT INTO entries (app_id, space, collection, key, value, version, expires_at, written_by)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-        FROM json_each($1) WHERE true
+        FROM jsonb_each($1) WHERE true
         ON CONFLICT (app_id, space, collection, key) DO UPDATE SET value = excluded.value,
             version = excluded.version, expires_at = excluded.expires_at, written_by = excluded.written_by";
     ENTRIES_DELETE = "-- entries_delete
         DELETE FROM entries WHERE (app_id, space, collection, key) IN (
-            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each($1))";
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each($1))";
     OUTBOX_INSERT = "-- outbox_insert
         INSERT INTO outbox (id, app_id, queue_id, source, origin, script, principal_id, event, retry,
             order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
@@ -98,18 +100,18 @@ statements! {
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
             value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
             value ->> 21, value ->> 22, value ->> 23, value ->> 24
-        FROM json_each($1)";
+        FROM jsonb_each($1)";
     OUTBOX_UPDATE = "-- outbox_update
         UPDATE outbox SET available_at = j.value ->> 1, attempt = j.value ->> 2, orphaned = j.value ->> 3,
             lease_owner = j.value ->> 4, lease_token = j.value ->> 5,
             failure = coalesce(j.value ->> 6, failure)
-        FROM json_each($1) j WHERE outbox.id = j.value ->> 0";
+        FROM jsonb_each($1) j WHERE outbox.id = j.value ->> 0";
     /// The rows of one owner: only their tokens differ.
     OUTBOX_CLAIM = "-- outbox_claim
         UPDATE outbox SET lease_owner = $2, lease_token = j.value ->> 1
-        FROM json_each($1) j WHERE outbox.id = j.value ->> 0 AND outbox.lease_token IS NULL";
+        FROM jsonb_each($1) j WHERE outbox.id = j.value ->> 0 AND outbox.lease_token IS NULL";
     OUTBOX_DELETE = "-- outbox_delete
-        DELETE FROM outbox WHERE id IN (SELECT value FROM json_each($1))";
+        DELETE FROM outbox WHERE id IN (SELECT value FROM jsonb_each($1))";
     LETTERS_INSERT = "-- letters_insert
         INSERT INTO dead_letters (row_id, app_id, queue_id, source, origin, script, principal_id, event, retry,
             order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
@@ -118,48 +120,57 @@ statements! {
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
             value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
             value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25, value ->> 26
-        FROM json_each($1)";
+        FROM jsonb_each($1)";
     /// Replayed or discarded. Exactly the open ones.
     LETTERS_RESOLVE = "-- letters_resolve
         UPDATE dead_letters SET resolution = j.value ->> 1, resolved_at = j.value ->> 2,
             resolved_by = j.value ->> 3, reason = j.value ->> 4
-        FROM json_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
+        FROM jsonb_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
     /// The letter may have been resolved or swept meanwhile: then there is nothing to mark.
     LETTERS_HANDLER_FAILED = "-- letters_handler_failed
         UPDATE dead_letters SET resolution = 'handler_failed', handler_failure = j.value ->> 1
-        FROM json_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
+        FROM jsonb_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
     ABANDONED_INSERT = "-- abandoned_insert
         INSERT INTO abandoned_executions (id, app_id, queue_id, source, origin, script, principal_id, event,
             depth, root_id, cause_id, reason, at)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
-        FROM json_each($1)";
+        FROM jsonb_each($1)";
     REQUESTS_PUT = "-- requests_put
         INSERT INTO requests (app_id, route_id, principal_id, key, body_hash, result, execution_id, accepted_at,
             kept_until, bytes)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8, value ->> 9
-        FROM json_each($1) WHERE true
+        FROM jsonb_each($1) WHERE true
         ON CONFLICT (app_id, route_id, principal_id, key) DO UPDATE SET body_hash = excluded.body_hash,
             result = excluded.result, execution_id = excluded.execution_id, accepted_at = excluded.accepted_at,
             kept_until = excluded.kept_until, bytes = excluded.bytes";
     PAUSES_BY_DAEMON = "-- pauses_by_daemon
         INSERT INTO pauses (target, reason, since) SELECT value ->> 0, value ->> 1, $2
-        FROM json_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
+        FROM jsonb_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
+
+    #[cfg(feature = "faults")]
+    LEASE_STEAL = "-- lease_steal
+        UPDATE outbox SET lease_owner = $2, lease_token = $3 WHERE id = $1 AND lease_token IS NOT NULL";
 
     // The backlog.
 
     BACKLOG_DUE = concat!("-- backlog_due
-        SELECT ", outbox_columns!(), " FROM outbox o
-        WHERE o.queue_id = $1 AND o.lease_token IS NULL AND o.available_at <= $2
-        ORDER BY o.available_at LIMIT $3");
-    /// How much of the backlog fits is known before its events are read.
-    BACKLOG_BYTES = "-- backlog_bytes
-        SELECT o.bytes FROM outbox o
-        WHERE o.queue_id = $1 AND o.lease_token IS NULL AND o.available_at <= $2
-        ORDER BY o.available_at LIMIT $3";
+        SELECT json_group_array(json_array(", outbox_columns!(), ")) FROM (
+            SELECT * FROM outbox p WHERE p.queue_id = $1 AND p.lease_token IS NULL AND p.available_at <= $2
+            ORDER BY p.available_at LIMIT $3) o");
+    /// How much of the backlog fits is known before its events are read; the first row always does.
+    BACKLOG_FITTING = "-- backlog_fitting
+        SELECT count(*) FROM (
+            SELECT sum(q.bytes) OVER (ORDER BY q.available_at, q.place ROWS UNBOUNDED PRECEDING) AS up_to, q.place
+            FROM (
+                SELECT p.bytes, p.available_at, row_number() OVER (ORDER BY p.available_at) AS place
+                FROM outbox p
+                WHERE p.queue_id = $1 AND p.lease_token IS NULL AND p.available_at <= $2
+                ORDER BY p.available_at LIMIT $3) q) r
+        WHERE r.up_to <= $4 OR r.place = 1";
     BACKLOG_NEXT = "-- backlog_next
         SELECT o.available_at FROM outbox o
         WHERE o.queue_id = $1 AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1";
@@ -340,7 +351,7 @@ statements! {
         ORDER BY e.key LIMIT $6";
     VERSIONS = "-- versions
         SELECT k.key, e.version, e.expires_at
-        FROM json_each($1) k CROSS JOIN entries e
+        FROM jsonb_each($1) k CROSS JOIN entries e
         WHERE e.app_id = k.value ->> 0 AND e.space = k.value ->> 1
           AND e.collection = k.value ->> 2 AND e.key = k.value ->> 3";
     REQUEST = "-- request

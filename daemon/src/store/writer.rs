@@ -115,6 +115,14 @@ struct Shared {
     catalog: Arc<arc_swap::ArcSwap<Catalog>>,
 }
 
+impl Shared {
+    /// Lets go of everything in line: whoever waits learns that nobody can tell.
+    fn close(&self) {
+        let mut lanes = self.lanes.lock().expect("no panic while held");
+        *lanes = Lanes { stopping: true, closed: true, ..Lanes::default() };
+    }
+}
+
 #[derive(Default)]
 struct Lanes {
     settle: VecDeque<Waiting>,
@@ -125,6 +133,8 @@ struct Lanes {
     jobs: VecDeque<Job>,
     woken: bool,
     stopping: bool,
+    /// The thread has ended.
+    closed: bool,
 }
 
 struct Waiting {
@@ -170,7 +180,9 @@ impl Writer {
         let desk = Desk::new(batcher, Arc::clone(&shared), handover);
         let thread = std::thread::Builder::new().name("picloud-writer".to_owned());
         let join = thread.spawn(move || {
+            let line = Arc::clone(&desk.shared);
             let end = runtime.block_on(desk.work());
+            line.close();
             // Whoever started the thread may have lost interest.
             drop(tell.send(end));
         });
@@ -179,15 +191,15 @@ impl Writer {
     }
 
     /// Puts a command in line; `done` is told after its commit, on the writer's thread, so it must not block.
-    /// Settles are always taken: there are never more of them than claims.
+    /// Settles are always taken while the thread runs: there are never more of them than claims.
     pub fn submit(&self, command: Command, done: Done) -> Result<(), NotTaken> {
         let bytes = weight(&command);
         let lane = command.lane();
         let mut lanes = self.shared.lanes.lock().expect("no panic while held");
+        if lanes.closed || (lanes.stopping && lane != Lane::Settle) {
+            return Err(NotTaken::Stopping);
+        }
         if lane != Lane::Settle {
-            if lanes.stopping {
-                return Err(NotTaken::Stopping);
-            }
             let waiting = lanes.accept.len() + lanes.bulk.len();
             let bytes_left = self.shared.config.waiting_bytes_max.saturating_sub(lanes.bytes);
             if waiting >= self.shared.config.waiting_max || (waiting > 0 && bytes > bytes_left) {

@@ -1,6 +1,6 @@
 //! What callers do to a connection.
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{header, json, problem, server, server_with, status, within};
 
@@ -254,7 +254,7 @@ async fn a_caller_that_has_closed_its_side_and_stays_is_answered_late_too() {
     client.send(GET).await;
     client.response().await;
     client.send("GET /demo/held HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+    client.stream.shutdown().await.unwrap();
     assert_eq!(client.response().await, "HTTP/1.1 100 Continue\r\n\r\n");
     server.engine.gate.add_permits(1);
     let response = client.rest().await;
@@ -310,8 +310,13 @@ async fn a_refusal_arrives_although_its_caller_sends_on() {
     let head = "POST /demo/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n";
     let mut client = server.connect().await;
     client.send(head).await;
-    client.send(vec![b'a'; 1_900_000]).await;
-    assert_eq!(problem(&client.rest().await), (413, "body_too_large".to_owned()));
+    assert_eq!(problem(&client.response().await), (413, "body_too_large".to_owned()));
+    for _ in 0..19 {
+        // A connection that is closed altogether would be reset by this.
+        within(client.stream.write_all(&[b'a'; 100_000])).await.unwrap();
+    }
+    assert_eq!(client.rest().await, "");
+    server.is_quiet().await;
 }
 
 #[tokio::test]

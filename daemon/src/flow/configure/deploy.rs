@@ -113,7 +113,8 @@ impl<'a> Plan<'a> {
         };
         let mut details = Details::default();
         details.compare("host", option(app.host.as_ref()), option(wanted.host.as_ref()));
-        details.compare("allow_hosts", app.allow_hosts.join(" "), wanted.allow_hosts.join(" "));
+        let (before, after) = (app.allow_hosts.join(" "), wanted.allow_hosts.join(" "));
+        details.compare("allow_hosts", before.as_str(), after.as_str());
         details.compare("expose_errors", app.expose_errors, wanted.expose_errors);
         if !details.0.is_empty() {
             self.note("change", "app", &wanted.slug, details.0);
@@ -323,7 +324,12 @@ fn warnings(wanted: &Wanted) -> Vec<String> {
 struct Details(Vec<String>);
 
 impl Details {
-    fn compare<T: PartialEq + std::fmt::Display>(&mut self, what: &str, before: T, after: T) {
+    fn compare<T: Copy + PartialEq + std::fmt::Display>(
+        &mut self,
+        what: &str,
+        before: T,
+        after: T,
+    ) {
         if before != after {
             self.0.push(format!("{what}: {before} -> {after}"));
         }
@@ -353,7 +359,7 @@ fn route_details(before: &Route, after: &WantedRoute) -> Vec<String> {
     let mut details = Details::default();
     details.compare("script", &before.script, &after.script);
     details.compare("dispatch_mode", before.dispatch_mode.as_str(), after.dispatch_mode.as_str());
-    details.compare("retry", retry_text(&before.retry), retry_text(&after.retry));
+    details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
     details.0
 }
 
@@ -361,12 +367,12 @@ fn trigger_details(before: &Trigger, after: &WantedTrigger) -> Vec<String> {
     let mut details = Details::default();
     details.compare("kind", before.details.kind().as_str(), after.details.kind().as_str());
     details.compare("script", &before.script, &after.script);
-    details.compare("matches", details_text(&before.details), details_text(&after.details));
+    details.compare("matches", &*details_text(&before.details), &*details_text(&after.details));
     details.compare("enabled", before.enabled, after.enabled);
     details.compare("ordering", ordering_text(before.ordering), ordering_text(after.ordering));
     let most = |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
-    details.compare("concurrency", most(before.concurrency), most(after.concurrency));
-    details.compare("retry", retry_text(&before.retry), retry_text(&after.retry));
+    details.compare("concurrency", &*most(before.concurrency), &*most(after.concurrency));
+    details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
     details.0
 }
 

@@ -1,0 +1,9 @@
+//! `picloud`, beside the daemon that it is tested with.
+
+use std::process::ExitCode;
+
+use picloud_tui::cli::{Surroundings, main_with};
+
+fn main() -> ExitCode {
+    main_with(&Surroundings::of_this_process())
+}
