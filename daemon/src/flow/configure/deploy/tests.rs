@@ -198,6 +198,7 @@ fn a_change_says_what_is_different_and_leaves_the_rest_alone() {
     let catalog = apply(catalog, planned.changes);
     assert_eq!(ids(&catalog), before);
     assert!(catalog.triggers.values().all(|trigger| trigger.registered_by == root));
+    assert_eq!(catalog.app("greenhouse").expect("it is there").scripts["record"].version, 2);
     assert!(redeploy(&catalog, &after, 100).changes.is_empty());
 }
 
