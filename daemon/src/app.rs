@@ -79,8 +79,9 @@ pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow
     let socket = config.admin.socket.clone();
     runtime()?.block_on(async {
         let start = Start { config, pausing: Pausing::AsStored, look, faults };
-        let daemon =
-            Daemon::start(start).await.context("picloudd demo --port N --dir DIR takes others")?;
+        let daemon = Daemon::start(start)
+            .await
+            .context("the demo cannot start (--port N and --dir DIR take others)")?;
         daemon.deploy_demo().await?;
         say(&demo::invitation(daemon.address, &socket))?;
         daemon.serve().await

@@ -1,5 +1,6 @@
 //! The answers: one function for each thing that calls do.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use picloud_api::deploy::Difference;
@@ -14,7 +15,7 @@ use crate::admin::deploy::{self, Mode};
 use crate::admin::engine::{Engine, Items, Window};
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
-use crate::ids::{AppId, Id};
+use crate::ids::AppId;
 use crate::manifest::export;
 use crate::principal::Capability;
 use crate::time::Timestamp;
@@ -187,13 +188,13 @@ fn target(request: &Request, part: Part) -> Result<Target, Problem> {
     })
 }
 
-fn window(request: &Request) -> Result<Window, Problem> {
+fn window<C: FromStr>(request: &Request) -> Result<Window<C>, Problem> {
     let query: PageQuery = request.query()?;
     let limit = limit(&query)?;
     let app: Option<AppId> =
         query.app.as_deref().map(|name| request.app_called(name)).transpose()?.map(|app| app.id);
     let after = query.after.map(|after| {
-        after.parse::<Id>().map_err(|_| {
+        after.parse::<C>().map_err(|_| {
             Problem::new(Code::BadRequest, format!("after=\"{after}\" is no cursor of this list"))
         })
     });
@@ -210,7 +211,7 @@ fn limit(query: &PageQuery) -> Result<usize, Problem> {
     }
 }
 
-fn page<T>(items: Items<T>, now: Timestamp) -> Page<T> {
+fn page<T, C: ToString>(items: Items<T, C>, now: Timestamp) -> Page<T> {
     let next = items.next.map(|next| next.to_string());
     Page { items: items.items, next, now: now.0 }
 }
