@@ -1,12 +1,9 @@
 //! All integration tests in one program, so that they are linked once.
 
-<<<<<<< HEAD
+mod admin_socket;
 mod bad_start;
+mod command_line;
 mod crash;
 mod disk;
 mod process;
-=======
-mod admin_socket;
-mod command_line;
->>>>>>> admin
 mod tidy;
