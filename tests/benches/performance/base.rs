@@ -57,28 +57,32 @@ pub fn sync_loop(arguments: &[String]) -> Result<()> {
 
 /// Bare axum: answers a second, and microseconds of processor time an answer.
 pub fn axum(time: Duration) -> Result<(f64, f64)> {
-    let mut server = own(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let address = read_line(&mut server);
-    let measured = address.and_then(|address| {
-        let load = Load {
-            address: Address::Tcp(address.parse::<SocketAddr>()?),
-            connections: CONNECTIONS,
-            pace: Pace::Unpaced,
-            until: Until::Sent(2_000),
-            first_number: 0,
-        };
-        let request = Request::get("/hello");
-        load::run(&load, &request)?.all(200)?;
-        let process = Process(server.id());
+    with_axum(|address, process| {
+        let (load, request) = (load_on(address, Until::Passed(time)), Request::get("/hello"));
         let before = process.cpu()?;
-        let answers =
-            load::run(&Load { until: Until::Passed(time), ..load }, &request)?.all(200)?;
+        let answers = load::run(&load, &request)?.all(200)?;
         let spent = process.cpu()?.saturating_sub(before);
         Ok((answers.per_second(), spent.as_secs_f64() * 1e6 / answers.count() as f64))
+    })
+}
+
+/// Runs bare axum, warmed up, for as long as `use_it` takes.
+pub fn with_axum<T>(use_it: impl FnOnce(SocketAddr, Process) -> Result<T>) -> Result<T> {
+    let mut server = own(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let process = Process(server.id());
+    let used = read_line(&mut server).and_then(|line| {
+        let address: SocketAddr = line.parse()?;
+        load::run(&load_on(address, Until::Sent(2_000)), &Request::get("/hello"))?.all(200)?;
+        use_it(address, process)
     });
     drop(server.stdin.take());
     server.wait()?;
-    measured
+    used
+}
+
+fn load_on(address: SocketAddr, until: Until) -> Load {
+    let (address, pace) = (Address::Tcp(address), Pace::Unpaced);
+    Load { address, connections: CONNECTIONS, pace, until, first_number: 0 }
 }
 
 /// Writes with fdatasync a second.

@@ -4,6 +4,7 @@ mod board;
 mod depth;
 mod disk;
 mod http;
+mod load;
 mod matching;
 mod queue;
 
@@ -30,7 +31,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 17] = [
+pub const ALL: [Case; 18] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -48,6 +49,7 @@ pub const ALL: [Case; 17] = [
     board::BYTES,
     board::SIZES,
     board::START,
+    load::GENERATOR,
 ];
 
 /// A line that is judged as it is.

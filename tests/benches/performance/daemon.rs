@@ -21,6 +21,7 @@ use crate::shim::Disk;
 
 /// A store's file within its folder.
 pub const STORE: &str = "store.sqlite";
+const SOCKET: &str = "admin.sock";
 /// What all admin calls begin with.
 const ADMIN: &str = "/api/v1/admin";
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -51,12 +52,11 @@ impl<'a> Daemon<'a> {
         let binary = ground.binaries()?.join("picloudd");
         let runtime_folder = ground.runtime_folder.join(format!("{}", ground.number()));
         fs::create_dir_all(&runtime_folder)?;
-        let (listen, socket) = (free_address()?, runtime_folder.join("admin.sock"));
+        let (listen, socket) = (free_address()?, runtime_folder.join(SOCKET));
         let config = runtime_folder.join("picloud.toml");
-        fs::write(&config, configuration(listen, &socket, &store))?;
+        fs::write(&config, configuration(listen, &runtime_folder, &store))?;
         let mut command = Command::new(&binary);
         command.args(["run", "--config"]).arg(&config);
-        command.env("RUNTIME_DIRECTORY", &runtime_folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         ground.shim.apply(disk, &mut command)?;
         let started = Instant::now();
@@ -221,10 +221,11 @@ impl Drop for Daemon<'_> {
     }
 }
 
-fn configuration(listen: SocketAddr, socket: &Path, store: &Path) -> String {
-    let (socket, store) = (socket.display(), store.display());
+fn configuration(listen: SocketAddr, runtime_folder: &Path, store: &Path) -> String {
+    let (runtime, store) = (runtime_folder.display(), store.display());
     format!(
-        "[http]\nlisten = \"{listen}\"\n\n[admin]\nsocket = \"{socket}\"\n\n[store]\nurl = \"sqlite://{store}\"\n"
+        "[http]\nlisten = \"{listen}\"\n\n[admin]\nsocket = \"{runtime}/{SOCKET}\"\n\n\
+         [store]\nurl = \"sqlite://{store}\"\n\n[runtime]\ndirectory = \"{runtime}\"\n"
     )
 }
 
