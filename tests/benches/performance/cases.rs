@@ -19,10 +19,19 @@ pub struct Case {
     /// Taken before and after each round.
     pub bases: &'static [Base],
     pub lines: &'static [Line],
-    /// `None`: as many as the options say.
-    pub rounds: Option<u32>,
+    pub rounds: Rounds,
     pub profiled: Profiled,
     pub round: fn(&Ground) -> Result<Round>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// As many as the options say.
+    AsAsked,
+    /// For rounds that take long because they wait.
+    OneIfQuick,
+    /// For what is the same each time, or takes a window of its own.
+    One,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -108,7 +108,7 @@ fn run_rounds(
 ) -> Result<()> {
     let mut before = ground.base_lines(case.bases)?;
     bases.push(before.clone());
-    for _ in 0..case.rounds.unwrap_or(ground.options.rounds) {
+    for _ in 0..ground.options.rounds_of(case) {
         let round: Round = (case.round)(ground)?;
         let after = ground.base_lines(case.bases)?;
         bases.push(after.clone());

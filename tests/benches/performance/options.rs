@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cases::Case;
+use crate::cases::{Case, Rounds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -18,7 +18,7 @@ pub enum Extent {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub extent: Extent,
-    pub rounds: u32,
+    rounds: u32,
     /// Of one round, and of each base line beside it.
     pub time: Duration,
     pub idle: Duration,
@@ -132,6 +132,13 @@ impl Options {
             );
         }
         how
+    }
+
+    pub fn rounds_of(&self, case: &Case) -> u32 {
+        match (case.rounds, self.extent) {
+            (Rounds::AsAsked, _) | (Rounds::OneIfQuick, Extent::Full) => self.rounds,
+            (Rounds::OneIfQuick, Extent::Quick) | (Rounds::One, _) => 1,
+        }
     }
 
     /// A size for a full run, or a smaller one for a quick run.

@@ -95,7 +95,7 @@ fn digits(value: f64) -> String {
     if size < 99.5 {
         return format!("{value:.1}");
     }
-    let whole = format!("{:.0}", size);
+    let whole = format!("{size:.0}");
     let mut spaced = String::new();
     for (place, digit) in whole.chars().enumerate() {
         if place > 0 && (whole.len() - place).is_multiple_of(3) {

@@ -10,7 +10,7 @@ use anyhow::Result;
 use picloud_tests::measure::figure::{Round, Target, Unit, summarise};
 use picloud_tests::measure::load::{Request, Until};
 
-use super::{Case, Profiled, line, queue};
+use super::{Case, Profiled, Rounds, line, queue};
 use crate::base::CONNECTIONS;
 use crate::daemon::{App, Daemon, bench_app, body};
 use crate::ground::Ground;
@@ -32,7 +32,7 @@ pub const MEMORY: Case = Case {
         line("fallen", "half a minute later", Unit::Bytes, Target::AtMost(40.0 * MB)),
         line("fall", "half a minute later by right after", Unit::Plain, Target::AtMost(1.0)),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: memory,
 };
@@ -69,7 +69,7 @@ pub const IDLE: Case = Case {
         line("cpu", "processor time a second", Unit::Millis, Target::Open),
         line("window", "length of the window in seconds", Unit::Plain, Target::Open),
     ],
-    rounds: Some(1),
+    rounds: Rounds::One,
     profiled: Profiled::No,
     round: idle,
 };
@@ -100,7 +100,7 @@ pub const READS: Case = Case {
     title: "Bytes written by 10,000 read-only sync requests, also within the seconds after them.",
     bases: &[],
     lines: &[line("bytes", "bytes written", Unit::Bytes, Target::AtMost(0.0))],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: |ground| {
         let daemon = Daemon::start(ground, Disk::AsItIs)?;
@@ -120,7 +120,7 @@ pub const BYTES: Case = Case {
         line("many", "a write, 64 connections", Unit::Bytes, Target::AtMost(3_000.0)),
         line("one", "a write, 1 connection", Unit::Bytes, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: |ground| {
         let daemon = Daemon::start(ground, Disk::AsItIs)?;
@@ -153,7 +153,7 @@ pub const SIZES: Case = Case {
         line("picloudd", "picloudd", Unit::Bytes, Target::AtMost(12.0 * MB)),
         line("picloud", "picloud", Unit::Bytes, Target::AtMost(4.0 * MB)),
     ],
-    rounds: Some(1),
+    rounds: Rounds::One,
     profiled: Profiled::No,
     round: |ground| {
         let mut round = Round::new();
@@ -181,7 +181,7 @@ pub const START: Case = Case {
         line("existing", "existing store", Unit::Millis, Target::AtMost(50.0)),
         line("waiting", "100,000 rows waiting", Unit::Millis, Target::AtMost(200.0)),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: start,
 };

@@ -7,7 +7,7 @@ use picloud_tests::measure::figure::{Round, Target, Unit};
 use picloud_tests::measure::histogram::Histogram;
 use picloud_tests::measure::load::Request;
 
-use super::{Case, Profiled, line};
+use super::{Case, Profiled, Rounds, line};
 use crate::daemon::{Daemon, bench_app, other_app};
 use crate::ground::Ground;
 use crate::shim::Disk;
@@ -24,7 +24,7 @@ pub const CLAIM_COST: Case = Case {
         line("1m", "1,000,000 rows waiting", Unit::Micros, Target::Open),
         line("growth", "dearest by cheapest", Unit::Plain, Target::AtMost(1.2)),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: claim_cost,
 };
@@ -44,7 +44,7 @@ pub const LISTS: Case = Case {
         line("outbox_p50", "outbox, p50", Unit::Millis, Target::Open),
         line("letters_p50", "dead letters, p50", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::No,
     round: lists,
 };
@@ -92,7 +92,7 @@ pub const NEIGHBOUR: Case = Case {
         line("with", "p99 with", Unit::Millis, Target::Open),
         line("rows", "rows of the backlog settled meanwhile", Unit::PerSecond, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::OneIfQuick,
     profiled: Profiled::Yes,
     round: neighbour,
 };

@@ -4,7 +4,7 @@ use anyhow::Result;
 use picloud_tests::measure::figure::{Base, Round, Target, Unit};
 use picloud_tests::measure::load::{Request, Until};
 
-use super::{Case, Profiled, line, queue, ratio};
+use super::{Case, Profiled, Rounds, line, queue, ratio};
 use crate::base::CONNECTIONS;
 use crate::daemon::{Daemon, bench_app, body};
 use crate::ground::Ground;
@@ -19,7 +19,7 @@ pub const FSYNCS: Case = Case {
         line("many", "fsyncs a job, 64 connections", Unit::Plain, Target::AtMost(0.2)),
         line("one", "fsyncs a job, 1 connection", Unit::Plain, Target::AtMost(2.0)),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: fsyncs,
 };
@@ -52,7 +52,7 @@ pub const SLOW_FSYNC: Case = Case {
         line("writes_p50", "p50 of the sync write", Unit::Millis, Target::AtMost(16.0)),
         ratio("rows", "drain", Base::SlowFdatasync, Target::AtLeast(200.0)),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: slow_fsync,
 };

@@ -6,7 +6,7 @@ use anyhow::Result;
 use picloud_tests::measure::figure::{Base, Round, Target, Unit};
 use picloud_tests::measure::load::{Request, Until};
 
-use super::{Case, Profiled, line, ratio};
+use super::{Case, Profiled, Rounds, line, ratio};
 use crate::base::CONNECTIONS;
 use crate::daemon::{Daemon, bench_app, body};
 use crate::ground::Ground;
@@ -22,7 +22,7 @@ pub const SYNC_READ: Case = Case {
         line("p50", "p50", Unit::Millis, Target::Open),
         line("p99", "p99", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::Yes,
     round: sync_read,
 };
@@ -55,7 +55,7 @@ pub const SYNC_WRITE: Case = Case {
         line("p50", "p50", Unit::Millis, Target::Open),
         line("p99", "p99", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::Yes,
     round: |ground| posted(ground, "/bench/write", 200),
 };
@@ -76,7 +76,7 @@ pub const ASYNC: Case = Case {
         line("p50", "p50 of the 202", Unit::Millis, Target::Open),
         line("p99", "p99 of the 202", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::Yes,
     round: |ground| posted(ground, "/bench/work", 202),
 };

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use picloud_tests::measure::figure::{Base, Round, Target, Unit};
 
-use super::{Case, Profiled, line, ratio};
+use super::{Case, Profiled, Rounds, line, ratio};
 use crate::base::{self, CONNECTIONS};
-use crate::ground::Ground;
 
 pub const GENERATOR: Case = Case {
     name: "load",
@@ -26,7 +25,7 @@ pub const GENERATOR: Case = Case {
         ),
         line("wrk_p50", "p50 as wrk sees it", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: |ground| {
         let wrk = base::with_axum(|address, process| {

@@ -12,7 +12,7 @@ use picloud_daemon::trigger::{Ordering, Trigger, TriggerDetails, TriggerSet};
 use picloud_scripts_runtime::effect::{Key, Space};
 use picloud_tests::measure::figure::{Round, Target, Unit};
 
-use super::{Case, Profiled, line};
+use super::{Case, Profiled, Rounds, line};
 use crate::ground::Ground;
 
 const APP: AppId = AppId(1);
@@ -27,7 +27,7 @@ pub const MATCHING: Case = Case {
         line("no_trigger", "a change that fits none", Unit::Micros, Target::AtMost(5.0)),
         line("route", "the route of a request", Unit::Micros, Target::AtMost(1.0)),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: matching,
 };

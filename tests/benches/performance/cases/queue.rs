@@ -7,7 +7,7 @@ use picloud_tests::measure::figure::{Base, Round, Target, Unit};
 use picloud_tests::measure::histogram::Histogram;
 use picloud_tests::measure::load::{Pace, Request, Until};
 
-use super::{Case, Profiled, line, ratio};
+use super::{Case, Profiled, Rounds, line, ratio};
 use crate::base::CONNECTIONS;
 use crate::daemon::{Daemon, bench_app, body};
 use crate::ground::Ground;
@@ -23,7 +23,7 @@ pub const DRAIN: Case = Case {
         ratio("rows", "rows settled, to SQLite alone", Base::Sqlite, Target::AtLeast(0.3)),
         line("accepted", "202s while paused", Unit::PerSecond, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::Yes,
     round: |ground| drain(ground, Disk::AsItIs),
 };
@@ -65,7 +65,7 @@ pub const START_LATENCY: Case = Case {
         line("p99", "p99", Unit::Millis, Target::AtMost(5.0)),
         line("answer_p50", "p50 of the 202, as the client sees it", Unit::Millis, Target::Open),
     ],
-    rounds: None,
+    rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: start_latency,
 };
