@@ -38,6 +38,7 @@ impl Ground {
         let folder = options.folder.join(&own);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let folder = folder.canonicalize()?;
         let memory = Path::new("/dev/shm");
         let above = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let runtime_folder = above.join(format!("picloud-bench-{own}"));
@@ -102,7 +103,6 @@ impl Ground {
         fs::create_dir_all(&folder)?;
         let build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--release", "-p", "picloud-daemon", "-p", "picloud-tui", "--bins"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()
             .context("cannot start cargo")?;
         if !build.success() {
@@ -112,7 +112,7 @@ impl Ground {
         for name in ["picloudd", "picloud", "picloud-tui"] {
             let (built, chosen) = (release.join(name), &self.options.picloudd);
             let from = chosen.as_ref().filter(|_| name == "picloudd").unwrap_or(&built);
-            if from.exists() {
+            if from.exists() || chosen.as_ref() == Some(from) {
                 fs::copy(from, folder.join(name))
                     .with_context(|| format!("cannot copy {}", from.display()))?;
             }

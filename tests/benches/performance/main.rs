@@ -45,6 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &[String]) -> Result<ExitCode> {
+    // Cargo starts a benchmark in its package; paths that people name are seen from the workspace.
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     let options = options::parse(arguments)?;
     if options.lists_only {
         print!("{}", options::help(&cases::ALL));

@@ -107,7 +107,7 @@ impl Options {
 
     pub fn page(&self) -> Option<PathBuf> {
         let whole = self.extent == Extent::Full && self.names.is_empty();
-        let docs = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md"));
+        let docs = || PathBuf::from("docs/performance.md");
         self.page.clone().or_else(|| whole.then(docs))
     }
 
