@@ -46,14 +46,29 @@ pub fn hottest(file: &Path) -> Result<Vec<(f64, String)>> {
     Ok(lines)
 }
 
-/// Lines such as `    12.34%  [.] sqlite3VdbeExec`, `[k]` for the kernel.
+/// Lines such as `    12.34%  [.] sqlite3VdbeExec`. All of the kernel, `[k]`, becomes one.
 fn parse(report: &str) -> Vec<(f64, String)> {
-    let line = |line: &str| {
-        let (share, rest) = line.trim().split_once('%')?;
-        let (kind, name) = rest.trim().split_once(']')?;
-        let kernel = if kind.ends_with('k') { "kernel: " } else { "" };
-        let name: String = name.trim().chars().take(NAME_MAX).collect();
-        Some((share.parse().ok()?, format!("{kernel}{name}")))
-    };
-    report.lines().filter_map(line).take(FUNCTIONS).collect()
+    let mut kernel = 0.0;
+    let mut functions = Vec::new();
+    for (share, place, name) in report.lines().filter_map(parse_line) {
+        if place == "[k" {
+            kernel += share;
+        } else {
+            functions.push((share, name));
+        }
+    }
+    functions.truncate(FUNCTIONS);
+    if kernel > 0.0 {
+        functions.push((kernel, "the kernel".to_owned()));
+    }
+    functions.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    functions
+}
+
+fn parse_line(line: &str) -> Option<(f64, &str, String)> {
+    let (share, rest) = line.trim().split_once('%')?;
+    let (place, name) = rest.trim().split_once("] ")?;
+    // Some versions of perf append empty columns.
+    let name = name.split("  ").next().unwrap_or(name).trim();
+    Some((share.parse().ok()?, place, name.chars().take(NAME_MAX).collect()))
 }

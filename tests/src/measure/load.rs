@@ -384,7 +384,7 @@ mod tests {
             }
             let text = std::str::from_utf8(&buffer[..length]).unwrap();
             let number: u64 = text["GET /".len()..][..12].parse().unwrap();
-            let status = if number % 2 == 0 { "200 OK" } else { "404 Not Found" };
+            let status = if number.is_multiple_of(2) { "200 OK" } else { "404 Not Found" };
             write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").unwrap();
             seen.push(number - FIRST_NUMBER);
         }
