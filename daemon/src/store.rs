@@ -38,3 +38,6 @@ mod trouble;
 
 #[cfg(test)]
 mod tests;
+//! The store: the writer, the readers, and the only SQL.
+#[cfg(feature = "faults")]
+pub mod bench;

@@ -10,3 +10,5 @@ pub mod source;
 pub mod store_file;
 pub mod tidy;
 pub mod wait;
+//! What the tests share.
+pub mod measure;
