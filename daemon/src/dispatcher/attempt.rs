@@ -73,6 +73,8 @@ impl Dispatcher {
         }
         match run.waiter.as_ref().map(|waiter| waiter.begin()) {
             None | Some(Caller::Waits) => {}
+            // Only a re-run goes on without a caller: what has begun is brought to its end.
+            Some(Caller::Gone) if run.start.is_some() => {}
             Some(Caller::Gone) => return Attempt::of(Verdict::CallerGone),
             Some(Caller::Expired) => {
                 return Attempt::ended(Outcome::NotStarted(InboxFailureKind::Busy));

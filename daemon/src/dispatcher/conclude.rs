@@ -31,7 +31,7 @@ impl Dispatcher {
     pub(super) fn conclude(self: &Arc<Self>, run: Run, mut attempt: Attempt) {
         let outcome = match &attempt.outcome {
             Verdict::Ended(outcome) => outcome.clone(),
-            Verdict::RunAlone => return self.enter([Run { alone: true, ..run }]),
+            Verdict::RunAlone => return self.enter(Run { alone: true, ..run }),
             Verdict::CallerGone => {
                 let action = Action::Abandon { reason: AbandonReason::CallerGone };
                 return self.settle(run, action, attempt);
@@ -88,8 +88,8 @@ impl Dispatcher {
     }
 
     /// Nothing of the run has to be written, but for its row, if that has been.
-    fn answer_at_once(self: &Arc<Self>, run: Run, action: Action, attempt: Attempt) {
-        let stored = self.writer().elide(run.id());
+    fn answer_at_once(self: &Arc<Self>, mut run: Run, action: Action, attempt: Attempt) {
+        let stored = self.stored(&mut run);
         let end = match &action {
             Action::Answer(result) if self.deliver(&run, result.clone()) => End::Answered,
             Action::Answer(_) => End::Abandoned,
@@ -105,16 +105,23 @@ impl Dispatcher {
         run.waiter.as_ref().is_some_and(|waiter| waiter.deliver(result))
     }
 
-    fn settle(self: &Arc<Self>, run: Run, action: Action, attempt: Attempt) {
-        let stored = match run.work() {
-            Work::Sync => self.writer().elide(run.id()),
-            Work::Async => Stored::Yes,
-        };
+    fn settle(self: &Arc<Self>, mut run: Run, action: Action, attempt: Attempt) {
+        let stored = self.stored(&mut run);
         let is_nothing = attempt.effects.is_empty() && matches!(action, Action::Abandon { .. });
         if stored == Stored::No && is_nothing {
             return self.ended(&run, End::Abandoned, None, attempt);
         }
         self.submit(run, action, attempt, stored);
+    }
+
+    /// Whether the row is in the store, or on its way there. A sync row that is not will not be written any more, also
+    /// when its settle is refused and the script runs again.
+    fn stored(&self, run: &mut Run) -> Stored {
+        let id = run.id();
+        match run.work() {
+            Work::Sync => *run.stored.get_or_insert_with(|| self.writer().elide(id)),
+            Work::Async => Stored::Yes,
+        }
     }
 
     fn submit(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt, stored: Stored) {
@@ -149,6 +156,12 @@ impl Dispatcher {
         match result {
             Ok(()) => self.committed(run, &action, attempt),
             Err(Refusal::Conflict) => self.again(run, &attempt),
+            // Its insert was refused, after the settle had been put in line: it is not stored after all.
+            Err(Refusal::LeaseLost)
+                if run.work() == Work::Sync && self.writer().elide(run.id()) == Stored::No =>
+            {
+                self.again(Run { stored: Some(Stored::No), ..run }, &attempt);
+            }
             Err(Refusal::LeaseLost) => {
                 tracing::warn!(execution = %run.id(), "the lease is gone, the result was dropped");
                 self.deliver(
@@ -216,7 +229,7 @@ impl Dispatcher {
             run.keys = attempt.reads.iter().map(key).collect();
         }
         let id = run.id();
-        self.enter([run]);
+        self.enter(run);
         let mut state = self.lock();
         state.ready.turn_over(id);
         self.call_thread(&mut state);
