@@ -36,8 +36,7 @@ mod rows;
 mod sql;
 mod trouble;
 
-#[cfg(test)]
-mod tests;
-//! The store: the writer, the readers, and the only SQL.
 #[cfg(feature = "faults")]
 pub mod bench;
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,10 @@ pub fn parse_glob(glob: &str) -> Result<Glob, GlobError> {
         return Err(fail("is empty; `*` matches every collection".to_owned()));
     }
     if glob.len() > GLOB_BYTES_MAX {
-        return Err(fail(format!("has {} bytes, at most {GLOB_BYTES_MAX} are allowed", glob.len())));
+        return Err(fail(format!(
+            "has {} bytes, at most {GLOB_BYTES_MAX} are allowed",
+            glob.len()
+        )));
     }
     let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
     built.map_err(|error| fail(error.kind().to_string()))
@@ -190,11 +193,17 @@ impl TriggerSet {
         let key = &change.key.key;
         let app = self.by_app.get(&change.key.app);
         let heard = app.into_iter().flat_map(|app| app.listeners(key.space).of(&key.collection));
-        heard.filter(|(ops, _)| ops.is_empty() || ops.contains(&change.op)).map(|(_, trigger)| trigger)
+        heard
+            .filter(|(ops, _)| ops.is_empty() || ops.contains(&change.op))
+            .map(|(_, trigger)| trigger)
     }
 
     /// The triggers that may make rows of this key's line, whatever is done to it.
-    pub fn by_key<'a>(&'a self, app: AppId, key: &'a Key) -> impl Iterator<Item = &'a Arc<Trigger>> {
+    pub fn by_key<'a>(
+        &'a self,
+        app: AppId,
+        key: &'a Key,
+    ) -> impl Iterator<Item = &'a Arc<Trigger>> {
         let app = self.by_app.get(&app);
         let heard = app.into_iter().flat_map(|app| app.listeners(key.space).of(&key.collection));
         heard.map(|(_, trigger)| trigger).filter(|trigger| trigger.ordering == Ordering::ByKey)

@@ -5,10 +5,9 @@ pub mod client;
 pub mod daemon;
 pub mod history;
 pub mod ledger;
+pub mod measure;
 pub mod mount;
 pub mod source;
 pub mod store_file;
 pub mod tidy;
 pub mod wait;
-//! What the tests share.
-pub mod measure;
