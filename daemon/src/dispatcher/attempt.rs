@@ -75,8 +75,8 @@ impl Dispatcher {
         }
         match run.waiter.as_ref().map(|waiter| waiter.begin()) {
             None | Some(Caller::Waits) => {}
-            // What had begun goes on without its caller.
-            Some(Caller::Gone) if run.conflicts > 0 => {}
+            // Only a re-run goes on without a caller: what has begun is brought to its end.
+            Some(Caller::Gone) if run.start.is_some() => {}
             Some(Caller::Gone) => return Attempt::of(Verdict::CallerGone),
             Some(Caller::Expired) => {
                 return Attempt::ended(Outcome::NotStarted(InboxFailureKind::Busy));

@@ -66,10 +66,10 @@ impl Dispatcher {
     }
 
     /// The answer leaves when what the run did is durable; a run that did nothing need not wait.
-    fn settle_sync(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt) {
+    fn settle_sync(self: &Arc<Self>, mut run: Run, action: Action, mut attempt: Attempt) {
         let Action::Answer(answer) = action else {
             // Nothing but an answer can come of a sync row, unless it is too deep or given back.
-            let stored = self.writer().elide(run.id());
+            let stored = self.stored(&mut run);
             return self.submit(run, action, attempt, stored, None);
         };
         let is_kept =
@@ -77,7 +77,7 @@ impl Dispatcher {
         if attempt.effects.is_empty() && !is_kept {
             return self.answer_at_once(run, answer, attempt);
         }
-        let stored = self.writer().elide(run.id());
+        let stored = self.stored(&mut run);
         match run.waiter.as_ref().map_or(Caller::Gone, |waiter| waiter.commit()) {
             Caller::Waits => {
                 self.submit(run, Action::Complete, attempt, stored, Some(answer));
@@ -95,8 +95,8 @@ impl Dispatcher {
     }
 
     /// Nothing of the run has to be written, but for the end of its row, if that has been.
-    fn answer_at_once(self: &Arc<Self>, run: Run, answer: InboxResult, attempt: Attempt) {
-        let stored = self.writer().elide(run.id());
+    fn answer_at_once(self: &Arc<Self>, mut run: Run, answer: InboxResult, attempt: Attempt) {
+        let stored = self.stored(&mut run);
         let is_expired = run.waiter.as_ref().is_some_and(|waiter| waiter.is_expired());
         if self.deliver(&run, answer) || is_expired {
             self.end_row(run, End::Answered, stored, attempt);
@@ -106,8 +106,8 @@ impl Dispatcher {
     }
 
     /// Nobody waits for this sync row, and it was not started.
-    fn caller_gone(self: &Arc<Self>, run: Run, attempt: Attempt) {
-        let stored = self.writer().elide(run.id());
+    fn caller_gone(self: &Arc<Self>, mut run: Run, attempt: Attempt) {
+        let stored = self.stored(&mut run);
         self.end_row(run, End::Abandoned, stored, attempt);
     }
 
@@ -121,6 +121,13 @@ impl Dispatcher {
             Stored::Yes => self.submit(run, action, attempt, stored, None),
             Stored::No => self.ended(&run, end, None, attempt),
         }
+    }
+
+    /// Whether the row is in the store, or on its way there. A sync row that is not will not be written any more, also
+    /// when its settle is refused and the script runs again.
+    fn stored(&self, run: &mut Run) -> Stored {
+        let id = run.id();
+        *run.stored.get_or_insert_with(|| self.writer().elide(id))
     }
 
     fn deliver(&self, run: &Run, result: InboxResult) -> bool {
@@ -166,6 +173,14 @@ impl Dispatcher {
         match result {
             Ok(()) => self.committed(pending),
             Err(Refusal::Conflict) => self.again(pending.run, &pending.attempt),
+            // Its insert was refused, after the settle had been put in line: it is not stored after all.
+            Err(Refusal::LeaseLost)
+                if pending.run.work() == Work::Sync
+                    && self.writer().elide(pending.run.id()) == Stored::No =>
+            {
+                let run = Run { stored: Some(Stored::No), ..pending.run };
+                self.again(run, &pending.attempt);
+            }
             Err(Refusal::LeaseLost) => {
                 let Pending { run, attempt, .. } = pending;
                 tracing::warn!({ field::EXECUTION } = %run.id(), "the lease is gone, the result was dropped");

@@ -141,14 +141,18 @@ pub const SUSPECT_AFTER: u32 = 4;
 /// `running` are the rows that were running at that moment, as far as there is evidence. Who ran alone is to blame. If
 /// several ran, nobody is charged, and each of them runs alone the next time. Without evidence (not started, power cut,
 /// rebooted) a row goes free, until that has happened so often that it has to run alone too; a row that has run alone and
-/// is found again is charged.
+/// is found again is charged, unless another one is known to have been running.
 pub fn decide_orphan(row: &OutboxRow, running: &[Id], now: Timestamp) -> Action {
     let was_running = running.contains(&row.id);
-    let is_to_blame = (was_running && running.len() == 1) || row.orphaned >= SUSPECT_AFTER;
+    let is_to_blame = match running {
+        [] => row.orphaned >= SUSPECT_AFTER,
+        [alone] => *alone == row.id,
+        [_, _, ..] => false,
+    };
     if row.is_sync() || is_to_blame {
         return decide(row, Outcome::OwnerDied, now);
     }
-    let orphaned = if was_running { SUSPECT_AFTER } else { row.orphaned + 1 };
+    let orphaned = if was_running { SUSPECT_AFTER } else { SUSPECT_AFTER.min(row.orphaned + 1) };
     Action::Release { available_at: now, orphaned }
 }
 
@@ -276,6 +280,13 @@ mod tests {
         let retry =
             Action::Retry { available_at: NOW.plus_ms(1_000), failure: Failure::owner_died() };
         assert_eq!(decide_orphan(&row, &[], NOW), retry);
+    }
+
+    #[test]
+    fn p6_a_suspect_that_waited_for_its_turn_is_not_charged_for_who_ran() {
+        let suspect = OutboxRow { orphaned: SUSPECT_AFTER, ..tried(0) };
+        let freed = Action::Release { available_at: NOW, orphaned: SUSPECT_AFTER };
+        assert_eq!(decide_orphan(&suspect, &[Id(5)], NOW), freed);
     }
 
     #[test]

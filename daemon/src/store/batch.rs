@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use crate::catalog::Catalog;
 use crate::faults::{Bug, CrashPoint, Faults};
@@ -19,12 +19,10 @@ use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
-#[cfg(feature = "faults")]
-use crate::outbox::row::Lease;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
-use crate::store::rows::{self, RetryCache};
+use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
@@ -35,9 +33,6 @@ pub const BATCH_ROWS_MAX: usize = 10_000;
 
 /// Bytes left on the file system below which only what frees space or was promised is still written.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
-
-/// Bytes of a page, SQLite's default.
-const PAGE_BYTES: u64 = 4_096;
 
 /// By how much the counter's ceiling is raised: one write for so many numbers.
 const COUNTER_STEP: i64 = 10_000;
@@ -240,64 +235,6 @@ impl Batcher {
                 (Trouble::Statement | Trouble::Fatal, _) => self.one_at_a_time(commands, now).await,
             },
         }
-    }
-
-    /// Ends in order: everything is in the database file afterwards, and the next start knows.
-    pub async fn stop(mut self) -> Result<(), StoreError> {
-        let path = self.config.path.clone();
-        let fail = |source| named(&path, "stopping", source);
-        sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
-        sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
-        self.conn.close().await.map_err(fail)
-    }
-
-    /// Ends as a process that is killed does, as far as that can be had in one that goes on.
-    #[cfg(feature = "faults")]
-    pub async fn die(mut self) {
-        // Nothing may be open; then there is nothing to undo.
-        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
-        drop(self.conn.close_hard().await);
-    }
-
-    /// Gives a claimed row to another owner, as a second node would after this one's lease had ended.
-    #[cfg(feature = "faults")]
-    pub async fn steal_lease(&mut self, id: Id, thief: Lease) -> Result<bool, StoreError> {
-        let query = sqlx::query(sql::LEASE_STEAL).bind(id.to_string());
-        let query = query.bind(thief.owner.to_string()).bind(thief.token);
-        let stolen = query.execute(&mut self.conn).await;
-        let stolen =
-            stolen.map_err(|source| named(&self.config.path, "stealing a lease", source))?;
-        Ok(stolen.rows_affected() == 1)
-    }
-
-    /// Copies the log into the database file as far as readers let it.
-    pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
-        done.map(drop).map_err(|source| named(&self.config.path, "a checkpoint", source))
-    }
-
-    /// The same, and cuts the log to nothing. `false` when somebody was reading from it.
-    pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
-        let busy = done.and_then(|row| rows::int(&row, 0));
-        Ok(busy.map_err(|source| named(&self.config.path, "a checkpoint", source))? == 0)
-    }
-
-    /// Writes a little to see whether the store can be written again.
-    pub async fn probe(&mut self) -> Result<(), StoreError> {
-        let ceiling = self.standing.ceiling + 1;
-        let done = sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
-        done.map_err(|source| named(&self.config.path, "writing to it", source))?;
-        self.standing.ceiling = ceiling;
-        Ok(())
-    }
-
-    /// Bytes of the log that are not overwritten yet by a new round.
-    pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
-        let found = sqlx::query(sql::LOG_LENGTH).fetch_one(&mut self.conn).await;
-        let pages = found.and_then(|row| rows::int(&row, 1));
-        let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
-        Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)
     }
 
     async fn attempt(

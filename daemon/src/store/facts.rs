@@ -9,7 +9,8 @@ use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
-use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::bulk::{self, Bulk};
+use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
 
@@ -48,7 +49,7 @@ async fn read_entries(
     }
     let mut bulk = Bulk::new();
     for key in &keys {
-        rows::put_entry_key(&mut bulk, key);
+        bulk::put_entry_key(&mut bulk, key);
     }
     let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
     let found = query.fetch_one(conn).await?;
