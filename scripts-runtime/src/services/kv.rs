@@ -21,7 +21,7 @@ pub(crate) struct KvCollection {
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("collection", collection);
+    functions!(module: "collection" (name: ImmutableString) => collection(&name););
     engine.register_static_module("kv", module.into());
     engine
         .register_type_with_name::<KvCollection>("KV collection")
@@ -42,8 +42,8 @@ impl KvCollection {
     }
 }
 
-fn collection(text: ImmutableString) -> Called<KvCollection> {
-    run::with(|_| Ok(KvCollection { name: name("the collection's name", &text)? }))
+fn collection(text: &str) -> Called<KvCollection> {
+    run::with(|_| Ok(KvCollection { name: name("the collection's name", text)? }))
 }
 
 fn get(kv: &mut KvCollection, key: ImmutableString) -> Called<Dynamic> {

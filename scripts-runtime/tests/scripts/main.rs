@@ -4,6 +4,8 @@ mod data;
 mod errors;
 mod harness;
 mod limits;
+mod reference;
+mod services;
 
 #[global_allocator]
 static ALLOCATOR: picloud_scripts_runtime::memory::CountingAllocator =
