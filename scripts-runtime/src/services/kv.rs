@@ -1,5 +1,7 @@
 //! `kv::`: values under keys.
 
+#![allow(clippy::needless_pass_by_value, reason = "Rhai hands arguments over by value")]
+
 use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map, Module};

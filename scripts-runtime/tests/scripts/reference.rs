@@ -1,5 +1,10 @@
 //! `docs/scripts.md` does not lie: each of its examples is run.
 
+use picloud_scripts_runtime::bounds::{
+    ARGUMENTS_MAX, FUNCTIONS_MAX, JSON_DEPTH_MAX, NAME_BYTES_MAX, SOURCE_BYTES_MAX, VARIABLES_MAX,
+};
+use picloud_scripts_runtime::limits::RunLimits;
+
 use crate::harness::value;
 
 #[test]
@@ -21,6 +26,7 @@ fn every_example_of_the_reference_gives_what_it_says() {
 #[test]
 fn the_reference_names_every_function() {
     let reference = include_str!("../../../docs/scripts.md");
+    let mut count = 0;
     for source in [
         include_str!("../../src/services/kv.rs"),
         include_str!("../../src/services/docs.rs"),
@@ -49,6 +55,46 @@ fn the_reference_names_every_function() {
             .iter()
             .any(|way| reference.contains(way.as_str()));
             assert!(is_named, "docs/scripts.md does not name {name}");
+            count += 1;
         }
+    }
+    assert!(count > 40, "only {count} functions were found");
+}
+
+#[test]
+fn the_reference_has_the_default_limits() {
+    let reference = include_str!("../../../docs/scripts.md");
+    let limits = RunLimits::default();
+    let thousands = |n: u64| match (n / 1_000_000, n / 1_000 % 1_000, n % 1_000) {
+        (0, 0, ones) => ones.to_string(),
+        (0, thousands, ones) => format!("{thousands},{ones:03}"),
+        (millions, thousands, ones) => format!("{millions},{thousands:03},{ones:03}"),
+    };
+    for row in [
+        format!("| operations | {} |", thousands(limits.operations_max)),
+        format!("| memory | {} MiB; all", limits.memory_bytes_max >> 20),
+        format!("| nested calls | {} |", limits.call_depth_max),
+        format!("| time | {} s |", limits.timeout_ms / 1_000),
+        format!("| string | {} MiB; ", limits.string_bytes_max >> 20),
+        format!("| array, blob | {} items", thousands(limits.array_items_max as u64)),
+        format!("| map | {} entries", thousands(limits.map_items_max as u64)),
+        format!("| nesting | {JSON_DEPTH_MAX} levels"),
+        format!("| stored value, document, payload | {} KiB", limits.value_bytes_max >> 10),
+        format!("| result | {} MiB", limits.response_bytes_max >> 20),
+        format!(
+            "| log | {} lines of {} KiB |",
+            limits.log_lines_max,
+            limits.log_line_bytes_max >> 10
+        ),
+        format!("| writes and tasks | {} |", thousands(limits.effects_max as u64)),
+        format!(
+            "| source | {} KiB, {} functions, {ARGUMENTS_MAX} arguments, {} variables",
+            SOURCE_BYTES_MAX >> 10,
+            thousands(FUNCTIONS_MAX as u64),
+            thousands(VARIABLES_MAX as u64)
+        ),
+        format!("texts of 1 to {NAME_BYTES_MAX} bytes"),
+    ] {
+        assert!(reference.contains(&row), "docs/scripts.md lacks {row:?}");
     }
 }
