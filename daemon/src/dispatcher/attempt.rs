@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, Script};
 use crate::failure::{Failure, FailureKind};
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
+use crate::route::answer;
 
 use super::Dispatcher;
 use super::executor::Job;
@@ -137,6 +138,14 @@ impl Dispatcher {
 
     fn verdict(&self, run: &Run, report: &ExecReport) -> Verdict {
         let error = match &report.result {
+            // Before anything is committed: a response that cannot be sent changes nothing.
+            Ok(result) if run.claim.row.is_sync() => match answer::read(result) {
+                Ok(_) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
+                Err(reason) => {
+                    let failure = Failure::new(FailureKind::BadResult, reason.to_string());
+                    return Verdict::Ended(Outcome::Failed(failure));
+                }
+            },
             Ok(result) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
             Err(error) => error,
         };

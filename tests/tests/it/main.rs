@@ -4,4 +4,6 @@ mod bad_start;
 mod crash;
 mod disk;
 mod process;
+mod requests;
+mod scripts;
 mod tidy;
