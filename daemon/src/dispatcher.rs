@@ -202,7 +202,7 @@ impl Dispatcher {
         self.state.lock().expect("no panic while held")
     }
 
-    /// Puts a run in line, and calls a thread if one is idle. It goes back when the daemon is stopping.
+    /// Puts a run in line, and calls a thread if one is idle. When the daemon stops, it goes back instead.
     fn enter(self: &Arc<Self>, run: Run) {
         let mut state = self.lock();
         if state.stopping {
@@ -338,23 +338,22 @@ impl Handover for Arc<Dispatcher> {
     fn take(&self, claims: Vec<Claim>) {
         let catalog = self.parts.catalog.load();
         let at = self.parts.clock.monotonic();
-        let mut late = Vec::new();
         let mut state = self.lock();
+        let mut runs = Vec::new();
         for claim in claims {
             let trigger = catalog.triggers.get(&TriggerId(claim.row.queue.0));
             let queue_max = trigger.and_then(|trigger| trigger.concurrency);
             let limited = if queue_max.is_some() { Limited::Yes } else { Limited::No };
             state.held.add(&claim, limited);
-            let run = Run { queue_max, ..Run::new(claim, at) };
-            // They were claimed while the daemon was told to stop.
-            if state.stopping { late.push(run) } else { state.ready.push(run) }
+            runs.push(Run { queue_max, ..Run::new(claim, at) });
         }
+        if state.stopping {
+            drop(state);
+            return runs.into_iter().for_each(|run| self.give_back(run));
+        }
+        runs.into_iter().for_each(|run| state.ready.push(run));
         if !state.ready.is_empty() {
             self.call_thread(&mut state);
-        }
-        drop(state);
-        for run in late {
-            self.give_back(run);
         }
     }
 

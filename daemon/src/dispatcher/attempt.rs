@@ -7,8 +7,9 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
 
-use crate::catalog::{Catalog, Script};
+use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
+use crate::gate::Work;
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
 use crate::route::answer;
@@ -21,7 +22,7 @@ use super::ready::{Run, Start};
 /// What came of an attempt, before it is settled.
 #[derive(Debug)]
 pub struct Attempt {
-    pub outcome: Verdict,
+    pub verdict: Verdict,
     pub effects: Vec<Effect>,
     /// How many there were once they are on their way to the store.
     pub effects_count: usize,
@@ -46,9 +47,9 @@ impl Attempt {
         Attempt::of(Verdict::Ended(outcome))
     }
 
-    fn of(outcome: Verdict) -> Attempt {
+    fn of(verdict: Verdict) -> Attempt {
         Attempt {
-            outcome,
+            verdict,
             effects: Vec::new(),
             effects_count: 0,
             reads: Vec::new(),
@@ -82,18 +83,26 @@ impl Dispatcher {
             }
         }
         let catalog = self.parts.catalog.load_full();
-        let Some(script) = catalog.script(row.app, &row.script) else {
+        if catalog.pause(row.app, row.queue).is_some() {
+            return Attempt::ended(match run.work() {
+                Work::Sync => Outcome::NotStarted(InboxFailureKind::Paused),
+                Work::Async => Outcome::Deferred { until: row.available_at },
+            });
+        }
+        let app = catalog.apps.get(&row.app);
+        let Some((app, script)) = app.and_then(|app| Some((app, app.scripts.get(&row.script)?)))
+        else {
             let message = format!("the app has no script \"{}\"", row.script);
             return fail(FailureKind::ScriptGone, &message);
         };
-        self.execute_script(run, slot, script, &catalog)
+        self.execute_script(run, slot, (app, script), &catalog)
     }
 
     fn execute_script(
         &self,
         run: &mut Run,
         slot: usize,
-        script: &Arc<Script>,
+        (app, script): (&App, &Arc<Script>),
         catalog: &Catalog,
     ) -> Attempt {
         let row = Arc::clone(&run.claim.row);
@@ -112,6 +121,7 @@ impl Dispatcher {
         });
         let job = Job {
             row: &row,
+            app_slug: &app.slug,
             script,
             principal,
             now: start.now,
@@ -126,7 +136,7 @@ impl Dispatcher {
             tracing::warn!(%error, "the file that notes what runs cannot be written");
         }
         Attempt {
-            outcome: self.verdict(run, &executed.report),
+            verdict: self.verdict(run, &executed.report),
             effects: executed.report.effects,
             effects_count: 0,
             reads: executed.report.reads,
@@ -138,15 +148,7 @@ impl Dispatcher {
 
     fn verdict(&self, run: &Run, report: &ExecReport) -> Verdict {
         let error = match &report.result {
-            // Before anything is committed: a response that cannot be sent changes nothing.
-            Ok(result) if run.claim.row.is_sync() => match answer::read(result) {
-                Ok(_) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
-                Err(reason) => {
-                    let failure = Failure::new(FailureKind::BadResult, reason.to_string());
-                    return Verdict::Ended(Outcome::Failed(failure));
-                }
-            },
-            Ok(result) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
+            Ok(result) => return Verdict::Ended(succeeded(run, result)),
             Err(error) => error,
         };
         match error.kind {
@@ -170,6 +172,16 @@ impl Dispatcher {
             | ExecErrorKind::HostFailed
             | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
+    }
+}
+
+/// A result that a waiting caller cannot be given is a failure of the run, found before anything is committed.
+fn succeeded(run: &Run, result: &Arc<str>) -> Outcome {
+    match answer::read(result) {
+        Err(error) if run.work() == Work::Sync => {
+            Outcome::Failed(Failure::new(FailureKind::BadResult, error.to_string()))
+        }
+        Ok(_) | Err(_) => Outcome::Succeeded(Arc::clone(result)),
     }
 }
 

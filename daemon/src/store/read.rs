@@ -17,8 +17,9 @@ use crate::flow::facts::{KeptRequest, RequestKey};
 use crate::flow::writes::DeadLetter;
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
 use crate::outbox::row::{AbandonReason, Lease, OutboxRow, OutboxSourceKind};
+use crate::store::bulk::{self, Bulk};
 use crate::store::open::{StoreConfig, StoreError, connect_options, named};
-use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
 
@@ -137,7 +138,7 @@ impl Reader {
     pub async fn entry(&self, key: &EntryKey, now: Timestamp) -> Result<Option<Entry>, StoreError> {
         let query = sqlx::query(sql::ENTRY)
             .bind(key.app.0)
-            .bind(rows::space_text(key.key.space))
+            .bind(bulk::space_text(key.key.space))
             .bind(&*key.key.collection)
             .bind(&*key.key.key);
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
@@ -158,7 +159,7 @@ impl Reader {
         let limit = i64::try_from(page.limit.saturating_add(extra)).unwrap_or(i64::MAX);
         let query = sqlx::query(sql::ENTRIES_PAGE)
             .bind(app.0)
-            .bind(rows::space_text(page.space))
+            .bind(bulk::space_text(page.space))
             .bind(&*page.collection)
             .bind(after.unwrap_or(prefix))
             .bind(now.0)
@@ -185,7 +186,7 @@ impl Reader {
     ) -> Result<Vec<i64>, StoreError> {
         let mut bulk = Bulk::new();
         for key in keys {
-            rows::put_entry_key(&mut bulk, key);
+            bulk::put_entry_key(&mut bulk, key);
         }
         let query = sqlx::query(sql::VERSIONS).bind(bulk.finish());
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
