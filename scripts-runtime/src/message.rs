@@ -211,6 +211,8 @@ pub(crate) fn cut_to(mut text: String, bytes_max: usize) -> String {
         }
         text.truncate(end);
         text.push('…');
+        // Lines are kept: what was cut off must not be held on to.
+        text.shrink_to_fit();
     }
     text
 }

@@ -36,7 +36,10 @@ pub(crate) fn debug(text: &str) {
 
 fn printed(level: Level, text: &str) {
     let written = run::with(|run| {
-        emit(run, level, cut_to(text.to_owned(), run.limits.log_line_bytes_max), None);
+        let bytes_max = run.limits.log_line_bytes_max;
+        // One character more than there is room for, so that it shows that something was cut.
+        let begin = &text[..text.floor_char_boundary(bytes_max.saturating_add(4))];
+        emit(run, level, cut_to(begin.to_owned(), bytes_max), None);
         Ok(())
     });
     debug_assert!(written.is_ok() || run::fatal().is_some(), "a line is always taken");

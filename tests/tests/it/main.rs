@@ -6,4 +6,6 @@ mod command_line;
 mod crash;
 mod disk;
 mod process;
+mod requests;
+mod scripts;
 mod tidy;
