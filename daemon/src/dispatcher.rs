@@ -239,7 +239,7 @@ impl Dispatcher {
             if state.stopping {
                 return None;
             }
-            if let Some(run) = state.ready.next() {
+            if let Some(run) = state.ready.admit_next() {
                 if !state.ready.is_empty() {
                     self.call_thread(&mut state);
                 }
