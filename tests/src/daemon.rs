@@ -290,13 +290,14 @@ impl Daemon {
         Connection::unix(&self.socket)?.send(&Request { target, ..request.clone() })
     }
 
-    /// All items of a list of the admin API, page by page.
+    /// All items of a list of the admin API, page by page; `name` may have a query.
     #[track_caller]
     pub fn list(&self, name: &str) -> Vec<serde_json::Value> {
         let mut items = Vec::new();
         let mut after = String::new();
         loop {
-            let target = format!("/{name}?limit=1000{after}");
+            let mark = if name.contains('?') { '&' } else { '?' };
+            let target = format!("/{name}{mark}limit=1000{after}");
             let answer = self.admin(&Request::get(target)).expect("the admin socket answers");
             assert_eq!(answer.status, 200, "{answer:?}");
             let page = answer.json();

@@ -2,6 +2,7 @@
 
 mod admin_socket;
 mod bad_start;
+mod card;
 mod command_line;
 mod crash;
 mod disk;
@@ -9,3 +10,4 @@ mod process;
 mod requests;
 mod scripts;
 mod tidy;
+mod work;
