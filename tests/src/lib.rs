@@ -1,1 +1,12 @@
+//! What the tests stand on: the real process and its sockets, the repository as text, and the house rules.
 
+pub mod chance;
+pub mod client;
+pub mod daemon;
+pub mod history;
+pub mod ledger;
+pub mod mount;
+pub mod source;
+pub mod store_file;
+pub mod tidy;
+pub mod wait;

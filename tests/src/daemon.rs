@@ -1,0 +1,290 @@
+//! The real daemon as a process: started, talked to, killed, and started again on the same store.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+use std::{env, io};
+
+use io::BufRead;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::{Connection, Request, Response};
+use crate::mount::Mount;
+use crate::wait::{self, PATIENCE};
+
+/// What the daemon prints once it can be reached.
+const ANNOUNCEMENT: &str = "listening on http://";
+
+/// Where all calls of the admin API begin.
+const ADMIN: &str = "/api/v1/admin";
+
+/// A program of the workspace as it is built for tests: with fault points.
+pub fn program(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("a test is a file");
+    let folder =
+        own.parent().and_then(Path::parent).expect("tests are in a folder of the target's");
+    folder.join(format!("{name}-under-test"))
+}
+
+/// A place for a daemon: its configuration, store and socket. It outlives the daemons that are started in it.
+pub struct Site {
+    folder: TempDir,
+    pub store: PathBuf,
+    /// `[http] listen`.
+    pub listen: String,
+    /// More lines of the configuration, with their sections.
+    pub settings: String,
+}
+
+/// How a daemon is started.
+#[derive(Clone, Copy, Default)]
+pub struct Launch<'a> {
+    /// `point:count`: it aborts when it comes to that point for the `count`-th time.
+    pub fault: Option<&'a str>,
+    /// It sees the file systems that are mounted there.
+    pub within: Option<&'a Mount>,
+    pub as_nobody: Option<Nobody>,
+}
+
+/// Asks for a process without any privilege. Only root can start one.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Site {
+    pub fn new() -> Site {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        let store = folder.path().join("store").join("picloud.db");
+        for name in ["store", "run"] {
+            fs::create_dir(folder.path().join(name)).expect("the folder is new");
+        }
+        Site { folder, store, listen: "127.0.0.1:0".to_owned(), settings: String::new() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("admin.sock")
+    }
+
+    /// What the daemons of this site said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn write_config(&self) -> PathBuf {
+        let text = format!(
+            "[http]\nlisten = \"{}\"\n[admin]\nsocket = \"{}\"\n[store]\nurl = \"sqlite://{}\"\n\
+             [runtime]\ndirectory = \"{}\"\n{}\n",
+            self.listen,
+            self.socket().display(),
+            self.store.display(),
+            self.path().join("run").display(),
+            self.settings,
+        );
+        let path = self.path().join("picloud.toml");
+        fs::write(&path, text).expect("the folder is ours");
+        path
+    }
+
+    /// A daemon that can be reached.
+    #[track_caller]
+    pub fn start(&self) -> Daemon {
+        let mut daemon = self.launch(Launch::default());
+        assert!(daemon.comes_up(), "the daemon ended before it listened:\n{}", self.log());
+        daemon
+    }
+
+    /// A daemon that may or may not come up.
+    pub fn launch(&self, launch: Launch<'_>) -> Daemon {
+        let mut words = Vec::new();
+        if let Some(mount) = launch.within {
+            words.extend(mount.enter());
+        }
+        let mut program = program("picloudd");
+        if launch.as_nobody.is_some() {
+            let drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+            words.extend(drop.map(str::to_owned));
+            program = self.open_to_all(&program);
+        }
+        words.push(program.display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("run").arg("--config").arg(self.write_config());
+        if let Some(fault) = launch.fault {
+            command.env("PICLOUD_FAULT", fault);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log_file());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));
+        let announced = announcements(&mut child);
+        Daemon { child, announced, address: None, socket: self.socket() }
+    }
+
+    /// Lets everybody into this site, but for its store; returns a copy of `program` that everybody can reach.
+    fn open_to_all(&self, program: &Path) -> PathBuf {
+        for folder in [self.path(), &self.path().join("run")] {
+            let all = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(folder, all).expect("the folder is ours");
+        }
+        let copy = self.path().join("program");
+        fs::copy(program, &copy).expect("the folder is ours");
+        copy
+    }
+
+    /// The exit code and the message of a daemon that must not come up.
+    #[track_caller]
+    pub fn refuses_to_start(&self, launch: Launch<'_>) -> (i32, String) {
+        let before = self.log().len();
+        let mut daemon = self.launch(launch);
+        assert!(!daemon.comes_up(), "the daemon came up, which it should not");
+        let code = daemon.ended().code();
+        let said = self.log()[before..].to_owned();
+        (code.unwrap_or_else(|| panic!("the daemon died of a signal:\n{said}")), said)
+    }
+
+    fn log_file(&self) -> File {
+        let path = self.path().join("log");
+        OpenOptions::new().create(true).append(true).open(path).expect("the folder is ours")
+    }
+
+    /// Runs the command line against the daemon of this site.
+    pub fn picloud(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("picloud"));
+        command.arg("--socket").arg(self.socket()).args(arguments).stdin(Stdio::null());
+        command.output().expect("the command line is built with the tests")
+    }
+
+    /// Deploys the app in a folder.
+    #[track_caller]
+    pub fn deploy(&self, folder: &Path) {
+        let output = self.picloud(&["deploy", &folder.display().to_string()]);
+        assert!(output.status.success(), "deploy: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The address in each announcement. The thread ends with the process's output, so that the pipe never fills up.
+fn announcements(child: &mut Child) -> Receiver<SocketAddr> {
+    let stdout = child.stdout.take().expect("it was asked for");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::BufReader::new(stdout).lines().map_while(Result::ok) {
+            let address = line.trim().strip_prefix(ANNOUNCEMENT);
+            if let Some(address) = address.and_then(|address| address.parse().ok()) {
+                let _gone = sender.send(address);
+            }
+        }
+    });
+    receiver
+}
+
+/// A running daemon. It is killed when the value goes.
+pub struct Daemon {
+    child: Child,
+    announced: Receiver<SocketAddr>,
+    address: Option<SocketAddr>,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// Waits until the daemon says where it listens; `false` when it ends before.
+    pub fn comes_up(&mut self) -> bool {
+        self.address = match self.announced.recv_timeout(PATIENCE) {
+            Ok(address) => Some(address),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no address within {PATIENCE:?}"),
+        };
+        self.address.is_some()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("the daemon has come up")
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn send(&self, request: &Request) -> Response {
+        let connection = Connection::tcp(self.address());
+        let answer = connection.and_then(|mut connection| connection.send(request));
+        answer.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.target))
+    }
+
+    /// One call of the admin API; `target` begins after `/api/v1/admin`.
+    pub fn admin(&self, request: &Request) -> io::Result<Response> {
+        let target = format!("{ADMIN}{}", request.target);
+        Connection::unix(&self.socket)?.send(&Request { target, ..request.clone() })
+    }
+
+    /// All items of a list of the admin API, page by page.
+    #[track_caller]
+    pub fn list(&self, name: &str) -> Vec<serde_json::Value> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        loop {
+            let target = format!("/{name}?limit=1000{after}");
+            let answer = self.admin(&Request::get(target)).expect("the admin socket answers");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let page = answer.json();
+            items.extend(page["items"].as_array().expect("a page has items").iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// Waits until nothing is left to run.
+    #[track_caller]
+    pub fn works_everything_off(&self) {
+        wait::until("the outbox is empty", || self.list("outbox").is_empty().then_some(()));
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let process = i32::try_from(self.process()).ok().and_then(Pid::from_raw);
+        kill_process(process.expect("a process has a number"), signal).expect("it is our child");
+    }
+
+    /// Kills it as a power cut would, but for what the kernel holds.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn ended(mut self) -> ExitStatus {
+        wait::until("the daemon ends", || self.has_ended())
+    }
+
+    /// How it ended, if it does within `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait::within(limit, || self.has_ended())
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Either fails only when it has ended.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
