@@ -1,1 +1,27 @@
-//! The store: the writer, the readers, and the only SQL.
+//! The store: one writer, a few readers, the only SQL.
+//!
+//! [`open::Store::open`] checks and migrates the file. [`batch::Batcher`] turns commands into transactions; it has no
+//! thread and no clock, so a simulation can drive it. [`writer::Writer`] is the thread around it. [`read::Reader`]
+//! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
+
+pub mod open;
+pub mod batch;
+pub mod writer;
+pub mod read;
+pub mod behind;
+pub mod configure;
+
+mod apply;
+mod backlog;
+
+mod catalog;
+
+mod facts;
+mod migrate;
+mod rows;
+mod sql;
+mod sweep;
+mod trouble;
+
+#[cfg(test)]
+mod tests;

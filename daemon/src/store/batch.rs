@@ -1,0 +1,636 @@
+//! Batches: what is waiting becomes one transaction, and the next claims ride on it.
+//!
+//! No thread and no clock in here: the writer calls [`Batcher::run`] in a loop, and so does a simulation. What
+//! outlives a batch changes only after its commit.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::catalog::Catalog;
+use crate::faults::{Bug, CrashPoint, Faults};
+use crate::flow::facts::{Facts, Keys, Room, Usage};
+use crate::flow::writes::{RowWrite, Writes};
+use crate::flow::{Command, Lane, Refusal, claim};
+use crate::ids::{AppId, Id, QueueId};
+use crate::limits::OutboxLimits;
+use crate::outbox::row::{Claim, OutboxRow};
+use crate::store::apply::{self, ApplyError};
+use crate::store::backlog::Backlog;
+use crate::store::open::{Store, StoreConfig, StoreError, named};
+use crate::store::rows::{self, PackedRow, RetryCache};
+use crate::store::sweep::Sweep;
+use crate::store::trouble::{self, Stage, Trouble};
+use crate::store::{catalog, facts, open, sql};
+use crate::time::Timestamp;
+
+/// Rows that one batch holds, unless one command alone has more.
+pub const BATCH_ROWS_MAX: usize = 10_000;
+
+/// Bytes left on the file system below which only what frees space or was promised is still written.
+pub const FREE_BYTES_MIN: u64 = 64 << 20;
+
+/// Bytes of the backlog's rows that are read at once.
+const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
+
+/// Bytes of a page, SQLite's default.
+const PAGE_BYTES: u64 = 4_096;
+
+/// By how much the counter's ceiling is raised: one write for so many numbers.
+const COUNTER_STEP: i64 = 10_000;
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct BatchReport {
+    /// In the order of the commands. `Ok` is durable.
+    pub outcomes: Vec<Result<(), Refusal>>,
+    /// Rows that the dispatcher holds from now on.
+    pub claims: Vec<Claim>,
+    /// When the next row becomes due that is not due already.
+    pub next_due: Option<Timestamp>,
+    /// Whether due rows are left for which there was room.
+    pub more: bool,
+    /// Whether anything was written.
+    pub committed: bool,
+}
+
+/// Why no batch can follow.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// What the file holds is only known after recovery: end the process and start again.
+    #[error("the store has to be recovered by a new start: {0}")]
+    Fatal(String),
+    /// A test stops here as if the process had died.
+    #[error("crashed at {}", .0.as_str())]
+    Crashed(CrashPoint),
+}
+
+/// Why a transaction was undone.
+#[derive(Debug)]
+enum Undone {
+    Apply(ApplyError),
+    Commit(sqlx::Error),
+    Crash(CrashPoint),
+}
+
+impl From<sqlx::Error> for Undone {
+    fn from(error: sqlx::Error) -> Undone {
+        Undone::Apply(ApplyError::Sql(error))
+    }
+}
+
+impl From<ApplyError> for Undone {
+    fn from(error: ApplyError) -> Undone {
+        Undone::Apply(error)
+    }
+}
+
+/// What a batch learns and the next one starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// The next number of the counter, and the first that is not reserved in the file.
+    pub(crate) next: i64,
+    pub(crate) ceiling: i64,
+    pub(crate) usage: HashMap<AppId, Usage>,
+    pub(crate) letters_open: HashMap<QueueId, i64>,
+    pub(crate) backlog: Backlog,
+}
+
+/// The one writer's connection, and what it knows.
+pub struct Batcher {
+    pub(crate) conn: SqliteConnection,
+    pub(crate) config: StoreConfig,
+    pub(crate) owner: Id,
+    pub(crate) limits: Arc<OutboxLimits>,
+    pub(crate) faults: Faults,
+    pub(crate) catalog: Arc<ArcSwap<Catalog>>,
+    pub(crate) standing: Standing,
+    storage_low: bool,
+    sweep: Sweep,
+    retries: RetryCache,
+    _lock: File,
+}
+
+impl Batcher {
+    /// Loads what outlives a batch. Rows of the backlog are searched by queue, not scanned.
+    pub async fn start(
+        store: Store,
+        limits: Arc<OutboxLimits>,
+        faults: Faults,
+    ) -> Result<Batcher, StoreError> {
+        let Store { mut conn, config, owner, counter_ceiling, lock, .. } = store;
+        let fail = |doing| {
+            let path = config.path.clone();
+            move |source: sqlx::Error| named(&path, doing, source)
+        };
+        let catalog = catalog::load(&mut conn).await.map_err(fail("reading what is configured"))?;
+        let (usage, backlog) = load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
+        let letters_open =
+            load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
+        let standing = Standing {
+            next: counter_ceiling,
+            ceiling: counter_ceiling,
+            usage,
+            letters_open,
+            backlog,
+        };
+        Ok(Batcher {
+            conn,
+            owner,
+            limits,
+            faults,
+            catalog: Arc::new(ArcSwap::from_pointee(catalog)),
+            standing,
+            storage_low: false,
+            sweep: Sweep::default(),
+            retries: RetryCache::default(),
+            _lock: lock,
+            config,
+        })
+    }
+
+    /// What is configured now; a change of configuration puts a new one there.
+    pub fn catalog(&self) -> Arc<ArcSwap<Catalog>> {
+        Arc::clone(&self.catalog)
+    }
+
+    pub fn owner(&self) -> Id {
+        self.owner
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.config.path
+    }
+
+    /// What an app has waiting, as the store counts it.
+    pub fn usage(&self, app: AppId) -> Usage {
+        self.standing.usage.get(&app).copied().unwrap_or_default()
+    }
+
+    /// Takes the bytes that are left on the file system. It counts as nearly full until a quarter more is free again.
+    pub fn note_free_bytes(&mut self, free: u64, min: u64) {
+        let enough = if self.storage_low { min.saturating_add(min / 4) } else { min };
+        self.storage_low = free < enough;
+    }
+
+    pub fn is_storage_low(&self) -> bool {
+        self.storage_low
+    }
+
+    /// Whether a batch without commands would look for due rows.
+    pub fn has_due(&self, room: &Room, now: Timestamp) -> bool {
+        !self.standing.backlog.due(&self.catalog.load(), room, now).is_empty()
+    }
+
+    /// Plans and commits the commands and claims what is due, in one transaction. Should that fail, they are
+    /// applied one at a time, so that a bad one fails alone.
+    pub async fn run(
+        &mut self,
+        commands: &[Command],
+        now: Timestamp,
+        room: Room,
+    ) -> Result<BatchReport, BatchError> {
+        if commands.is_empty() && !self.has_due(&room, now) {
+            let next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
+            return Ok(BatchReport { next_due, ..BatchReport::default() });
+        }
+        match self.attempt(commands, now, room.clone()).await {
+            Ok(report) => Ok(report),
+            Err(undone) => match self.undo(undone).await? {
+                (Trouble::Full | Trouble::ReadOnly, why) => {
+                    Ok(self.only_settles(commands, &why, now).await?)
+                }
+                (Trouble::Statement | Trouble::Fatal, _) if commands.len() > 1 => {
+                    self.one_at_a_time(commands, now, room).await
+                }
+                (Trouble::Statement | Trouble::Fatal, why) => Ok(refused(commands, &why)),
+            },
+        }
+    }
+
+    /// Ends in order: everything is in the database file afterwards, and the next start knows.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        let path = self.config.path.clone();
+        let fail = |source| named(&path, "stopping", source);
+        sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
+        sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
+        self.conn.close().await.map_err(fail)
+    }
+
+    /// Copies the log into the database file as far as readers let it.
+    pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
+        done.map(drop).map_err(|source| named(&self.config.path, "a checkpoint", source))
+    }
+
+    /// The same, and cuts the log to nothing. `false` when somebody was reading from it.
+    pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
+        let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
+        let busy = done.and_then(|row| rows::int(&row, 0));
+        Ok(busy.map_err(|source| named(&self.config.path, "a checkpoint", source))? == 0)
+    }
+
+    /// Writes a little to see whether the store can be written again.
+    pub async fn probe(&mut self) -> Result<(), StoreError> {
+        let ceiling = self.standing.ceiling + 1;
+        let done = sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
+        done.map_err(|source| named(&self.config.path, "writing to it", source))?;
+        self.standing.ceiling = ceiling;
+        Ok(())
+    }
+
+    /// Bytes of the log that are not overwritten yet by a new round.
+    pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
+        let found = sqlx::query(sql::LOG_LENGTH).fetch_one(&mut self.conn).await;
+        let pages = found.and_then(|row| rows::int(&row, 1));
+        let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
+        Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)
+    }
+
+    async fn attempt(
+        &mut self,
+        commands: &[Command],
+        now: Timestamp,
+        room: Room,
+    ) -> Result<BatchReport, Undone> {
+        let mut facts = self.standing_facts(now, room);
+        let mut keys = Keys::default();
+        for command in commands {
+            command.needs(&facts, &mut keys);
+        }
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        facts::read(&mut self.conn, keys, &mut facts).await?;
+        let mut batch = Planned::of(commands, &mut facts, &self.standing.backlog);
+        self.crash_at(CrashPoint::BeforeApply)?;
+        self.apply(&mut batch, now).await?;
+        self.claim_backlog(&mut batch, &mut facts).await?;
+        let committed = !batch.writes.is_empty() || !batch.claims.is_empty();
+        if committed {
+            let next = facts.next.max(batch.writes.next);
+            batch.ceiling = self.raise_ceiling(next).await?;
+            let apps = facts.catalog.apps.keys();
+            self.sweep.ride(&mut self.conn, apps, &self.limits, now).await?;
+        }
+        self.finish(batch, committed, &facts).await
+    }
+
+    /// Commits, and only then lets what outlives the batch change.
+    async fn finish(
+        &mut self,
+        batch: Planned,
+        committed: bool,
+        facts: &Facts,
+    ) -> Result<BatchReport, Undone> {
+        let Planned { writes, outcomes, claims, backlog, ceiling } = batch;
+        let next_due = backlog.next_due(&facts.catalog, facts.now);
+        let more = !claims.is_empty()
+            && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
+        let report = BatchReport { outcomes, claims, next_due, more, committed };
+        let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
+        if crashed && self.faults.has(Bug::AckBeforeCommit) {
+            sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
+            return Ok(report);
+        }
+        if crashed {
+            return Err(Undone::Crash(CrashPoint::BeforeCommit));
+        }
+        let end = if committed { "COMMIT" } else { "ROLLBACK" };
+        sqlx::query(end).execute(&mut self.conn).await.map_err(Undone::Commit)?;
+        self.standing.backlog = backlog;
+        self.standing.next = facts.next.max(writes.next);
+        self.standing.ceiling = ceiling.max(self.standing.ceiling);
+        for (app, change) in &writes.usage {
+            self.standing.usage.entry(*app).or_default().add(change);
+        }
+        self.standing.letters_open.clone_from(&facts.letters_open);
+        if !writes.pauses.is_empty() {
+            self.reload_catalog().await?;
+        }
+        if committed {
+            self.crash_at(CrashPoint::AfterCommit)?;
+        }
+        Ok(report)
+    }
+
+    pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
+        let catalog = catalog::load(&mut self.conn).await?;
+        self.catalog.store(Arc::new(catalog));
+        Ok(())
+    }
+
+    fn standing_facts(&self, now: Timestamp, room: Room) -> Facts {
+        Facts {
+            now,
+            owner: self.owner,
+            catalog: self.catalog.load_full(),
+            limits: Arc::clone(&self.limits),
+            next: self.standing.next,
+            storage_low: self.storage_low,
+            room,
+            usage: self.standing.usage.clone(),
+            letters_open: self.standing.letters_open.clone(),
+            entries: HashMap::new(),
+            leases: HashMap::new(),
+            dedupe: HashSet::new(),
+            requests: HashMap::new(),
+            lines: HashMap::new(),
+            letters: HashMap::new(),
+            faults: self.faults.clone(),
+        }
+    }
+
+    async fn apply(&mut self, batch: &mut Planned, now: Timestamp) -> Result<(), Undone> {
+        if self.faults.has(Bug::EffectsOutsideTransaction) && !batch.writes.entries.is_empty() {
+            apply::entries(&mut self.conn, &batch.writes).await?;
+            sqlx::raw_sql("COMMIT; BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            batch.writes.entries.clear();
+        }
+        Ok(apply::writes(&mut self.conn, &batch.writes, &self.limits, now).await?)
+    }
+
+    /// Reserves numbers in the file before any of them is used.
+    async fn raise_ceiling(&mut self, next: i64) -> Result<i64, sqlx::Error> {
+        if next <= self.standing.ceiling {
+            return Ok(self.standing.ceiling);
+        }
+        let ceiling = next + COUNTER_STEP;
+        sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
+        Ok(ceiling)
+    }
+
+    /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
+    async fn claim_backlog(&mut self, batch: &mut Planned, facts: &mut Facts) -> Result<(), Undone> {
+        let queues = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let mut candidates = Vec::new();
+        let mut looked_at = Vec::new();
+        for (app, queue) in &queues {
+            let rows = self.candidates(*app, *queue, queues.len(), facts).await?;
+            looked_at.push((*app, *queue, rows.len()));
+            candidates.extend(rows);
+        }
+        let (writes, claims) = claim::plan(candidates.clone(), facts);
+        batch.writes.next = batch.writes.next.max(writes.next);
+        if !claims.is_empty() {
+            apply::claims(&mut self.conn, &claims, self.owner).await?;
+        }
+        let taken: HashSet<Id> =
+            claims.iter().map(|claim| claim.row.id).collect();
+        let mut rows = candidates.iter();
+        for (app, queue, count) in looked_at {
+            let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
+            let next = match left.map(|row| row.available_at).min() {
+                Some(at) => Some(at),
+                None => self.next_of(queue).await?,
+            };
+            batch.backlog.set(app, queue, next);
+        }
+        batch.backlog.served(&queues);
+        batch.claims.extend(claims);
+        Ok(())
+    }
+
+    /// The due rows of a queue, at most its share of the room.
+    async fn candidates(
+        &mut self,
+        app: AppId,
+        queue: QueueId,
+        queues: usize,
+        facts: &Facts,
+    ) -> Result<Vec<Arc<OutboxRow>>, sqlx::Error> {
+        let room = &facts.room;
+        let of_app = room.app_rows_max - room.app_rows.get(&app).copied().unwrap_or(0);
+        let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
+        let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
+        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
+        let fitting = self.fitting(app, queue, share, bytes_max, facts.now).await?;
+        if fitting == 0 {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
+        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
+        let found = query.fetch_one(&mut self.conn).await?;
+        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
+        rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
+    }
+
+    /// How many of a queue's next rows have at most so many bytes together. One row is always let through.
+    async fn fitting(
+        &mut self,
+        app: AppId,
+        queue: QueueId,
+        share: i64,
+        bytes_max: i64,
+        now: Timestamp,
+    ) -> Result<i64, sqlx::Error> {
+        if self.usage(app).bytes <= bytes_max {
+            return Ok(share);
+        }
+        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
+        let query = query.bind(queue.0).bind(now.0).bind(share).bind(bytes_max);
+        query.fetch_one(&mut self.conn).await
+    }
+
+    async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
+        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_NEXT).bind(queue.0);
+        Ok(query.fetch_optional(&mut self.conn).await?.map(Timestamp))
+    }
+
+    pub(crate) fn crash_at(&self, point: CrashPoint) -> Result<(), Crash> {
+        if self.faults.crashes(point) { Err(Crash(point)) } else { Ok(()) }
+    }
+
+    /// Rolls back, and says how to go on.
+    async fn undo(&mut self, undone: Undone) -> Result<(Trouble, String), BatchError> {
+        let (trouble, why) = match &undone {
+            Undone::Crash(point) => return Err(BatchError::Crashed(*point)),
+            Undone::Commit(error) => (trouble::of(error, Stage::Commit), error.to_string()),
+            Undone::Apply(ApplyError::Sql(error)) => {
+                (trouble::of(error, Stage::Statement), error.to_string())
+            }
+            Undone::Apply(error @ ApplyError::Count { .. }) => {
+                (Trouble::Statement, error.to_string())
+            }
+        };
+        if trouble == Trouble::Fatal {
+            // Remounted read-only under way: nothing was lost that had been promised, and reads go on.
+            if !open::is_read_only(&self.config.path) {
+                return Err(BatchError::Fatal(why));
+            }
+        }
+        // After some errors SQLite has rolled back by itself; then this fails, and that is well.
+        let rolled_back = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+        if let Err(error) = rolled_back
+            && trouble::of(&error, Stage::Commit) == Trouble::Fatal
+        {
+            return Err(BatchError::Fatal(error.to_string()));
+        }
+        match trouble {
+            Trouble::Fatal | Trouble::ReadOnly => Ok((Trouble::ReadOnly, why)),
+            Trouble::Full => {
+                self.storage_low = true;
+                Ok((Trouble::Full, why))
+            }
+            Trouble::Statement => Ok((Trouble::Statement, why)),
+        }
+    }
+
+    /// The disk is full: what ends work may still fit, what brings work in is refused.
+    async fn only_settles(
+        &mut self,
+        commands: &[Command],
+        why: &str,
+        now: Timestamp,
+    ) -> Result<BatchReport, BatchError> {
+        let is_settle = |command: &&Command| command.lane() == Lane::Settle;
+        let settles: Vec<Command> = commands.iter().filter(is_settle).cloned().collect();
+        if settles.is_empty() || settles.len() == commands.len() {
+            return Ok(refused(commands, why));
+        }
+        let report = match self.attempt(&settles, now, Room::default()).await {
+            Ok(report) => report,
+            Err(undone) => {
+                let (_, why) = self.undo(undone).await?;
+                return Ok(refused(commands, &why));
+            }
+        };
+        let mut settled = report.outcomes.into_iter();
+        let outcomes = commands.iter().map(|command| match command.lane() {
+            Lane::Settle => settled.next().expect("one outcome a command"),
+            Lane::Accept | Lane::Bulk => Err(Refusal::StorageLow),
+        });
+        Ok(BatchReport { outcomes: outcomes.collect(), ..report })
+    }
+
+    async fn one_at_a_time(
+        &mut self,
+        commands: &[Command],
+        now: Timestamp,
+        mut room: Room,
+    ) -> Result<BatchReport, BatchError> {
+        let mut whole = BatchReport::default();
+        for command in commands {
+            let one = std::slice::from_ref(command);
+            let report = match self.attempt(one, now, room.clone()).await {
+                Ok(report) => report,
+                Err(undone) => {
+                    let (_, why) = self.undo(undone).await?;
+                    refused(one, &why)
+                }
+            };
+            for claim in &report.claims {
+                room.take(claim.row.app, claim.row.queue, claim.row.bytes());
+            }
+            whole.outcomes.extend(report.outcomes);
+            whole.claims.extend(report.claims);
+            whole.committed |= report.committed;
+            whole.more = report.more;
+        }
+        whole.next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
+        Ok(whole)
+    }
+}
+
+/// A test stops here.
+pub(crate) struct Crash(pub(crate) CrashPoint);
+
+impl From<Crash> for Undone {
+    fn from(Crash(point): Crash) -> Undone {
+        Undone::Crash(point)
+    }
+}
+
+/// Everything that a batch will write, before anything is written.
+struct Planned {
+    writes: Writes,
+    outcomes: Vec<Result<(), Refusal>>,
+    claims: Vec<Claim>,
+    backlog: Backlog,
+    /// The counter's ceiling after the batch; 0 when it has not been asked for.
+    ceiling: i64,
+}
+
+impl Planned {
+    /// Plans command by command; each sees what those before it write.
+    fn of(commands: &[Command], facts: &mut Facts, backlog: &Backlog) -> Planned {
+        let mut writes = Writes { next: facts.next, ..Writes::default() };
+        let mut backlog = backlog.clone();
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            match command.plan(facts) {
+                Ok(planned) => {
+                    if !facts.faults.has(Bug::BatchNotAbsorbed) {
+                        facts.absorb(&planned);
+                    }
+                    lower_by_updates(command, &planned, &mut backlog);
+                    writes.merge(planned);
+                    outcomes.push(Ok(()));
+                }
+                Err(refusal) => outcomes.push(Err(refusal)),
+            }
+        }
+        let claims = claim::place(&mut writes, facts);
+        for write in writes.rows.values() {
+            if let RowWrite::Insert(row, None) = write {
+                backlog.lower(row.app, row.queue, row.available_at);
+            }
+        }
+        Planned { writes, outcomes, claims, backlog, ceiling: 0 }
+    }
+}
+
+/// What a settle makes pending stands in the queue of its row: the row itself, or the next of its line.
+fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) {
+    let Command::Settle(settle) = command else { return };
+    let row = &settle.claim.row;
+    for write in planned.rows.values() {
+        if let RowWrite::Update(update) = write
+            && update.lease.is_none()
+        {
+            backlog.lower(row.app, row.queue, update.available_at);
+        }
+    }
+}
+
+fn refused(commands: &[Command], why: &str) -> BatchReport {
+    let outcomes = commands.iter().map(|_| Err(Refusal::StoreFailed(why.to_owned()))).collect();
+    BatchReport { outcomes, ..BatchReport::default() }
+}
+
+async fn load_backlog(
+    conn: &mut SqliteConnection,
+) -> Result<(HashMap<AppId, Usage>, Backlog), sqlx::Error> {
+    let mut usage: HashMap<AppId, Usage> = HashMap::new();
+    let mut backlog = Backlog::default();
+    for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
+        let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
+        backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
+        let pending =
+            sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
+        let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
+        usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
+    }
+    for row in &sqlx::query(sql::USAGE_CLAIMED).fetch_all(&mut *conn).await? {
+        let claimed = Usage { rows: rows::int(row, 1)?, bytes: rows::int(row, 2)?, delayed: 0 };
+        usage.entry(AppId(rows::int(row, 0)?)).or_default().add(&claimed);
+    }
+    for (app, usage) in &mut usage {
+        let query = sqlx::query_scalar::<_, i64>(sql::USAGE_DELAYED).bind(app.0);
+        usage.delayed = query.fetch_one(&mut *conn).await?;
+    }
+    Ok((usage, backlog))
+}
+
+async fn load_letters_open(
+    conn: &mut SqliteConnection,
+) -> Result<HashMap<QueueId, i64>, sqlx::Error> {
+    let found = sqlx::query(sql::LETTERS_OPEN).fetch_all(conn).await?;
+    found.iter().map(|row| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?))).collect()
+}

@@ -1,0 +1,166 @@
+//! Loading what is configured.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use crate::catalog::{App, Catalog, CatalogRows, Pause, Script};
+use crate::entry::ChangeOp;
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
+use crate::principal::{Grant, Principal};
+use crate::route::{DispatchMode, Route};
+use crate::store::rows::{self, int, odd, opt_int, opt_text, parsed, text};
+use crate::store::sql;
+use crate::time::Timestamp;
+use crate::trigger::{Ordering, Trigger, TriggerDetails};
+
+pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Catalog, sqlx::Error> {
+    let mut apps = Vec::new();
+    for row in &sqlx::query(sql::APPS).fetch_all(&mut *conn).await? {
+        apps.push(app(row)?);
+    }
+    let place: HashMap<AppId, usize> =
+        apps.iter().enumerate().map(|(place, app)| (app.id, place)).collect();
+    let of = |id: AppId| place.get(&id).copied().ok_or_else(|| odd("app_id", &id));
+    for row in &sqlx::query(sql::SCRIPTS).fetch_all(&mut *conn).await? {
+        let script = script(row)?;
+        let place = of(script.app)?;
+        apps[place].scripts.insert(Arc::clone(&script.name), Arc::new(script));
+    }
+    for row in &sqlx::query(sql::ROUTES).fetch_all(&mut *conn).await? {
+        let route = route(row)?;
+        let place = of(route.app)?;
+        apps[place].routes.push(Arc::new(route));
+    }
+    let mut catalog = CatalogRows { apps, ..CatalogRows::default() };
+    for row in &sqlx::query(sql::TRIGGERS).fetch_all(&mut *conn).await? {
+        catalog.triggers.push(trigger(row)?);
+    }
+    catalog.principals = principals(conn).await?;
+    for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
+        let pause = Pause {
+            reason: text(row, 1)?,
+            since: Timestamp(int(row, 2)?),
+            by: opt_int(row, 3)?.map(PrincipalId),
+        };
+        catalog.pauses.push((int(row, 0)?, pause));
+    }
+    Ok(Catalog::build(catalog))
+}
+
+fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
+    let allow_hosts: Vec<String> = parsed(row, 3)?;
+    Ok(App {
+        id: AppId(int(row, 0)?),
+        slug: text(row, 1)?,
+        host: opt_text(row, 2)?,
+        allow_hosts: allow_hosts.into_iter().map(Arc::from).collect(),
+        expose_errors: int(row, 4)? != 0,
+        revision: int(row, 5)?,
+        scripts: HashMap::new(),
+        routes: Vec::new(),
+    })
+}
+
+fn script(row: &SqliteRow) -> Result<Script, sqlx::Error> {
+    Ok(Script {
+        id: ScriptId(int(row, 0)?),
+        app: AppId(int(row, 1)?),
+        name: text(row, 2)?,
+        version: int(row, 3)?,
+        source: text(row, 4)?,
+        limits: parsed(row, 5)?,
+    })
+}
+
+fn route(row: &SqliteRow) -> Result<Route, sqlx::Error> {
+    let mode: &str = row.try_get(5)?;
+    let known = [DispatchMode::Sync, DispatchMode::Async];
+    Ok(Route {
+        id: RouteId(int(row, 0)?),
+        app: AppId(int(row, 1)?),
+        method: text(row, 2)?,
+        path: text(row, 3)?,
+        script: text(row, 4)?,
+        dispatch_mode: known
+            .into_iter()
+            .find(|one| one.as_str() == mode)
+            .ok_or_else(|| odd("dispatch_mode", &mode))?,
+        retry: parsed(row, 6)?,
+        principal: PrincipalId(int(row, 7)?),
+    })
+}
+
+fn trigger(row: &SqliteRow) -> Result<Trigger, sqlx::Error> {
+    let concurrency = opt_int(row, 8)?;
+    let concurrency =
+        concurrency.map(u32::try_from).transpose().map_err(|_| odd("concurrency", &concurrency))?;
+    let ordering: &str = row.try_get(7)?;
+    Ok(Trigger {
+        id: TriggerId(int(row, 0)?),
+        app: AppId(int(row, 1)?),
+        name: text(row, 2)?,
+        script: text(row, 4)?,
+        enabled: int(row, 5)? != 0,
+        retry: parsed(row, 6)?,
+        ordering: match ordering {
+            "any" => Ordering::Any,
+            "by_key" => Ordering::ByKey,
+            other => return Err(odd("ordering", &other)),
+        },
+        concurrency,
+        registered_by: PrincipalId(int(row, 9)?),
+        details: details(row)?,
+    })
+}
+
+fn details(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
+    let kind: &str = row.try_get(3)?;
+    match kind {
+        "kv" => Ok(TriggerDetails::Kv { collection_glob: text(row, 10)?, ops: ops(row)? }),
+        "docs" => Ok(TriggerDetails::Docs { collection_glob: text(row, 10)?, ops: ops(row)? }),
+        "dead_letter" => {
+            let source = opt_text(row, 12)?;
+            let known = source.as_deref().map(|source| {
+                rows::source_of(source).ok_or_else(|| odd("source", &source.to_owned()))
+            });
+            Ok(TriggerDetails::DeadLetter {
+                source: known.transpose()?,
+                trigger: opt_text(row, 13)?,
+            })
+        }
+        other => Err(odd("kind", &other)),
+    }
+}
+
+fn ops(row: &SqliteRow) -> Result<Vec<ChangeOp>, sqlx::Error> {
+    let texts: Vec<String> = parsed(row, 11)?;
+    let op = |text: &String| rows::change_op_of(text).ok_or_else(|| odd("ops", text));
+    texts.iter().map(op).collect()
+}
+
+async fn principals(conn: &mut SqliteConnection) -> Result<Vec<Principal>, sqlx::Error> {
+    let mut grants: HashMap<i64, Vec<Grant>> = HashMap::new();
+    for row in &sqlx::query(sql::GRANTS).fetch_all(&mut *conn).await? {
+        let (capability, app) = (text(row, 1)?, int(row, 2)?);
+        let known = serde_json::from_value(serde_json::Value::from(&*capability));
+        let grant = Grant {
+            capability: known.map_err(|_| odd("capability", &capability))?,
+            app: (app != 0).then_some(AppId(app)),
+        };
+        grants.entry(int(row, 0)?).or_default().push(grant);
+    }
+    let mut principals = Vec::new();
+    for row in &sqlx::query(sql::PRINCIPALS).fetch_all(conn).await? {
+        let (id, uid) = (int(row, 0)?, opt_int(row, 2)?);
+        principals.push(Principal {
+            id: PrincipalId(id),
+            name: row.try_get(1)?,
+            uid: uid.map(u32::try_from).transpose().map_err(|_| odd("uid", &uid))?,
+            grants: grants.remove(&id).unwrap_or_default(),
+        });
+    }
+    Ok(principals)
+}

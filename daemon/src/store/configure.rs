@@ -1,0 +1,294 @@
+//! Changes of configuration: rare, each a transaction of its own; then the catalog is loaded anew and published.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::catalog::{Catalog, Script};
+use crate::entry::ChangeOp;
+use crate::faults::CrashPoint;
+use crate::flow::configure::{AppFields, Audit, CatalogChange};
+use crate::principal::Principal;
+use crate::route::Route;
+use crate::store::batch::{BatchError, Batcher};
+use crate::store::open::{self, named};
+use crate::store::rows::json;
+use crate::store::sweep::{AUDIT_KEPT_MAX, SCRIPT_VERSIONS_KEPT_MAX};
+use crate::store::trouble::{self, Stage, Trouble};
+use crate::store::sql;
+use crate::time::Timestamp;
+use crate::trigger::{Ordering, Trigger, TriggerDetails};
+
+/// Why a change of configuration was not made. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError<E> {
+    /// The plan refused.
+    #[error("{0}")]
+    Refused(E),
+    /// Somebody else changed the app since.
+    #[error("app \"{slug}\" was changed by somebody else meanwhile: look again, then repeat")]
+    Conflict { slug: Arc<str> },
+    #[error("the disk is nearly full")]
+    StorageLow,
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Fatal(#[from] BatchError),
+}
+
+/// What a plan makes of the catalog: the changes in order, and the counter after them.
+pub type Plan = (Vec<CatalogChange>, i64);
+
+enum Undone {
+    Conflict(Arc<str>),
+    Crash,
+    Statement(sqlx::Error),
+    Commit(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Undone {
+    fn from(error: sqlx::Error) -> Undone {
+        Undone::Statement(error)
+    }
+}
+
+impl Batcher {
+    /// Lets `plan` look at what is configured and commits what it says. It is given the next number of the counter.
+    pub async fn configure<E>(
+        &mut self,
+        plan: impl FnOnce(&Catalog, i64, Timestamp) -> Result<Plan, E>,
+        now: Timestamp,
+    ) -> Result<Arc<Catalog>, ConfigureError<E>> {
+        let before = self.catalog.load_full();
+        let (changes, next) =
+            plan(&before, self.standing.next, now).map_err(ConfigureError::Refused)?;
+        if changes.is_empty() {
+            return Ok(before);
+        }
+        if self.is_storage_low() {
+            return Err(ConfigureError::StorageLow);
+        }
+        match self.commit_changes(&changes, next, now).await {
+            Ok(()) => {
+                let loaded = self.reload_catalog().await;
+                loaded.map_err(|error| BatchError::Fatal(error.to_string()))?;
+                Ok(self.catalog.load_full())
+            }
+            Err(undone) => Err(self.undo_changes(undone).await),
+        }
+    }
+
+    async fn commit_changes(
+        &mut self,
+        changes: &[CatalogChange],
+        next: i64,
+        now: Timestamp,
+    ) -> Result<(), Undone> {
+        let next = next.max(self.standing.next);
+        let ceiling = self.standing.ceiling.max(next);
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        if ceiling > self.standing.ceiling {
+            sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
+        }
+        for change in changes {
+            apply(&mut self.conn, change, now).await?;
+            if self.faults.crashes(CrashPoint::InDeploy) {
+                return Err(Undone::Crash);
+            }
+        }
+        sqlx::query("COMMIT").execute(&mut self.conn).await.map_err(Undone::Commit)?;
+        self.standing.next = next;
+        self.standing.ceiling = ceiling;
+        Ok(())
+    }
+
+    async fn undo_changes<E>(&mut self, undone: Undone) -> ConfigureError<E> {
+        let (error, stage) = match undone {
+            Undone::Crash => return BatchError::Crashed(CrashPoint::InDeploy).into(),
+            Undone::Conflict(slug) => {
+                let rolled_back = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+                return match rolled_back {
+                    Ok(_) => ConfigureError::Conflict { slug },
+                    Err(error) => BatchError::Fatal(error.to_string()).into(),
+                };
+            }
+            Undone::Statement(error) => (error, Stage::Statement),
+            Undone::Commit(error) => (error, Stage::Commit),
+        };
+        let trouble = trouble::of(&error, stage);
+        if trouble == Trouble::Fatal && !open::is_read_only(&self.config.path) {
+            return BatchError::Fatal(error.to_string()).into();
+        }
+        // After some errors SQLite has rolled back by itself; then this fails, and that is well.
+        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
+        if trouble == Trouble::Full {
+            return ConfigureError::StorageLow;
+        }
+        ConfigureError::Store(named(&self.config.path, "changing the configuration", error).to_string())
+    }
+}
+
+async fn apply(
+    conn: &mut SqliteConnection,
+    change: &CatalogChange,
+    now: Timestamp,
+) -> Result<(), Undone> {
+    match change {
+        CatalogChange::PutApp(app) => return put_app(conn, app).await,
+        CatalogChange::PutScript(script) => put_script(conn, script, now).await?,
+        CatalogChange::DeleteScript(id) => delete(conn, sql::SCRIPT_DELETE, id.0).await?,
+        CatalogChange::PutRoute(route) => put_route(conn, route).await?,
+        CatalogChange::DeleteRoute(id) => delete(conn, sql::ROUTE_DELETE, id.0).await?,
+        CatalogChange::PutTrigger(trigger) => put_trigger(conn, trigger).await?,
+        CatalogChange::DeleteTrigger(id) => delete(conn, sql::TRIGGER_DELETE, id.0).await?,
+        CatalogChange::Pause { target, pause } => {
+            let query = sqlx::query(sql::PAUSE_PUT)
+                .bind(target)
+                .bind(&*pause.reason)
+                .bind(pause.since.0)
+                .bind(pause.by.map(|by| by.0));
+            query.execute(conn).await?;
+        }
+        CatalogChange::Resume { target } => delete(conn, sql::PAUSE_DELETE, *target).await?,
+        CatalogChange::PutPrincipal(principal) => put_principal(conn, principal).await?,
+        CatalogChange::Audit(audit) => put_audit(conn, audit).await?,
+    }
+    Ok(())
+}
+
+async fn delete(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    id: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).bind(id).execute(conn).await.map(drop)
+}
+
+async fn put_app(conn: &mut SqliteConnection, app: &AppFields) -> Result<(), Undone> {
+    let hosts: Vec<&str> = app.allow_hosts.iter().map(|host| &**host).collect();
+    let query = sqlx::query(sql::APP_PUT)
+        .bind(app.id.0)
+        .bind(&*app.slug)
+        .bind(app.host.as_deref())
+        .bind(json(&hosts))
+        .bind(i64::from(app.expose_errors))
+        .bind(app.revision);
+    if query.execute(conn).await?.rows_affected() == 0 {
+        return Err(Undone::Conflict(Arc::clone(&app.slug)));
+    }
+    Ok(())
+}
+
+async fn put_script(
+    conn: &mut SqliteConnection,
+    script: &Script,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let limits = json(&script.limits);
+    let query = sqlx::query(sql::SCRIPT_PUT)
+        .bind(script.id.0)
+        .bind(script.app.0)
+        .bind(&*script.name)
+        .bind(script.version)
+        .bind(&*script.source)
+        .bind(&limits);
+    query.execute(&mut *conn).await?;
+    let query = sqlx::query(sql::SCRIPT_VERSION_PUT)
+        .bind(script.id.0)
+        .bind(script.version)
+        .bind(&*script.source)
+        .bind(&limits)
+        .bind(now.0);
+    query.execute(&mut *conn).await?;
+    let query =
+        sqlx::query(sql::SWEEP_SCRIPT_VERSIONS).bind(script.id.0).bind(SCRIPT_VERSIONS_KEPT_MAX);
+    query.execute(conn).await.map(drop)
+}
+
+async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::ROUTE_PUT)
+        .bind(route.id.0)
+        .bind(route.app.0)
+        .bind(&*route.method)
+        .bind(&*route.path)
+        .bind(&*route.script)
+        .bind(route.dispatch_mode.as_str())
+        .bind(json(&route.retry))
+        .bind(route.principal.0);
+    query.execute(conn).await.map(drop)
+}
+
+async fn put_trigger(conn: &mut SqliteConnection, trigger: &Trigger) -> Result<(), sqlx::Error> {
+    let ordering = match trigger.ordering {
+        Ordering::Any => "any",
+        Ordering::ByKey => "by_key",
+    };
+    let query = sqlx::query(sql::TRIGGER_PUT)
+        .bind(trigger.id.0)
+        .bind(trigger.app.0)
+        .bind(&*trigger.name)
+        .bind(trigger.details.kind().as_str())
+        .bind(&*trigger.script)
+        .bind(i64::from(trigger.enabled))
+        .bind(json(&trigger.retry))
+        .bind(ordering)
+        .bind(trigger.concurrency.map(i64::from))
+        .bind(trigger.registered_by.0);
+    query.execute(&mut *conn).await?;
+    for statement in [sql::KV_DETAILS_DELETE, sql::DOCS_DETAILS_DELETE, sql::LETTER_DETAILS_DELETE]
+    {
+        delete(conn, statement, trigger.id.0).await?;
+    }
+    let ops = |ops: &[ChangeOp]| json(&ops.iter().map(|op| op.as_str()).collect::<Vec<_>>());
+    let query = match &trigger.details {
+        TriggerDetails::Kv { collection_glob, ops: wanted } => sqlx::query(sql::KV_DETAILS_PUT)
+            .bind(trigger.id.0)
+            .bind(&**collection_glob)
+            .bind(ops(wanted)),
+        TriggerDetails::Docs { collection_glob, ops: wanted } => sqlx::query(sql::DOCS_DETAILS_PUT)
+            .bind(trigger.id.0)
+            .bind(&**collection_glob)
+            .bind(ops(wanted)),
+        TriggerDetails::DeadLetter { source, trigger: name } => {
+            sqlx::query(sql::LETTER_DETAILS_PUT)
+                .bind(trigger.id.0)
+                .bind(source.map(|source| source.as_str()))
+                .bind(name.as_deref())
+        }
+    };
+    query.execute(conn).await.map(drop)
+}
+
+async fn put_principal(
+    conn: &mut SqliteConnection,
+    principal: &Principal,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::PRINCIPAL_PUT)
+        .bind(principal.id.0)
+        .bind(&*principal.name)
+        .bind(principal.uid.map(i64::from));
+    query.execute(&mut *conn).await?;
+    delete(conn, sql::GRANTS_DELETE, principal.id.0).await?;
+    for grant in &principal.grants {
+        let query = sqlx::query(sql::GRANT_PUT)
+            .bind(principal.id.0)
+            .bind(json(&grant.capability).trim_matches('"').to_owned())
+            .bind(grant.app.map_or(0, |app| app.0));
+        query.execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+async fn put_audit(conn: &mut SqliteConnection, audit: &Audit) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::AUDIT_INSERT)
+        .bind(audit.at.0)
+        .bind(audit.principal.0)
+        .bind(&*audit.action)
+        .bind(&*audit.object)
+        .bind(&*audit.detail);
+    query.execute(&mut *conn).await?;
+    sqlx::query(sql::SWEEP_AUDIT).bind(AUDIT_KEPT_MAX).execute(conn).await.map(drop)
+}

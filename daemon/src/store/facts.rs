@@ -1,0 +1,164 @@
+//! Reading what a batch depends on: one query for each kind of fact, whatever the number of commands.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::entry::{Entry, EntryKey};
+use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
+use crate::ids::{AppId, Id};
+use crate::outbox::row::Lease;
+use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::sql;
+use crate::time::Timestamp;
+
+/// Completes the facts by what the keys name.
+pub(crate) async fn read(
+    conn: &mut SqliteConnection,
+    keys: Keys,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    read_leases(conn, keys.rows.into_iter().collect(), facts).await?;
+    read_entries(conn, keys.entries.into_iter().collect(), facts).await?;
+    read_dedupe(conn, keys.dedupe.into_iter().collect(), facts).await?;
+    read_requests(conn, keys.requests.into_iter().collect(), facts).await?;
+    read_lines(conn, keys.lines.into_iter().collect(), facts).await?;
+    read_letters(conn, keys.letters.into_iter().collect(), facts).await
+}
+
+async fn read_entries(
+    conn: &mut SqliteConnection,
+    keys: Vec<EntryKey>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for key in &keys {
+        rows::put_entry_key(&mut bulk, key);
+    }
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, version, value, expires_at, written_by) in
+        rows::unpack::<(usize, i64, Cow<str>, Option<i64>, Cow<str>)>(&found)?
+    {
+        let entry = Entry {
+            version,
+            value: value.into(),
+            expires_at: expires_at.map(Timestamp),
+            written_by: written_by.into(),
+        };
+        facts.entries.insert(keys[place].clone(), entry);
+    }
+    Ok(())
+}
+
+async fn read_leases(
+    conn: &mut SqliteConnection,
+    ids: Vec<Id>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for id in &ids {
+        bulk.id_alone(*id);
+    }
+    let query = sqlx::query_scalar::<_, String>(sql::FACTS_LEASES).bind(bulk.finish());
+    let found = query.fetch_one(conn).await?;
+    for (place, owner, token) in rows::unpack::<(usize, &str, i64)>(&found)? {
+        let owner = owner.parse().map_err(|_| rows::odd("lease_owner", &owner))?;
+        facts.leases.insert(ids[place], Lease { owner, token });
+    }
+    Ok(())
+}
+
+async fn read_dedupe(
+    conn: &mut SqliteConnection,
+    keys: Vec<(AppId, Arc<str>)>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for (app, value) in &keys {
+        bulk.row().int(app.0).text(value);
+    }
+    let found = sqlx::query(sql::FACTS_DEDUPE).bind(bulk.finish()).fetch_all(conn).await?;
+    for row in &found {
+        facts.dedupe.insert(keys[rows::place(row)?].clone());
+    }
+    Ok(())
+}
+
+async fn read_requests(
+    conn: &mut SqliteConnection,
+    keys: Vec<RequestKey>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for key in &keys {
+        bulk.row().int(key.app.0).int(key.route).int(key.principal.0).text(&key.key);
+    }
+    let query = sqlx::query(sql::FACTS_REQUESTS).bind(bulk.finish()).bind(facts.now.0);
+    for row in &query.fetch_all(conn).await? {
+        let kept = KeptRequest { body_hash: rows::text(row, 1)?, answer: rows::kept(row, 2)? };
+        facts.requests.insert(keys[rows::place(row)?].clone(), kept);
+    }
+    Ok(())
+}
+
+async fn read_lines(
+    conn: &mut SqliteConnection,
+    keys: Vec<LineKey>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for line in &keys {
+        bulk.row().int(line.queue.0).text(&line.key);
+    }
+    let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
+    for row in &found {
+        let line = keys[rows::place(row)?].clone();
+        facts.lines.entry(line).or_insert_with(VecDeque::new).push_back(rows::id(row, 1)?);
+    }
+    Ok(())
+}
+
+async fn read_letters(
+    conn: &mut SqliteConnection,
+    ids: Vec<Id>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for id in &ids {
+        bulk.id_alone(*id);
+    }
+    let mut cache = RetryCache::default();
+    let found = sqlx::query(sql::FACTS_LETTERS).bind(bulk.finish()).fetch_all(conn).await?;
+    for row in &found {
+        let stored = rows::letter_row(row, &mut cache)?;
+        let letter = LetterFacts {
+            app: stored.letter.row.app,
+            open: stored.resolved_at.is_none(),
+            replays_of_root: rows::count(row, 32)?,
+            row: stored.letter.row,
+        };
+        facts.letters.insert(stored.letter.id, letter);
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Forward-only migrations, each a transaction of its own: killed anywhere, the file has the old schema or the new.
+
+use sqlx::{Row, SqliteConnection};
+
+/// The schema that this daemon was built for.
+pub(crate) const SCHEMA_VERSION: i64 = 1;
+
+/// The first makes `meta`; each later one ends by setting `schema_version` there.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_engine.sql")];
+
+const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);
+
+/// What kind of file this is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Found {
+    /// Nothing in it yet.
+    Empty,
+    /// Tables, but not ours.
+    Foreign,
+    Schema {
+        version: i64,
+        oldest_daemon: i64,
+    },
+}
+
+pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
+    let query = "SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
+    let row = sqlx::query(query).fetch_one(&mut *conn).await?;
+    let (tables, ours): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if tables == 0 {
+        return Ok(Found::Empty);
+    }
+    if ours == 0 {
+        return Ok(Found::Foreign);
+    }
+    let query = "SELECT schema_version, oldest_daemon FROM meta";
+    match sqlx::query(query).fetch_optional(conn).await {
+        Ok(Some(row)) => {
+            Ok(Found::Schema { version: row.try_get(0)?, oldest_daemon: row.try_get(1)? })
+        }
+        Ok(None) => Ok(Found::Foreign),
+        Err(error) if super::trouble::is_corrupt(&error) => Err(error),
+        Err(_) => Ok(Found::Foreign),
+    }
+}
+
+/// Brings the file from `version` (0: empty) to [`SCHEMA_VERSION`].
+pub(crate) async fn run(conn: &mut SqliteConnection, version: i64) -> Result<(), sqlx::Error> {
+    let done = usize::try_from(version).unwrap_or(0);
+    for migration in MIGRATIONS.into_iter().skip(done) {
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *conn).await?;
+        sqlx::raw_sql(migration).execute(&mut *conn).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
+    }
+    Ok(())
+}

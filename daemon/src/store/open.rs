@@ -1,0 +1,228 @@
+//! Opening the file: the checks that come before everything else, and what is set on each connection.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, StatVfsMountFlags};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Row, SqliteConnection};
+
+use crate::ids::Id;
+use crate::store::migrate::{self, Found, SCHEMA_VERSION};
+use crate::store::{sql, trouble};
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The database file; beside it lie `-wal`, `-shm` and `.lock`.
+    pub path: PathBuf,
+    /// KiB of pages that the writer keeps in memory.
+    pub cache_kib_max: u32,
+    /// Bytes to which the log is cut after a checkpoint, and from which on one is made.
+    pub wal_bytes_max: u64,
+}
+
+impl StoreConfig {
+    pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
+        StoreConfig { path: path.into(), cache_kib_max: 4 << 10, wal_bytes_max: 4 << 20 }
+    }
+}
+
+/// Why the store could not be opened, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("folder {} of the store does not exist: create it, or correct [store] url", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{} is no file: [store] url has to name the database file itself", .0.display())]
+    NotAFile(PathBuf),
+    #[error("store {} may not be read and written by this user: give it and its folder to the daemon's user", .0.display())]
+    NotAllowed(PathBuf),
+    #[error("store {} is on a read-only file system: remount it writable", .0.display())]
+    ReadOnly(PathBuf),
+    #[error("store {} is in use by another daemon: stop that one first", .0.display())]
+    InUse(PathBuf),
+    #[error("{} is not a database: move it away, or restore a backup", .0.display())]
+    NotADatabase(PathBuf),
+    #[error("{} is a database of another program: [store] url has to name PiCloud's own file", .0.display())]
+    Foreign(PathBuf),
+    #[error(
+        "store {} has schema {version}, this daemon knows schemas up to {SCHEMA_VERSION}: install a newer picloud, or restore a backup from before the upgrade",
+        .path.display()
+    )]
+    Newer { path: PathBuf, version: i64 },
+    #[error("store {} is damaged ({found}): it was left as it is, restore a backup", .path.display())]
+    Damaged { path: PathBuf, found: String },
+    #[error("SQLite {found} can damage the store, at least {SQLITE_OLDEST} is needed: build picloud with the bundled SQLite")]
+    OldSqlite { found: String },
+    #[error("store {}: {doing} failed", .path.display())]
+    Sql { path: PathBuf, doing: &'static str, source: sqlx::Error },
+    #[error("store {}: {doing} failed", .path.display())]
+    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+}
+
+/// SQLite from 3.7.0 to 3.51.2 can damage a file in WAL mode when two connections use it.
+pub const SQLITE_OLDEST: &str = "3.51.3";
+
+/// The file, open for writing and locked against a second daemon.
+pub struct Store {
+    pub(crate) conn: SqliteConnection,
+    pub(crate) config: StoreConfig,
+    pub(crate) owner: Id,
+    pub(crate) counter_ceiling: i64,
+    pub(crate) lock: File,
+    /// The same for all starts of one store.
+    pub instance: String,
+    /// Whether the last daemon stopped in order; otherwise the edge runs `Reader::quick_check` after it is ready.
+    pub was_clean: bool,
+}
+
+impl Store {
+    /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon; it
+    /// also becomes the name of a new store.
+    pub async fn open(config: StoreConfig, owner: Id) -> Result<Store, StoreError> {
+        let path = config.path.clone();
+        check_place(&path)?;
+        let lock = lock(&path)?;
+        let fail = |doing| move |source: sqlx::Error| named(&path, doing, source);
+        let options = connect_options(&config).create_if_missing(true);
+        let mut conn = options.connect().await.map_err(fail.clone()("opening it"))?;
+        let version = sqlx::query_scalar::<_, String>("SELECT sqlite_version()");
+        let version = version.fetch_one(&mut conn).await;
+        check_version(version.map_err(fail.clone()("asking SQLite's version"))?)?;
+        prepare_file(&mut conn, &config).await?;
+        let meta = sqlx::query(sql::META).fetch_one(&mut conn).await;
+        let meta = meta.map_err(fail.clone()("reading its schema"))?;
+        let read = |index: usize| meta.try_get::<i64, _>(index);
+        let counter_ceiling = read(2).map_err(fail.clone()("reading its schema"))?;
+        let was_clean = read(4).map_err(fail.clone()("reading its schema"))? == 1;
+        let known: String = meta.try_get(3).map_err(fail.clone()("reading its schema"))?;
+        let instance = if known.is_empty() { owner.to_string() } else { known };
+        let started = sqlx::query(sql::META_START).bind(&instance).execute(&mut conn).await;
+        started.map_err(fail("writing to it"))?;
+        Ok(Store { conn, config, owner, counter_ceiling, lock, instance, was_clean })
+    }
+}
+
+/// The options that all connections share.
+pub(crate) fn connect_options(config: &StoreConfig) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(&config.path)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
+}
+
+/// Bytes left for the store on its file system.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(folder_of(path)).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether the file system of the store is mounted read-only now.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(folder_of(path))
+        .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn check_place(path: &Path) -> Result<(), StoreError> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(StoreError::NoFolder(folder.to_owned()));
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(StoreError::NotAFile(path.to_owned())),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(named_io(path, "looking at it", error)),
+    }
+}
+
+/// Held until the process ends. A file of its own, since closing any handle of the database file would release
+/// SQLite's locks on it.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(false).open(&name);
+    let file = file.map_err(|error| named_io(&name, "opening its lock file", error))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse(path.to_owned())),
+        Err(error) => Err(named_io(&name, "locking it", error.into())),
+    }
+}
+
+fn check_version(found: String) -> Result<(), StoreError> {
+    if is_new_enough(&found, SQLITE_OLDEST) { Ok(()) } else { Err(StoreError::OldSqlite { found }) }
+}
+
+/// Compares versions number by number; what is no number counts as 0.
+fn is_new_enough(found: &str, oldest: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> {
+        text.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    numbers(found) >= numbers(oldest)
+}
+
+/// Refuses files of others and of newer daemons before anything in them is changed; then sets the file up.
+async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Result<(), StoreError> {
+    let path = &config.path;
+    let fail = |doing| move |source: sqlx::Error| named(path, doing, source);
+    let found = migrate::find(conn).await.map_err(fail("reading it"))?;
+    let version = match found {
+        Found::Empty => 0,
+        Found::Foreign => return Err(StoreError::Foreign(path.clone())),
+        Found::Schema { version, oldest_daemon } if oldest_daemon > SCHEMA_VERSION => {
+            return Err(StoreError::Newer { path: path.clone(), version });
+        }
+        Found::Schema { version, .. } => version,
+    };
+    // The first takes effect only before the first table and before the log is turned on.
+    let pragmas = format!(
+        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{}; \
+         PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 250; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
+        config.wal_bytes_max, config.cache_kib_max,
+    );
+    let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;
+    set.map_err(fail("setting it up"))?;
+    migrate::run(conn, version).await.map_err(fail("bringing its schema up to date"))
+}
+
+/// Gives an error of SQLite the words that say what to do.
+pub(crate) fn named(path: &Path, doing: &'static str, source: sqlx::Error) -> StoreError {
+    let path = path.to_owned();
+    if trouble::is_not_a_database(&source) {
+        return StoreError::NotADatabase(path);
+    }
+    if trouble::is_corrupt(&source) {
+        return StoreError::Damaged { path, found: source.to_string() };
+    }
+    if is_read_only(&path) {
+        return StoreError::ReadOnly(path);
+    }
+    match trouble::of(&source, trouble::Stage::Statement) {
+        trouble::Trouble::ReadOnly => StoreError::NotAllowed(path),
+        trouble::Trouble::Full | trouble::Trouble::Fatal | trouble::Trouble::Statement => {
+            StoreError::Sql { path, doing, source }
+        }
+    }
+}
+
+fn named_io(path: &Path, doing: &'static str, source: std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => StoreError::NotAllowed(path),
+        std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path),
+        _ => StoreError::Io { path, doing, source },
+    }
+}

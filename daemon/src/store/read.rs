@@ -1,0 +1,391 @@
+//! Reading: a few connections that hold a snapshot for one query and no longer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
+
+use picloud_scripts_runtime::host::Page;
+
+use crate::catalog::Catalog;
+use crate::entry::{Entry, EntryKey};
+use crate::failure::Failure;
+use crate::flow::configure::Audit;
+use crate::flow::facts::{KeptRequest, RequestKey};
+use crate::flow::writes::DeadLetter;
+use crate::ids::{AppId, Id, PrincipalId, QueueId};
+use crate::outbox::row::{AbandonReason, Lease, OutboxRow, OutboxSourceKind};
+use crate::store::open::{StoreConfig, StoreError, connect_options, named};
+use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::sql;
+use crate::time::Timestamp;
+
+/// Connections that read at the same time. They are opened when they are needed first.
+const READERS_MAX: u32 = 3;
+/// KiB of pages that one of them keeps in memory.
+const CACHE_KIB_MAX: u32 = 1 << 10;
+/// For how long a read waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that are looked through for one page of a list with a filter which no index answers.
+pub const LIST_SCAN_ROWS_MAX: usize = 2_000;
+
+/// A row of the outbox as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRow {
+    pub row: OutboxRow,
+    /// Why the last attempt failed.
+    pub failure: Option<Failure>,
+    /// Absent while it is pending.
+    pub lease: Option<Lease>,
+}
+
+/// A dead letter and what became of it.
+#[derive(Clone, Debug)]
+pub struct LetterRow {
+    pub letter: DeadLetter,
+    /// `handler_failed`, `replayed` or `discarded`.
+    pub resolution: Option<Arc<str>>,
+    /// Absent while the letter is open.
+    pub resolved_at: Option<Timestamp>,
+    /// The row that replays it.
+    pub resolved_by: Option<Id>,
+    pub reason: Option<Arc<str>>,
+    pub handler_failure: Option<Failure>,
+}
+
+/// An abandoned execution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AbandonedRow {
+    pub id: Id,
+    pub app: AppId,
+    pub queue: QueueId,
+    pub source: OutboxSourceKind,
+    pub origin: Option<i64>,
+    pub script: Arc<str>,
+    pub principal: PrincipalId,
+    /// Absent when it was too large to keep.
+    pub event: Option<Arc<str>>,
+    pub depth: u32,
+    pub root: Id,
+    pub cause: Option<Id>,
+    pub reason: AbandonReason,
+    pub at: Timestamp,
+}
+
+/// Which rows of a list: the newest first, only those before `before`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    pub before: Option<Id>,
+    pub limit: usize,
+}
+
+/// Which dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letters {
+    Open,
+    All,
+}
+
+/// A page of a list, and where the next one begins; `None` at the end.
+#[derive(Debug)]
+pub struct Listed<T> {
+    pub rows: Vec<T>,
+    pub next: Option<Id>,
+}
+
+/// The read side. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+/// Later than every id.
+const LAST_ID: &str = "8";
+
+impl Reader {
+    /// Opens nothing yet. Must be called within a runtime.
+    pub fn new(config: &StoreConfig) -> Reader {
+        let options = connect_options(config)
+            .read_only(true)
+            .pragma("cache_size", format!("-{CACHE_KIB_MAX}"))
+            .pragma("mmap_size", "0");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .min_connections(0)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Reader { pool, path: config.path.clone() }
+    }
+
+    /// The entry under a key; expired ones are absent.
+    pub async fn entry(&self, key: &EntryKey, now: Timestamp) -> Result<Option<Entry>, StoreError> {
+        let query = sqlx::query(sql::ENTRY)
+            .bind(key.app.0)
+            .bind(rows::space_text(key.key.space))
+            .bind(&*key.key.collection)
+            .bind(&*key.key.key);
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        let entry = found.map(|row| rows::entry(&row, 0)).transpose().map_err(self.failed())?;
+        Ok(entry.filter(|entry| entry.is_live(now)))
+    }
+
+    /// A page of a collection in ascending order of the keys' bytes; expired entries are absent.
+    pub async fn entries(
+        &self,
+        app: AppId,
+        page: &Page,
+        now: Timestamp,
+    ) -> Result<Vec<(Arc<str>, Entry)>, StoreError> {
+        let prefix = &*page.prefix;
+        let after = page.after.as_deref().filter(|after| *after >= prefix);
+        let extra = usize::from(after.is_some());
+        let limit = i64::try_from(page.limit.saturating_add(extra)).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql::ENTRIES_PAGE)
+            .bind(app.0)
+            .bind(rows::space_text(page.space))
+            .bind(&*page.collection)
+            .bind(after.unwrap_or(prefix))
+            .bind(now.0)
+            .bind(limit);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut entries = Vec::new();
+        for row in &found {
+            let key = rows::text(row, 0).map_err(self.failed())?;
+            if !key.starts_with(prefix) || entries.len() == page.limit {
+                break;
+            }
+            if after != Some(&*key) {
+                entries.push((key, rows::entry(row, 1).map_err(self.failed())?));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The versions of keys in one query, in their order; 0 is absent or expired.
+    pub async fn versions(&self, keys: &[EntryKey], now: Timestamp) -> Result<Vec<i64>, StoreError> {
+        let mut bulk = Bulk::new();
+        for key in keys {
+            rows::put_entry_key(&mut bulk, key);
+        }
+        let query = sqlx::query(sql::VERSIONS).bind(bulk.finish());
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut versions = vec![0; keys.len()];
+        for row in &found {
+            let expires_at = rows::opt_time(row, 2).map_err(self.failed())?;
+            if expires_at.is_none_or(|at| now < at) {
+                let place = rows::place(row).map_err(self.failed())?;
+                versions[place] = rows::int(row, 1).map_err(self.failed())?;
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The answer that is kept for a request.
+    pub async fn request(
+        &self,
+        key: &RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<KeptRequest>, StoreError> {
+        let query = sqlx::query(sql::REQUEST)
+            .bind(key.app.0)
+            .bind(key.route)
+            .bind(key.principal.0)
+            .bind(&*key.key)
+            .bind(now.0);
+        let kept = |row: SqliteRow| {
+            Ok(KeptRequest { body_hash: rows::text(&row, 0)?, answer: rows::kept(&row, 1)? })
+        };
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        found.map(kept).transpose().map_err(self.failed())
+    }
+
+    pub async fn outbox_row(&self, id: Id) -> Result<Option<StoredRow>, StoreError> {
+        let query = sqlx::query(sql::OUTBOX_ONE).bind(id.to_string());
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        let row = |row| rows::stored_row(&row, &mut RetryCache::default());
+        found.map(row).transpose().map_err(self.failed())
+    }
+
+    /// Rows of the outbox, of one app or of all. A page may hold fewer rows than asked for, or none, and yet not be
+    /// the last: of an app's rows at most [`LIST_SCAN_ROWS_MAX`] are looked through.
+    pub async fn outbox(
+        &self,
+        app: Option<AppId>,
+        cursor: Cursor,
+    ) -> Result<Listed<StoredRow>, StoreError> {
+        let mut cache = RetryCache::default();
+        let mut listed = Listed { rows: Vec::new(), next: cursor.before };
+        let mut looked_at = 0;
+        while listed.rows.len() < cursor.limit && looked_at < LIST_SCAN_ROWS_MAX {
+            let limit = cursor.limit.clamp(1, 200);
+            let page = self.page(sql::OUTBOX_PAGE, Cursor { before: listed.next, limit }).await?;
+            looked_at += page.len();
+            let last = page.len() < limit;
+            for row in &page {
+                let stored = rows::stored_row(row, &mut cache).map_err(self.failed())?;
+                listed.next = Some(stored.row.id);
+                if app.is_none_or(|app| app == stored.row.app) {
+                    listed.rows.push(stored);
+                }
+                if listed.rows.len() == cursor.limit {
+                    return Ok(listed);
+                }
+            }
+            if last {
+                listed.next = None;
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {
+        let query = sqlx::query(sql::LETTER_ONE).bind(id.to_string());
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        let row = |row| rows::letter_row(&row, &mut RetryCache::default());
+        found.map(row).transpose().map_err(self.failed())
+    }
+
+    /// Dead letters, of one app or of all.
+    pub async fn letters(
+        &self,
+        which: Letters,
+        app: Option<AppId>,
+        cursor: Cursor,
+    ) -> Result<Listed<LetterRow>, StoreError> {
+        let statement = match (which, app) {
+            (Letters::All, None) => sql::LETTERS_PAGE,
+            (Letters::Open, None) => sql::LETTERS_PAGE_OPEN,
+            (Letters::All, Some(_)) => sql::LETTERS_PAGE_APP,
+            (Letters::Open, Some(_)) => sql::LETTERS_PAGE_OPEN_APP,
+        };
+        let found = self.page_of(statement, app, cursor).await?;
+        let mut cache = RetryCache::default();
+        let read = |row| rows::letter_row(row, &mut cache);
+        let rows: Result<Vec<LetterRow>, sqlx::Error> = found.iter().map(read).collect();
+        let rows = rows.map_err(self.failed())?;
+        let full = rows.len() == cursor.limit;
+        let next = rows.last().filter(|_| full).map(|last| last.letter.id);
+        Ok(Listed { rows, next })
+    }
+
+    pub async fn abandoned_one(&self, id: Id) -> Result<Option<AbandonedRow>, StoreError> {
+        let query = sqlx::query(sql::ABANDONED_ONE).bind(id.to_string());
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        found.map(|row| rows::abandoned_row(&row)).transpose().map_err(self.failed())
+    }
+
+    /// Abandoned executions, of one app or of all.
+    pub async fn abandoned(
+        &self,
+        app: Option<AppId>,
+        cursor: Cursor,
+    ) -> Result<Listed<AbandonedRow>, StoreError> {
+        let statement =
+            if app.is_some() { sql::ABANDONED_PAGE_APP } else { sql::ABANDONED_PAGE };
+        let found = self.page_of(statement, app, cursor).await?;
+        let rows: Result<Vec<AbandonedRow>, sqlx::Error> =
+            found.iter().map(rows::abandoned_row).collect();
+        let rows = rows.map_err(self.failed())?;
+        let full = rows.len() == cursor.limit;
+        let next = rows.last().filter(|_| full).map(|last| last.id);
+        Ok(Listed { rows, next })
+    }
+
+    /// The audit log, the newest first, with the number of each entry for the next page.
+    pub async fn audit(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, Audit)>, StoreError> {
+        let query = sqlx::query(sql::AUDIT_PAGE)
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        found.iter().map(audit).collect::<Result<_, _>>().map_err(self.failed())
+    }
+
+    /// Rows that another owner held when it ended, in the order of their leases. `after` is the last token seen.
+    pub async fn orphans(
+        &self,
+        owner: Id,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(OutboxRow, Lease)>, StoreError> {
+        let query = sqlx::query(sql::ORPHANS)
+            .bind(after.unwrap_or(i64::MIN))
+            .bind(owner.to_string())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut cache = RetryCache::default();
+        let read = |row: &SqliteRow| {
+            let lease = rows::lease(row)?.ok_or_else(|| rows::odd("lease_owner", &"nothing"))?;
+            Ok((rows::outbox_row(row, &mut cache)?, lease))
+        };
+        found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
+    }
+
+    /// What is configured, as stored.
+    pub async fn catalog(&self) -> Result<Catalog, StoreError> {
+        let mut conn = self.pool.acquire().await.map_err(self.failed())?;
+        crate::store::catalog::load(&mut conn).await.map_err(self.failed())
+    }
+
+    /// Looks through the whole file for damage. Slow: in the background, after a stop out of order.
+    pub async fn quick_check(&self) -> Result<(), StoreError> {
+        let query = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)");
+        let found = query.fetch_one(&self.pool).await.map_err(self.failed())?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Damaged { path: self.path.clone(), found })
+    }
+
+    /// Closes the connections, so that the writer's last checkpoint can cut the log.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn page(
+        &self,
+        statement: &'static str,
+        cursor: Cursor,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        self.page_of(statement, None, cursor).await
+    }
+
+    async fn page_of(
+        &self,
+        statement: &'static str,
+        app: Option<AppId>,
+        cursor: Cursor,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let before = cursor.before.map_or_else(|| LAST_ID.to_owned(), |id| id.to_string());
+        let limit = i64::try_from(cursor.limit).unwrap_or(i64::MAX);
+        let mut query = sqlx::query(statement).bind(before).bind(limit);
+        if let Some(app) = app {
+            query = query.bind(app.0);
+        }
+        query.fetch_all(&self.pool).await.map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+        |source| named(&self.path, "reading", source)
+    }
+}
+
+fn audit(row: &SqliteRow) -> Result<(i64, Audit), sqlx::Error> {
+    let audit = Audit {
+        at: Timestamp(rows::int(row, 1)?),
+        principal: PrincipalId(rows::int(row, 2)?),
+        action: rows::text(row, 3)?.to_string(),
+        object: rows::text(row, 4)?.to_string(),
+        detail: rows::text(row, 5)?.to_string(),
+    };
+    Ok((rows::int(row, 0)?, audit))
+}

@@ -1,0 +1,511 @@
+//! Rows as parameters and as results: domain values to JSON arrays for bulk statements, and columns to domain values.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use picloud_scripts_runtime::effect::Space;
+
+use crate::entry::{ChangeOp, Entry, EntryKey};
+use crate::flow::Kept;
+use crate::flow::writes::{Abandoned, DeadLetter};
+use crate::ids::{AppId, Id, PrincipalId, QueueId};
+use crate::outbox::row::{
+    AbandonReason, IdempotencyKey, Lease, OrderKey, OutboxRow, OutboxSourceKind,
+};
+use crate::retry::RetryPolicy;
+use crate::store::read::{AbandonedRow, LetterRow, StoredRow};
+use crate::time::Timestamp;
+
+/// The rows of one bulk statement: a JSON array of arrays, or of plain values.
+pub(crate) struct Bulk {
+    text: Vec<u8>,
+    pub(crate) rows: u64,
+    in_row: bool,
+    first: bool,
+}
+
+impl Bulk {
+    pub(crate) fn new() -> Bulk {
+        Bulk { text: vec![b'['], rows: 0, in_row: false, first: true }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Begins a row; its values follow.
+    pub(crate) fn row(&mut self) -> &mut Self {
+        self.close_row();
+        if self.rows > 0 {
+            self.text.push(b',');
+        }
+        self.text.push(b'[');
+        self.rows += 1;
+        self.in_row = true;
+        self.first = true;
+        self
+    }
+
+    /// Adds a plain value in the place of a row.
+    pub(crate) fn id_alone(&mut self, id: Id) {
+        if self.rows > 0 {
+            self.text.push(b',');
+        }
+        self.rows += 1;
+        self.write_id(id);
+    }
+
+    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        self.comma();
+        serde_json::to_writer(&mut self.text, value).expect("a text goes into a buffer");
+        self
+    }
+
+    pub(crate) fn int(&mut self, value: i64) -> &mut Self {
+        self.comma();
+        serde_json::to_writer(&mut self.text, &value).expect("a number goes into a buffer");
+        self
+    }
+
+    pub(crate) fn id(&mut self, value: Id) -> &mut Self {
+        self.comma();
+        self.write_id(value);
+        self
+    }
+
+    pub(crate) fn null(&mut self) -> &mut Self {
+        self.comma();
+        self.text.extend_from_slice(b"null");
+        self
+    }
+
+    pub(crate) fn opt_text(&mut self, value: Option<&str>) -> &mut Self {
+        match value {
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn opt_int(&mut self, value: Option<i64>) -> &mut Self {
+        match value {
+            Some(value) => self.int(value),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn opt_id(&mut self, value: Option<Id>) -> &mut Self {
+        match value {
+            Some(value) => self.id(value),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> String {
+        self.close_row();
+        self.text.push(b']');
+        String::from_utf8(self.text).expect("JSON is UTF-8")
+    }
+
+    fn close_row(&mut self) {
+        if self.in_row {
+            self.text.push(b']');
+            self.in_row = false;
+        }
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.text.push(b',');
+        }
+    }
+
+    fn write_id(&mut self, id: Id) {
+        use std::io::Write;
+        write!(self.text, "\"{id}\"").expect("an id goes into a buffer");
+    }
+}
+
+pub(crate) fn space_text(space: Space) -> &'static str {
+    match space {
+        Space::Kv => "kv",
+        Space::Docs => "docs",
+    }
+}
+
+pub(crate) fn put_entry_key(bulk: &mut Bulk, key: &EntryKey) {
+    bulk.row()
+        .int(key.app.0)
+        .text(space_text(key.key.space))
+        .text(&key.key.collection)
+        .text(&key.key.key);
+}
+
+/// In the order of the statement `outbox_insert`.
+pub(crate) fn put_outbox(bulk: &mut Bulk, row: &OutboxRow, lease: Option<Lease>) {
+    let root = (row.root != row.id).then_some(row.root);
+    put_row(bulk, row, root);
+    bulk.opt_int(row.reply_by.map(|at| at.0))
+        .int(row.bytes())
+        .opt_id(lease.map(|lease| lease.owner))
+        .opt_int(lease.map(|lease| lease.token));
+}
+
+/// In the order of the statement `letters_insert`.
+pub(crate) fn put_letter(bulk: &mut Bulk, letter: &DeadLetter) {
+    put_row(bulk, &letter.row, Some(letter.row.root));
+    bulk.id(letter.id)
+        .text(&json(&letter.failure))
+        .int(i64::from(letter.attempts))
+        .int(letter.first_at.0)
+        .int(letter.last_at.0)
+        .int(letter.script_version);
+}
+
+/// What the outbox and the dead letters have in common.
+fn put_row(bulk: &mut Bulk, row: &OutboxRow, root: Option<Id>) {
+    bulk.row()
+        .id(row.id)
+        .int(row.app.0)
+        .int(row.queue.0)
+        .text(row.source.as_str())
+        .opt_int(row.origin)
+        .text(&row.script)
+        .int(row.principal.0)
+        .text(&row.event)
+        .text(&json(&row.retry))
+        .opt_text(row.order.as_ref().map(|order| &*order.key))
+        .opt_int(row.order.as_ref().map(|order| order.version))
+        .opt_text(row.dedupe.as_deref())
+        .int(row.available_at.0)
+        .int(i64::from(row.attempt))
+        .int(i64::from(row.orphaned))
+        .int(i64::from(row.depth))
+        .opt_id(root)
+        .opt_id(row.cause)
+        .opt_id(row.letter)
+        .opt_id(row.replay_of);
+    match &row.idempotency {
+        Some(key) => {
+            bulk.text(&json(&(key.route, key.principal.0, &*key.key, &*key.body_hash)));
+        }
+        None => {
+            bulk.null();
+        }
+    }
+}
+
+/// Bytes of an event that are kept with an abandoned execution.
+const ABANDONED_EVENT_BYTES_MAX: usize = 16 << 10;
+
+/// In the order of the statement `abandoned_insert`.
+pub(crate) fn put_abandoned(bulk: &mut Bulk, abandoned: &Abandoned) {
+    let row = &abandoned.row;
+    let event = Some(&*row.event).filter(|event| event.len() <= ABANDONED_EVENT_BYTES_MAX);
+    bulk.row()
+        .id(row.id)
+        .int(row.app.0)
+        .int(row.queue.0)
+        .text(row.source.as_str())
+        .opt_int(row.origin)
+        .text(&row.script)
+        .int(row.principal.0)
+        .opt_text(event)
+        .int(i64::from(row.depth))
+        .id(row.root)
+        .opt_id(row.cause)
+        .text(abandoned.reason.as_str())
+        .int(abandoned.at.0);
+}
+
+pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("values of ours are JSON")
+}
+
+/// A column holds what this schema never writes.
+pub(crate) fn odd(column: &str, value: &dyn std::fmt::Debug) -> sqlx::Error {
+    sqlx::Error::Decode(format!("column {column} holds {value:?}").into())
+}
+
+pub(crate) fn int(row: &SqliteRow, index: usize) -> Result<i64, sqlx::Error> {
+    row.try_get(index)
+}
+
+pub(crate) fn opt_int(row: &SqliteRow, index: usize) -> Result<Option<i64>, sqlx::Error> {
+    row.try_get(index)
+}
+
+pub(crate) fn count(row: &SqliteRow, index: usize) -> Result<u32, sqlx::Error> {
+    let value = int(row, index)?;
+    u32::try_from(value).map_err(|_| odd("count", &value))
+}
+
+/// The place of an element in the parameter that the statement opened.
+pub(crate) fn place(row: &SqliteRow) -> Result<usize, sqlx::Error> {
+    let value = int(row, 0)?;
+    usize::try_from(value).map_err(|_| odd("key", &value))
+}
+
+pub(crate) fn text(row: &SqliteRow, index: usize) -> Result<Arc<str>, sqlx::Error> {
+    Ok(row.try_get::<&str, _>(index)?.into())
+}
+
+pub(crate) fn opt_text(row: &SqliteRow, index: usize) -> Result<Option<Arc<str>>, sqlx::Error> {
+    Ok(row.try_get::<Option<&str>, _>(index)?.map(Arc::from))
+}
+
+pub(crate) fn id(row: &SqliteRow, index: usize) -> Result<Id, sqlx::Error> {
+    let value: &str = row.try_get(index)?;
+    value.parse().map_err(|_| odd("id", &value))
+}
+
+pub(crate) fn opt_id(row: &SqliteRow, index: usize) -> Result<Option<Id>, sqlx::Error> {
+    let Some(value) = row.try_get::<Option<&str>, _>(index)? else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| odd("id", &value))
+}
+
+pub(crate) fn opt_time(row: &SqliteRow, index: usize) -> Result<Option<Timestamp>, sqlx::Error> {
+    Ok(opt_int(row, index)?.map(Timestamp))
+}
+
+pub(crate) fn parsed<T: DeserializeOwned>(row: &SqliteRow, index: usize) -> Result<T, sqlx::Error> {
+    let value: &str = row.try_get(index)?;
+    serde_json::from_str(value).map_err(|_| odd("JSON", &value))
+}
+
+pub(crate) fn opt_parsed<T: DeserializeOwned>(
+    row: &SqliteRow,
+    index: usize,
+) -> Result<Option<T>, sqlx::Error> {
+    let Some(value) = row.try_get::<Option<&str>, _>(index)? else { return Ok(None) };
+    serde_json::from_str(value).map(Some).map_err(|_| odd("JSON", &value))
+}
+
+pub(crate) fn source_of(text: &str) -> Option<OutboxSourceKind> {
+    OutboxSourceKind::ALL.into_iter().find(|known| known.as_str() == text)
+}
+
+pub(crate) fn change_op_of(text: &str) -> Option<ChangeOp> {
+    [ChangeOp::Set, ChangeOp::Create, ChangeOp::Update, ChangeOp::Delete]
+        .into_iter()
+        .find(|known| known.as_str() == text)
+}
+
+/// An entry, `at` being the column of its version.
+pub(crate) fn entry(row: &SqliteRow, at: usize) -> Result<Entry, sqlx::Error> {
+    Ok(Entry {
+        version: int(row, at)?,
+        value: text(row, at + 1)?,
+        expires_at: opt_time(row, at + 2)?,
+        written_by: text(row, at + 3)?,
+    })
+}
+
+/// The answer that is kept for a request, `at` being the column of its result.
+pub(crate) fn kept(row: &SqliteRow, at: usize) -> Result<Option<Kept>, sqlx::Error> {
+    if let Some(result) = opt_text(row, at)? {
+        return Ok(Some(Kept::Result(result)));
+    }
+    let (execution, accepted_at) = (opt_id(row, at + 1)?, opt_time(row, at + 2)?);
+    Ok(execution.zip(accepted_at).map(|(execution, at)| Kept::Accepted { execution, at }))
+}
+
+/// Rows that a statement gave back as one JSON text.
+pub(crate) fn unpack<'a, T: serde::Deserialize<'a>>(packed: &'a str) -> Result<Vec<T>, sqlx::Error> {
+    serde_json::from_str(packed).map_err(|error| odd("packed rows", &error))
+}
+
+/// An outbox row out of a JSON text, in the order of `outbox_columns`.
+#[derive(serde::Deserialize)]
+pub(crate) struct PackedRow<'a> {
+    id: &'a str,
+    app: i64,
+    queue: i64,
+    source: &'a str,
+    origin: Option<i64>,
+    #[serde(borrow)]
+    script: Cow<'a, str>,
+    principal: i64,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    retry: Cow<'a, str>,
+    order_key: Option<String>,
+    order_version: Option<i64>,
+    dedupe: Option<String>,
+    available_at: i64,
+    attempt: u32,
+    orphaned: u32,
+    depth: u32,
+    root: Option<&'a str>,
+    cause: Option<&'a str>,
+    letter: Option<&'a str>,
+    replay_of: Option<&'a str>,
+    idempotency: Option<String>,
+    reply_by: Option<i64>,
+    // What only people ask for.
+    _failure: IgnoredAny,
+    _lease_owner: IgnoredAny,
+    _lease_token: IgnoredAny,
+}
+
+impl PackedRow<'_> {
+    pub(crate) fn into_row(self, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+        let id_of = |text: &str| text.parse::<Id>().map_err(|_| odd("id", &text));
+        let opt_id_of = |text: Option<&str>| text.map(id_of).transpose();
+        let (id, app) = (id_of(self.id)?, AppId(self.app));
+        let order = self.order_key.zip(self.order_version);
+        let idempotency = self.idempotency.map(|text| idempotency_of(app, &text)).transpose()?;
+        Ok(OutboxRow {
+            id,
+            app,
+            queue: QueueId(self.queue),
+            source: source_of(self.source).ok_or_else(|| odd("source", &self.source))?,
+            origin: self.origin,
+            script: self.script.into(),
+            principal: PrincipalId(self.principal),
+            event: self.event.into(),
+            retry: cache.parse(&self.retry)?,
+            order: order.map(|(key, version)| OrderKey { key: key.into(), version }),
+            dedupe: self.dedupe.map(Arc::from),
+            available_at: Timestamp(self.available_at),
+            attempt: self.attempt,
+            orphaned: self.orphaned,
+            depth: self.depth,
+            root: opt_id_of(self.root)?.unwrap_or(id),
+            cause: opt_id_of(self.cause)?,
+            reply_by: self.reply_by.map(Timestamp),
+            letter: opt_id_of(self.letter)?,
+            replay_of: opt_id_of(self.replay_of)?,
+            idempotency,
+        })
+    }
+}
+
+fn idempotency_of(app: AppId, text: &str) -> Result<IdempotencyKey, sqlx::Error> {
+    let (route, principal, key, body_hash): (i64, i64, String, String) =
+        serde_json::from_str(text).map_err(|_| odd("idempotency", &text))?;
+    let principal = PrincipalId(principal);
+    Ok(IdempotencyKey { app, route, principal, key: key.into(), body_hash: body_hash.into() })
+}
+
+/// Remembers the retry policy that was read last: the rows of one queue mostly have the same.
+#[derive(Default)]
+pub(crate) struct RetryCache(Option<(String, RetryPolicy)>);
+
+impl RetryCache {
+    fn parse(&mut self, text: &str) -> Result<RetryPolicy, sqlx::Error> {
+        if let Some((known, policy)) = &self.0
+            && known == text
+        {
+            return Ok(policy.clone());
+        }
+        let policy: RetryPolicy = serde_json::from_str(text).map_err(|_| odd("retry", &text))?;
+        self.0 = Some((text.to_owned(), policy.clone()));
+        Ok(policy)
+    }
+}
+
+/// The columns that the outbox and the dead letters have in common.
+fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+    let own = id(row, 0)?;
+    let app = AppId(int(row, 1)?);
+    let source: &str = row.try_get(3)?;
+    let order = opt_text(row, 9)?.zip(opt_int(row, 10)?);
+    let idempotency = opt_text(row, 20)?.map(|text| idempotency_of(app, &text)).transpose()?;
+    Ok(OutboxRow {
+        id: own,
+        app,
+        queue: QueueId(int(row, 2)?),
+        source: source_of(source).ok_or_else(|| odd("source", &source))?,
+        origin: opt_int(row, 4)?,
+        script: text(row, 5)?,
+        principal: PrincipalId(int(row, 6)?),
+        event: text(row, 7)?,
+        retry: cache.parse(row.try_get(8)?)?,
+        order: order.map(|(key, version)| OrderKey { key, version }),
+        dedupe: opt_text(row, 11)?,
+        available_at: Timestamp(int(row, 12)?),
+        attempt: count(row, 13)?,
+        orphaned: count(row, 14)?,
+        depth: count(row, 15)?,
+        root: opt_id(row, 16)?.unwrap_or(own),
+        cause: opt_id(row, 17)?,
+        reply_by: None,
+        letter: opt_id(row, 18)?,
+        replay_of: opt_id(row, 19)?,
+        idempotency,
+    })
+}
+
+pub(crate) fn outbox_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+    let mut outbox = common_row(row, cache)?;
+    outbox.reply_by = opt_time(row, 21)?;
+    Ok(outbox)
+}
+
+pub(crate) fn lease(row: &SqliteRow) -> Result<Option<Lease>, sqlx::Error> {
+    let (owner, token) = (opt_id(row, 23)?, opt_int(row, 24)?);
+    Ok(owner.zip(token).map(|(owner, token)| Lease { owner, token }))
+}
+
+pub(crate) fn stored_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<StoredRow, sqlx::Error> {
+    Ok(StoredRow {
+        row: outbox_row(row, cache)?,
+        failure: opt_parsed(row, 22)?,
+        lease: lease(row)?,
+    })
+}
+
+pub(crate) fn letter_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<LetterRow, sqlx::Error> {
+    Ok(LetterRow {
+        letter: DeadLetter {
+            row: Arc::new(common_row(row, cache)?),
+            id: id(row, 21)?,
+            failure: parsed(row, 22)?,
+            attempts: count(row, 23)?,
+            first_at: Timestamp(int(row, 24)?),
+            last_at: Timestamp(int(row, 25)?),
+            script_version: int(row, 26)?,
+        },
+        resolution: opt_text(row, 27)?,
+        resolved_at: opt_time(row, 28)?,
+        resolved_by: opt_id(row, 29)?,
+        reason: opt_text(row, 30)?,
+        handler_failure: opt_parsed(row, 31)?,
+    })
+}
+
+pub(crate) fn abandoned_row(row: &SqliteRow) -> Result<AbandonedRow, sqlx::Error> {
+    let source: &str = row.try_get(3)?;
+    let reason: &str = row.try_get(11)?;
+    Ok(AbandonedRow {
+        id: id(row, 0)?,
+        app: AppId(int(row, 1)?),
+        queue: QueueId(int(row, 2)?),
+        source: source_of(source).ok_or_else(|| odd("source", &source))?,
+        origin: opt_int(row, 4)?,
+        script: text(row, 5)?,
+        principal: PrincipalId(int(row, 6)?),
+        event: opt_text(row, 7)?,
+        depth: count(row, 8)?,
+        root: id(row, 9)?,
+        cause: opt_id(row, 10)?,
+        reason: reason_of(reason).ok_or_else(|| odd("reason", &reason))?,
+        at: Timestamp(int(row, 12)?),
+    })
+}
+
+fn reason_of(text: &str) -> Option<AbandonReason> {
+    [
+        AbandonReason::CallerGone,
+        AbandonReason::DepthLimit,
+        AbandonReason::OwnerDied,
+        AbandonReason::AppDeleted,
+    ]
+    .into_iter()
+    .find(|known| known.as_str() == text)
+}

@@ -1,0 +1,429 @@
+//! Every statement of the store, by name, so that all can be prepared and their plans be read by a test.
+//!
+//! Written for SQLite and PostgreSQL alike: `$N` parameters, `RETURNING`, `ON CONFLICT`, times as parameters. Bulk
+//! statements take their rows as one JSON parameter, an array of arrays, and those of a batch give theirs back as one
+//! JSON text, since each row that a connection hands over costs more than the rest of the query. Only how JSON is
+//! opened and built differs between the engines (`jsonb_each($1)` and `json_group_array` here).
+
+/// Declares the statements as constants, and the list of all of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* pub(crate) const $name: &str = $sql;)*
+
+        /// Every statement of this file, for the tests that prepare and explain each.
+        #[cfg(test)]
+        pub(crate) const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+
+/// The columns of an outbox row in the order in which `rows::outbox_row` reads them.
+macro_rules! outbox_columns {
+    () => {
+        "o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, o.event, o.retry, \
+         o.order_key, o.order_version, o.dedupe, o.available_at, o.attempt, o.orphaned, o.depth, o.root_id, \
+         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token"
+    };
+}
+
+/// The columns of a dead letter, its row first and in the same order.
+macro_rules! letter_columns {
+    () => {
+        "d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, d.event, d.retry, \
+         d.order_key, d.order_version, d.dedupe, d.available_at, d.attempt, d.orphaned, d.depth, d.root_id, \
+         d.cause_id, d.letter_id, d.replay_of, d.idempotency, d.id, d.failure, d.attempts, d.first_at, d.last_at, \
+         d.script_version, d.resolution, d.resolved_at, d.resolved_by, d.reason, d.handler_failure"
+    };
+}
+
+macro_rules! abandoned_columns {
+    () => {
+        "a.id, a.app_id, a.queue_id, a.source, a.origin, a.script, a.principal_id, a.event, a.depth, a.root_id, \
+         a.cause_id, a.reason, a.at"
+    };
+}
+
+statements! {
+    // The facts of a batch. Each result says by its first column which element of the parameter it answers.
+
+    FACTS_ENTRIES = "-- facts_entries
+        SELECT json_group_array(json_array(k.key, e.version, e.value, e.expires_at, e.written_by))
+        FROM jsonb_each($1) k CROSS JOIN entries e
+        WHERE e.app_id = k.value ->> 0 AND e.space = k.value ->> 1
+          AND e.collection = k.value ->> 2 AND e.key = k.value ->> 3";
+    FACTS_LEASES = "-- facts_leases
+        SELECT json_group_array(json_array(k.key, o.lease_owner, o.lease_token))
+        FROM jsonb_each($1) k CROSS JOIN outbox o
+        WHERE o.id = k.value AND o.lease_token IS NOT NULL";
+    FACTS_DEDUPE = "-- facts_dedupe
+        SELECT k.key FROM jsonb_each($1) k
+        WHERE EXISTS (
+            SELECT 1 FROM outbox o
+            WHERE o.app_id = k.value ->> 0 AND o.dedupe = k.value ->> 1 AND o.dedupe IS NOT NULL
+              AND o.lease_token IS NULL AND o.attempt = 0 AND o.orphaned = 0)";
+    FACTS_REQUESTS = "-- facts_requests
+        SELECT k.key, r.body_hash, r.result, r.execution_id, r.accepted_at
+        FROM jsonb_each($1) k CROSS JOIN requests r
+        WHERE r.app_id = k.value ->> 0 AND r.route_id = k.value ->> 1
+          AND r.principal_id = k.value ->> 2 AND r.key = k.value ->> 3 AND r.kept_until > $2";
+    FACTS_LINES = "-- facts_lines
+        SELECT k.key, o.id
+        FROM jsonb_each($1) k CROSS JOIN outbox o
+        WHERE o.id IN (
+            SELECT l.id FROM outbox l
+            WHERE l.queue_id = k.value ->> 0 AND l.order_key = k.value ->> 1 AND l.order_key IS NOT NULL
+            ORDER BY l.order_version LIMIT 4)
+        ORDER BY k.key, o.order_version";
+    FACTS_LETTERS = concat!("-- facts_letters
+        SELECT ", letter_columns!(), ",
+            (SELECT count(*) FROM dead_letters r
+             WHERE r.root_id = d.root_id AND r.resolution = 'replayed')
+        FROM jsonb_each($1) k CROSS JOIN dead_letters d
+        WHERE d.id = k.value");
+
+    // What a batch writes.
+
+    ENTRIES_PUT = "-- entries_put
+        INSERT INTO entries (app_id, space, collection, key, value, version, expires_at, written_by)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+        FROM jsonb_each($1) WHERE true
+        ON CONFLICT (app_id, space, collection, key) DO UPDATE SET value = excluded.value,
+            version = excluded.version, expires_at = excluded.expires_at, written_by = excluded.written_by";
+    ENTRIES_DELETE = "-- entries_delete
+        DELETE FROM entries WHERE (app_id, space, collection, key) IN (
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each($1))";
+    OUTBOX_INSERT = "-- outbox_insert
+        INSERT INTO outbox (id, app_id, queue_id, source, origin, script, principal_id, event, retry,
+            order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
+            cause_id, letter_id, replay_of, idempotency, reply_by, bytes, lease_owner, lease_token)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
+            value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
+            value ->> 21, value ->> 22, value ->> 23, value ->> 24
+        FROM jsonb_each($1)";
+    OUTBOX_UPDATE = "-- outbox_update
+        UPDATE outbox SET available_at = j.value ->> 1, attempt = j.value ->> 2, orphaned = j.value ->> 3,
+            lease_owner = j.value ->> 4, lease_token = j.value ->> 5,
+            failure = coalesce(j.value ->> 6, failure)
+        FROM jsonb_each($1) j WHERE outbox.id = j.value ->> 0";
+    /// The rows of one owner: only their tokens differ.
+    OUTBOX_CLAIM = "-- outbox_claim
+        UPDATE outbox SET lease_owner = $2, lease_token = j.value ->> 1
+        FROM jsonb_each($1) j WHERE outbox.id = j.value ->> 0 AND outbox.lease_token IS NULL";
+    OUTBOX_DELETE = "-- outbox_delete
+        DELETE FROM outbox WHERE id IN (SELECT value FROM jsonb_each($1))";
+    LETTERS_INSERT = "-- letters_insert
+        INSERT INTO dead_letters (row_id, app_id, queue_id, source, origin, script, principal_id, event, retry,
+            order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
+            cause_id, letter_id, replay_of, idempotency, id, failure, attempts, first_at, last_at, script_version)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
+            value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
+            value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25, value ->> 26
+        FROM jsonb_each($1)";
+    /// Replayed or discarded. Exactly the open ones.
+    LETTERS_RESOLVE = "-- letters_resolve
+        UPDATE dead_letters SET resolution = j.value ->> 1, resolved_at = j.value ->> 2,
+            resolved_by = j.value ->> 3, reason = j.value ->> 4
+        FROM jsonb_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
+    /// The letter may have been resolved or swept meanwhile: then there is nothing to mark.
+    LETTERS_HANDLER_FAILED = "-- letters_handler_failed
+        UPDATE dead_letters SET resolution = 'handler_failed', handler_failure = j.value ->> 1
+        FROM jsonb_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
+    ABANDONED_INSERT = "-- abandoned_insert
+        INSERT INTO abandoned_executions (id, app_id, queue_id, source, origin, script, principal_id, event,
+            depth, root_id, cause_id, reason, at)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+            value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
+        FROM jsonb_each($1)";
+    REQUESTS_PUT = "-- requests_put
+        INSERT INTO requests (app_id, route_id, principal_id, key, body_hash, result, execution_id, accepted_at,
+            kept_until, bytes)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+            value ->> 7, value ->> 8, value ->> 9
+        FROM jsonb_each($1) WHERE true
+        ON CONFLICT (app_id, route_id, principal_id, key) DO UPDATE SET body_hash = excluded.body_hash,
+            result = excluded.result, execution_id = excluded.execution_id, accepted_at = excluded.accepted_at,
+            kept_until = excluded.kept_until, bytes = excluded.bytes";
+    PAUSES_BY_DAEMON = "-- pauses_by_daemon
+        INSERT INTO pauses (target, reason, since) SELECT value ->> 0, value ->> 1, $2
+        FROM jsonb_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
+    COUNTER_RAISE = "-- counter_raise
+        UPDATE meta SET counter_ceiling = $1";
+
+    // The backlog.
+
+    BACKLOG_DUE = concat!("-- backlog_due
+        SELECT json_group_array(json_array(", outbox_columns!(), ")) FROM (
+            SELECT * FROM outbox p WHERE p.queue_id = $1 AND p.lease_token IS NULL AND p.available_at <= $2
+            ORDER BY p.available_at LIMIT $3) o");
+    /// How much of the backlog fits is known before its events are read; the first row always does.
+    BACKLOG_FITTING = "-- backlog_fitting
+        SELECT count(*) FROM (
+            SELECT sum(q.bytes) OVER (ORDER BY q.available_at, q.place ROWS UNBOUNDED PRECEDING) AS up_to, q.place
+            FROM (
+                SELECT p.bytes, p.available_at, row_number() OVER (ORDER BY p.available_at) AS place
+                FROM outbox p
+                WHERE p.queue_id = $1 AND p.lease_token IS NULL AND p.available_at <= $2
+                ORDER BY p.available_at LIMIT $3) q) r
+        WHERE r.up_to <= $4 OR r.place = 1";
+    BACKLOG_NEXT = "-- backlog_next
+        SELECT o.available_at FROM outbox o
+        WHERE o.queue_id = $1 AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1";
+    /// The queues that have pending rows: one search for each, whatever the catalog says.
+    BACKLOG_QUEUES = "-- backlog_queues
+        WITH RECURSIVE queues (id) AS (
+            SELECT min(queue_id) FROM outbox WHERE lease_token IS NULL
+            UNION ALL
+            SELECT (SELECT min(o.queue_id) FROM outbox o WHERE o.lease_token IS NULL AND o.queue_id > queues.id)
+            FROM queues WHERE queues.id IS NOT NULL)
+        SELECT queues.id,
+            (SELECT o.app_id FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1),
+            (SELECT min(o.available_at) FROM outbox o WHERE o.queue_id = queues.id AND o.lease_token IS NULL)
+        FROM queues WHERE queues.id IS NOT NULL";
+    USAGE_PENDING = "-- usage_pending
+        SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE queue_id = $1 AND lease_token IS NULL";
+    USAGE_CLAIMED = "-- usage_claimed
+        SELECT app_id, count(*), sum(bytes) FROM outbox
+        WHERE lease_token > -9223372036854775807 GROUP BY app_id";
+    USAGE_DELAYED = "-- usage_delayed
+        SELECT count(*) FROM outbox WHERE app_id = $1 AND depth = 0 AND cause_id IS NOT NULL";
+    LETTERS_OPEN = "-- letters_open
+        WITH RECURSIVE queues (id) AS (
+            SELECT min(queue_id) FROM dead_letters WHERE resolved_at IS NULL
+            UNION ALL
+            SELECT (SELECT min(d.queue_id) FROM dead_letters d
+                    WHERE d.resolved_at IS NULL AND d.queue_id > queues.id)
+            FROM queues WHERE queues.id IS NOT NULL)
+        SELECT queues.id,
+            (SELECT count(*) FROM dead_letters d WHERE d.queue_id = queues.id AND d.resolved_at IS NULL)
+        FROM queues WHERE queues.id IS NOT NULL";
+    ORPHANS = concat!("-- orphans
+        SELECT ", outbox_columns!(), " FROM outbox o
+        WHERE o.lease_token > $1 AND o.lease_owner <> $2 ORDER BY o.lease_token LIMIT $3");
+
+    // What is kept only for a while.
+
+    SWEEP_ENTRIES = "-- sweep_entries
+        DELETE FROM entries WHERE (app_id, space, collection, key) IN (
+            SELECT app_id, space, collection, key FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    SWEEP_REQUESTS = "-- sweep_requests
+        DELETE FROM requests WHERE (app_id, route_id, principal_id, key) IN (
+            SELECT app_id, route_id, principal_id, key FROM requests
+            WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2)";
+    SWEEP_REQUESTS_BYTES = "-- sweep_requests_bytes
+        SELECT coalesce(sum(bytes), 0) FROM requests WHERE app_id = $1";
+    SWEEP_REQUESTS_APP = "-- sweep_requests_app
+        DELETE FROM requests WHERE (app_id, route_id, principal_id, key) IN (
+            SELECT app_id, route_id, principal_id, key FROM requests
+            WHERE app_id = $1 ORDER BY kept_until LIMIT $2)";
+    SWEEP_LETTERS_OLD = "-- sweep_letters_old
+        DELETE FROM dead_letters WHERE id IN (
+            SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at < $2 ORDER BY resolved_at LIMIT $3)";
+    SWEEP_LETTERS_MANY = "-- sweep_letters_many
+        DELETE FROM dead_letters WHERE id IN (
+            SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at IS NOT NULL
+            ORDER BY resolved_at DESC LIMIT $3 OFFSET $2)";
+    SWEEP_ABANDONED = "-- sweep_abandoned
+        DELETE FROM abandoned_executions WHERE id IN (
+            SELECT id FROM abandoned_executions WHERE app_id = $1 ORDER BY id DESC LIMIT $3 OFFSET $2)";
+    SWEEP_AUDIT = "-- sweep_audit
+        DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - $1";
+    SWEEP_SCRIPT_VERSIONS = "-- sweep_script_versions
+        DELETE FROM script_versions WHERE script_id = $1 AND version <= (
+            SELECT v.version FROM script_versions v WHERE v.script_id = $1
+            ORDER BY v.version DESC LIMIT 1 OFFSET $2)";
+
+    // The file itself.
+
+    META = "-- meta
+        SELECT schema_version, oldest_daemon, counter_ceiling, instance_id, clean FROM meta";
+    META_START = "-- meta_start
+        UPDATE meta SET clean = 0, instance_id = $1";
+    /// Copies nothing, only counts.
+    LOG_LENGTH = "-- log_length
+        PRAGMA wal_checkpoint(NOOP)";
+    CHECKPOINT = "-- checkpoint
+        PRAGMA wal_checkpoint(PASSIVE)";
+    CHECKPOINT_AND_CUT = "-- checkpoint_and_cut
+        PRAGMA wal_checkpoint(TRUNCATE)";
+    META_STOP = "-- meta_stop
+        UPDATE meta SET clean = 1";
+
+    // The catalog.
+
+    APPS = "-- apps
+        SELECT id, slug, host, allow_hosts, expose_errors, revision FROM apps ORDER BY id";
+    SCRIPTS = "-- scripts
+        SELECT id, app_id, name, version, source, limits FROM scripts ORDER BY id";
+    ROUTES = "-- routes
+        SELECT id, app_id, method, path, script, dispatch_mode, retry, principal_id FROM routes ORDER BY id";
+    TRIGGERS = "-- triggers
+        SELECT t.id, t.app_id, t.name, t.kind, t.script, t.enabled, t.retry, t.ordering, t.concurrency,
+            t.registered_by_principal, coalesce(k.collection_glob, d.collection_glob), coalesce(k.ops, d.ops),
+            l.source, l.trigger_name
+        FROM triggers t
+        LEFT JOIN kv_trigger_details k ON k.trigger_id = t.id
+        LEFT JOIN docs_trigger_details d ON d.trigger_id = t.id
+        LEFT JOIN dead_letter_trigger_details l ON l.trigger_id = t.id
+        ORDER BY t.id";
+    PRINCIPALS = "-- principals
+        SELECT id, name, uid FROM principals ORDER BY id";
+    GRANTS = "-- grants
+        SELECT principal_id, capability, app_id FROM grants ORDER BY principal_id, capability, app_id";
+    PAUSES = "-- pauses
+        SELECT target, reason, since, by_principal FROM pauses ORDER BY target";
+    /// `$6` is the revision that the change was made for; a row that has another one is left alone.
+    APP_PUT = "-- app_put
+        INSERT INTO apps (id, slug, host, allow_hosts, expose_errors, revision)
+        VALUES ($1, $2, $3, $4, $5, $6 + 1)
+        ON CONFLICT (id) DO UPDATE SET slug = excluded.slug, host = excluded.host,
+            allow_hosts = excluded.allow_hosts, expose_errors = excluded.expose_errors, revision = excluded.revision
+        WHERE apps.revision = $6";
+    SCRIPT_PUT = "-- script_put
+        INSERT INTO scripts (id, app_id, name, version, source, limits) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version,
+            source = excluded.source, limits = excluded.limits";
+    SCRIPT_VERSION_PUT = "-- script_version_put
+        INSERT INTO script_versions (script_id, version, source, limits, created_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (script_id, version) DO NOTHING";
+    SCRIPT_DELETE = "-- script_delete
+        DELETE FROM scripts WHERE id = $1";
+    ROUTE_PUT = "-- route_put
+        INSERT INTO routes (id, app_id, method, path, script, dispatch_mode, retry, principal_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (id) DO UPDATE SET method = excluded.method, path = excluded.path, script = excluded.script,
+            dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, principal_id = excluded.principal_id";
+    ROUTE_DELETE = "-- route_delete
+        DELETE FROM routes WHERE id = $1";
+    TRIGGER_PUT = "-- trigger_put
+        INSERT INTO triggers (id, app_id, name, kind, script, enabled, retry, ordering, concurrency,
+            registered_by_principal)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (id) DO UPDATE SET name = excluded.name, kind = excluded.kind, script = excluded.script,
+            enabled = excluded.enabled, retry = excluded.retry, ordering = excluded.ordering,
+            concurrency = excluded.concurrency, registered_by_principal = excluded.registered_by_principal";
+    TRIGGER_DELETE = "-- trigger_delete
+        DELETE FROM triggers WHERE id = $1";
+    KV_DETAILS_DELETE = "-- kv_details_delete
+        DELETE FROM kv_trigger_details WHERE trigger_id = $1";
+    DOCS_DETAILS_DELETE = "-- docs_details_delete
+        DELETE FROM docs_trigger_details WHERE trigger_id = $1";
+    LETTER_DETAILS_DELETE = "-- letter_details_delete
+        DELETE FROM dead_letter_trigger_details WHERE trigger_id = $1";
+    KV_DETAILS_PUT = "-- kv_details_put
+        INSERT INTO kv_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
+    DOCS_DETAILS_PUT = "-- docs_details_put
+        INSERT INTO docs_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
+    LETTER_DETAILS_PUT = "-- letter_details_put
+        INSERT INTO dead_letter_trigger_details (trigger_id, source, trigger_name) VALUES ($1, $2, $3)";
+    PRINCIPAL_PUT = "-- principal_put
+        INSERT INTO principals (id, name, uid) VALUES ($1, $2, $3)
+        ON CONFLICT (id) DO UPDATE SET name = excluded.name, uid = excluded.uid";
+    GRANTS_DELETE = "-- grants_delete
+        DELETE FROM grants WHERE principal_id = $1";
+    GRANT_PUT = "-- grant_put
+        INSERT INTO grants (principal_id, capability, app_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    PAUSE_PUT = "-- pause_put
+        INSERT INTO pauses (target, reason, since, by_principal) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (target) DO UPDATE SET reason = excluded.reason, since = excluded.since,
+            by_principal = excluded.by_principal";
+    PAUSE_DELETE = "-- pause_delete
+        DELETE FROM pauses WHERE target = $1";
+    AUDIT_INSERT = "-- audit_insert
+        INSERT INTO audit (at, principal_id, action, object, detail) VALUES ($1, $2, $3, $4, $5)";
+
+    // Reads of scripts and of the admin edge.
+
+    ENTRY = "-- entry
+        SELECT e.version, e.value, e.expires_at, e.written_by FROM entries e
+        WHERE e.app_id = $1 AND e.space = $2 AND e.collection = $3 AND e.key = $4";
+    /// From `$4` on, which is included. `$5` is now.
+    ENTRIES_PAGE = "-- entries_page
+        SELECT e.key, e.version, e.value, e.expires_at, e.written_by FROM entries e
+        WHERE e.app_id = $1 AND e.space = $2 AND e.collection = $3 AND e.key >= $4
+          AND (e.expires_at IS NULL OR e.expires_at > $5)
+        ORDER BY e.key LIMIT $6";
+    VERSIONS = "-- versions
+        SELECT k.key, e.version, e.expires_at
+        FROM jsonb_each($1) k CROSS JOIN entries e
+        WHERE e.app_id = k.value ->> 0 AND e.space = k.value ->> 1
+          AND e.collection = k.value ->> 2 AND e.key = k.value ->> 3";
+    REQUEST = "-- request
+        SELECT r.body_hash, r.result, r.execution_id, r.accepted_at FROM requests r
+        WHERE r.app_id = $1 AND r.route_id = $2 AND r.principal_id = $3 AND r.key = $4 AND r.kept_until > $5";
+    OUTBOX_ONE = concat!("-- outbox_one
+        SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
+    OUTBOX_PAGE = concat!("-- outbox_page
+        SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2");
+    LETTER_ONE = concat!("-- letter_one
+        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id = $1");
+    LETTERS_PAGE = concat!("-- letters_page
+        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2");
+    LETTERS_PAGE_OPEN = concat!("-- letters_page_open
+        SELECT ", letter_columns!(), " FROM dead_letters d
+        WHERE d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
+    LETTERS_PAGE_APP = concat!("-- letters_page_app
+        SELECT ", letter_columns!(), " FROM dead_letters d
+        WHERE d.app_id = $3 AND d.id < $1 ORDER BY d.id DESC LIMIT $2");
+    LETTERS_PAGE_OPEN_APP = concat!("-- letters_page_open_app
+        SELECT ", letter_columns!(), " FROM dead_letters d
+        WHERE d.app_id = $3 AND d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
+    ABANDONED_ONE = concat!("-- abandoned_one
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a WHERE a.id = $1");
+    ABANDONED_PAGE = concat!("-- abandoned_page
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+    ABANDONED_PAGE_APP = concat!("-- abandoned_page_app
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a
+        WHERE a.app_id = $3 AND a.id < $1 ORDER BY a.id DESC LIMIT $2");
+    AUDIT_PAGE = "-- audit_page
+        SELECT a.id, a.at, a.principal_id, a.action, a.object, a.detail FROM audit a
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2";
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::ALL;
+    use crate::store::tests::scratch;
+
+    /// Tables that grow with use. All others are as small as the configuration.
+    const GROWING: [&str; 6] = [
+        "outbox", "entries", "dead_letters", "abandoned_executions", "requests", "script_versions",
+    ];
+
+    #[tokio::test]
+    async fn no_statement_scans_a_growing_table() {
+        let mut scratch = scratch().await;
+        for statement in ALL.iter().filter(|statement| !statement.contains("PRAGMA")) {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = sqlx::query(explain).fetch_all(scratch.conn()).await;
+            for step in plan.unwrap_or_else(|error| panic!("{statement}: {error}")) {
+                let detail: String = step.get("detail");
+                let scanned = detail.strip_prefix("SCAN ").map(|rest| {
+                    let name = rest.split(' ').next().unwrap_or(rest);
+                    let alias = |table: &&&str| statement.contains(&format!("{table} {name}\n"))
+                        || statement.contains(&format!("{table} {name} "));
+                    GROWING.iter().find(alias).copied().unwrap_or(name).to_owned()
+                });
+                let scanned = scanned.filter(|table| GROWING.contains(&table.as_str()));
+                assert_eq!(scanned, None, "{statement}\n{detail}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared_and_has_its_own_name() {
+        use sqlx::{Executor, SqlSafeStr};
+        let mut scratch = scratch().await;
+        let mut names = std::collections::HashSet::new();
+        for statement in ALL {
+            let name = statement.lines().next().and_then(|line| line.strip_prefix("-- "));
+            assert!(names.insert(name.expect("begins with its name")), "{statement}");
+            let prepared = scratch.conn().prepare(statement.into_sql_str()).await;
+            prepared.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
+}

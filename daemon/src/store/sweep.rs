@@ -1,0 +1,84 @@
+//! Sweeping: what is kept only for a while goes, the oldest first, in small steps that ride on batches which commit
+//! anyway. An idle daemon sweeps nothing.
+
+use sqlx::SqliteConnection;
+
+use crate::ids::AppId;
+use crate::limits::OutboxLimits;
+use crate::store::sql;
+use crate::time::Timestamp;
+
+/// Milliseconds between two steps.
+pub(crate) const STEP_MS: i64 = 30_000;
+/// Rows that one statement of a step removes.
+pub(crate) const STEP_ROWS_MAX: i64 = 200;
+/// Resolved dead letters are kept so long, and so many of an app.
+pub(crate) const LETTERS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
+pub(crate) const LETTERS_KEPT_MAX: i64 = 1_000;
+/// Abandoned executions kept of an app.
+pub(crate) const ABANDONED_KEPT_MAX: i64 = 1_000;
+/// Audit entries kept.
+pub(crate) const AUDIT_KEPT_MAX: i64 = 10_000;
+/// Versions of a script that are kept, the current one included.
+pub(crate) const SCRIPT_VERSIONS_KEPT_MAX: i64 = 20;
+
+/// When the last step was, and whose turn it was.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    stepped_at: Option<Timestamp>,
+    last_app: Option<AppId>,
+}
+
+impl Sweep {
+    /// A step, if the last one is long enough ago: what expired anywhere, and one app's surplus.
+    pub(crate) async fn ride<'a>(
+        &mut self,
+        conn: &mut SqliteConnection,
+        apps: impl Iterator<Item = &'a AppId>,
+        limits: &OutboxLimits,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        let due = self.stepped_at.is_none_or(|at| now.ms_since(at).abs() >= STEP_MS);
+        if !due {
+            return Ok(());
+        }
+        self.stepped_at = Some(now);
+        for statement in [sql::SWEEP_ENTRIES, sql::SWEEP_REQUESTS] {
+            let query = sqlx::query(statement).bind(now.0).bind(STEP_ROWS_MAX);
+            query.execute(&mut *conn).await?;
+        }
+        let Some(app) = self.next_app(apps) else { return Ok(()) };
+        sweep_app(conn, app, limits, now).await
+    }
+
+    fn next_app<'a>(&mut self, apps: impl Iterator<Item = &'a AppId>) -> Option<AppId> {
+        let mut apps: Vec<AppId> = apps.copied().collect();
+        apps.sort_unstable();
+        let later = apps.iter().find(|app| Some(**app) > self.last_app);
+        self.last_app = later.or(apps.first()).copied();
+        self.last_app
+    }
+}
+
+async fn sweep_app(
+    conn: &mut SqliteConnection,
+    app: AppId,
+    limits: &OutboxLimits,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let old = now.plus_ms(-LETTERS_KEPT_MS);
+    for (statement, bound) in [
+        (sql::SWEEP_LETTERS_OLD, old.0),
+        (sql::SWEEP_LETTERS_MANY, LETTERS_KEPT_MAX),
+        (sql::SWEEP_ABANDONED, ABANDONED_KEPT_MAX),
+    ] {
+        let query = sqlx::query(statement).bind(app.0).bind(bound).bind(STEP_ROWS_MAX);
+        query.execute(&mut *conn).await?;
+    }
+    let query = sqlx::query_scalar::<_, i64>(sql::SWEEP_REQUESTS_BYTES).bind(app.0);
+    if query.fetch_one(&mut *conn).await? > limits.kept_answers_app_bytes_max {
+        let query = sqlx::query(sql::SWEEP_REQUESTS_APP).bind(app.0).bind(STEP_ROWS_MAX);
+        query.execute(conn).await?;
+    }
+    Ok(())
+}
