@@ -8,6 +8,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
 use crate::principal::Principal;
 use crate::route::Route;
+use crate::route::table::RouteTable;
 use crate::time::Timestamp;
 use crate::trigger::{Trigger, TriggerSet};
 
@@ -21,6 +22,9 @@ pub struct Catalog {
     /// What is paused: [`INSTANCE`], an app's number, or a queue's.
     pub pauses: HashMap<i64, Pause>,
     app_by_slug: HashMap<Arc<str>, AppId>,
+    /// Host names in lower case.
+    app_by_host: HashMap<Arc<str>, AppId>,
+    tables: HashMap<AppId, RouteTable>,
 }
 
 /// The pause target that stands for everything.
@@ -76,10 +80,18 @@ impl Catalog {
         let triggers: HashMap<TriggerId, Arc<Trigger>> =
             rows.triggers.into_iter().map(|trigger| (trigger.id, Arc::new(trigger))).collect();
         let app_by_slug = rows.apps.iter().map(|app| (Arc::clone(&app.slug), app.id)).collect();
+        let app_by_host = rows
+            .apps
+            .iter()
+            .filter_map(|app| Some((app.host.as_ref()?.to_ascii_lowercase().into(), app.id)))
+            .collect();
+        let tables = rows.apps.iter().map(|app| (app.id, RouteTable::build(&app.routes))).collect();
         Catalog {
             matching: TriggerSet::build(triggers.values().cloned()),
             triggers,
             app_by_slug,
+            app_by_host,
+            tables,
             apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
@@ -88,6 +100,16 @@ impl Catalog {
 
     pub fn app(&self, slug: &str) -> Option<&Arc<App>> {
         self.apps.get(self.app_by_slug.get(slug)?)
+    }
+
+    /// The app that claims a host name, which is in lower case.
+    pub fn app_of_host(&self, host: &str) -> Option<&Arc<App>> {
+        self.apps.get(self.app_by_host.get(host)?)
+    }
+
+    /// The routes of an app, ready to be searched.
+    pub fn table(&self, app: AppId) -> Option<&RouteTable> {
+        self.tables.get(&app)
     }
 
     pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {

@@ -1,7 +1,379 @@
 //! The dispatcher: rows become runs, outcomes become settles.
+//!
+//! The writer hands over rows that are claimed already; requests hand over their own. Runs wait in [`ready`], executor
+//! threads take them, and what a run returns goes to the writer as one settle. Nothing polls: a timer is set for what
+//! is due later, and the writer is woken when there is room again for a backlog.
 
+pub mod attempt;
 pub mod call;
+pub mod conclude;
+pub mod executor;
 pub mod history;
+pub mod host;
 pub mod inbox;
 pub mod ready;
 pub mod slots;
+pub mod takeover;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::config::SyncDurability;
+use crate::flow::facts::{RequestKey, Room};
+use crate::gate::Permits;
+use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
+use crate::limits::OutboxLimits;
+use crate::outbox::row::Claim;
+use crate::store::read::Reader;
+use crate::store::writer::{Handover, Writer};
+use crate::time::{Clock, Timestamp};
+
+use executor::Executor;
+use history::History;
+use inbox::InFlight;
+use ready::{Ready, Run};
+use slots::Slots;
+
+/// Rows that the dispatcher holds at most, and what they may weigh.
+pub const HELD_ROWS_MAX: usize = 4_096;
+pub const HELD_BYTES_MAX: i64 = 8 << 20;
+
+/// What the dispatcher is made of.
+pub struct Parts {
+    /// This start of the daemon: the owner of its leases.
+    pub owner: Id,
+    pub executor: Arc<dyn Executor>,
+    pub reader: Reader,
+    pub catalog: Arc<ArcSwap<Catalog>>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub slots: Slots,
+    pub permits: Permits,
+    /// Sync requests that may wait for a permit; one app may take half.
+    pub sync_waiting_max: usize,
+    /// Ended runs that are remembered.
+    pub executions_max: usize,
+    pub limits: Arc<OutboxLimits>,
+    pub durability: SyncDurability,
+    /// Where reads of the store are waited for.
+    pub tokio: tokio::runtime::Handle,
+}
+
+/// One for each daemon.
+pub struct Dispatcher {
+    parts: Parts,
+    writer: OnceLock<Writer>,
+    state: Mutex<State>,
+    work: Condvar,
+    due: watch::Sender<Option<Timestamp>>,
+    requests: InFlight<RequestKey>,
+    pub history: History,
+    /// Set when the daemon can wait for runs no longer.
+    cancelled: Arc<AtomicBool>,
+}
+
+struct State {
+    ready: Ready,
+    held: Held,
+    /// Executor threads: all, those that wait for work, and whether one of these has been called.
+    threads: usize,
+    idle: usize,
+    called: bool,
+    stopping: bool,
+    /// Claims whose settle the store could not write; released when it writes again.
+    stuck: Vec<Claim>,
+}
+
+/// Rows of the writer that are here, running or not, until their settle is known.
+#[derive(Default)]
+struct Held {
+    rows: usize,
+    bytes: i64,
+    by_app: HashMap<AppId, usize>,
+    /// Of triggers with a limit of their own.
+    by_queue: HashMap<QueueId, usize>,
+    /// Due rows wait in the store for room here.
+    backlog: bool,
+}
+
+impl Dispatcher {
+    pub fn new(parts: Parts) -> Arc<Dispatcher> {
+        let state = State {
+            ready: Ready::new(parts.permits.clone()),
+            held: Held::default(),
+            threads: 0,
+            idle: 0,
+            called: false,
+            stopping: false,
+            stuck: Vec::new(),
+        };
+        Arc::new(Dispatcher {
+            history: History::new(parts.executions_max),
+            parts,
+            writer: OnceLock::new(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            due: watch::Sender::new(None),
+            requests: InFlight::default(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Connects the writer and starts the executor threads. Called once.
+    pub fn start(self: &Arc<Self>, writer: Writer) -> std::io::Result<()> {
+        let first = self.writer.set(writer).is_ok();
+        debug_assert!(first, "a dispatcher is started once");
+        for slot in 0..self.parts.permits.all {
+            let dispatcher = Arc::clone(self);
+            self.lock().threads += 1;
+            std::thread::Builder::new()
+                .name(format!("script-{slot}"))
+                .stack_size(picloud_scripts_runtime::bounds::STACK_BYTES)
+                .spawn(move || dispatcher.execute(slot))?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the writer when something becomes due. Ends with the task that it runs in.
+    pub async fn keep_time(self: Arc<Self>) {
+        let mut due = self.due.subscribe();
+        loop {
+            let at = *due.borrow_and_update();
+            let wait_ms = at.map(|at| at.ms_since(self.parts.clock.now()));
+            if wait_ms.is_some_and(|ms| ms <= 0) {
+                self.due.send_replace(None);
+                self.writer().wake();
+                continue;
+            }
+            tokio::select! {
+                _ = due.changed() => {}
+                () = sleep_ms(wait_ms) => {}
+            }
+        }
+    }
+
+    /// Runs that hold a permit.
+    pub fn running(&self) -> usize {
+        self.lock().ready.in_use()
+    }
+
+    /// Stops: what has not started goes back, what runs may finish until `drain` is over, then it is cancelled.
+    pub async fn stop(self: &Arc<Self>, drain: Duration) {
+        let waiting = {
+            let mut state = self.lock();
+            state.stopping = true;
+            state.ready.drain()
+        };
+        self.work.notify_all();
+        for run in waiting {
+            self.give_back(run);
+        }
+        let half = drain / 2;
+        if tokio::time::timeout(half, self.idle()).await.is_err() {
+            self.cancelled.store(true, Ordering::Relaxed);
+            let _ = tokio::time::timeout(half, self.idle()).await;
+        }
+    }
+
+    /// Resolves once nothing runs and nothing waits to be settled.
+    async fn idle(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while !self.is_idle() {
+            ticks.tick().await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.ready.in_use() == 0 && state.held.rows == 0
+    }
+
+    fn writer(&self) -> &Writer {
+        self.writer.get().expect("start connects the writer before anything runs")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while held")
+    }
+
+    /// Puts runs in line, and calls a thread if one is idle.
+    fn enter(&self, runs: impl IntoIterator<Item = Run>) {
+        let mut state = self.lock();
+        for run in runs {
+            state.ready.push(run);
+        }
+        self.call_thread(&mut state);
+    }
+
+    /// One call is enough: the thread that comes calls the next one if there is more to do.
+    fn call_thread(&self, state: &mut State) {
+        if state.idle > 0 && !state.called {
+            state.called = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// The life of an executor thread.
+    fn execute(self: Arc<Self>, slot: usize) {
+        while let Some(run) = self.next() {
+            self.run(run, slot);
+        }
+        self.lock().threads -= 1;
+    }
+
+    fn next(&self) -> Option<Run> {
+        let mut state = self.lock();
+        loop {
+            if state.stopping {
+                return None;
+            }
+            if let Some(run) = state.ready.next() {
+                if !state.ready.is_empty() {
+                    self.call_thread(&mut state);
+                }
+                return Some(run);
+            }
+            state.idle += 1;
+            state = self.work.wait(state).expect("no panic while held");
+            state.idle -= 1;
+            state.called = false;
+        }
+    }
+
+    /// The run's thread has returned: its permit is free.
+    fn returned(&self, run: &Run) {
+        let mut state = self.lock();
+        state.ready.returned(run);
+        if !state.ready.is_empty() {
+            self.call_thread(&mut state);
+        }
+    }
+
+    /// The end of a claim is known: there is room for another.
+    fn let_go(&self, claim: &Claim) {
+        let wake = {
+            let mut state = self.lock();
+            state.ready.turn_over(claim.row.id);
+            if !state.ready.is_empty() {
+                self.call_thread(&mut state);
+            }
+            !claim.row.is_sync() && state.held.remove(claim)
+        };
+        if wake {
+            self.writer().wake();
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, claim: &Claim, is_limited: Limited) {
+        self.rows += 1;
+        self.bytes += claim.row.bytes();
+        *self.by_app.entry(claim.row.app).or_default() += 1;
+        if is_limited == Limited::Yes {
+            *self.by_queue.entry(claim.row.queue).or_default() += 1;
+        }
+    }
+
+    /// True when the writer should be woken: a backlog waits, and half of the room is free, or the queue's.
+    fn remove(&mut self, claim: &Claim) -> bool {
+        self.rows = self.rows.saturating_sub(1);
+        self.bytes -= claim.row.bytes();
+        if let Some(rows) = self.by_app.get_mut(&claim.row.app) {
+            *rows -= 1;
+            if *rows == 0 {
+                self.by_app.remove(&claim.row.app);
+            }
+        }
+        let was_limited = self.by_queue.get_mut(&claim.row.queue).is_some_and(|rows| {
+            *rows = rows.saturating_sub(1);
+            true
+        });
+        self.by_queue.retain(|_, rows| *rows > 0);
+        let wake = self.backlog && (was_limited || self.rows <= HELD_ROWS_MAX / 4);
+        if wake {
+            self.backlog = false;
+        }
+        wake
+    }
+}
+
+/// Whether a queue has a limit of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limited {
+    Yes,
+    No,
+}
+
+impl Handover for Arc<Dispatcher> {
+    fn room(&self) -> Room {
+        let catalog = self.parts.catalog.load();
+        let state = self.lock();
+        let held = &state.held;
+        if state.stopping {
+            return Room::default();
+        }
+        let left = |trigger: &crate::trigger::Trigger| {
+            let queue = trigger.id.queue();
+            let used = held.by_queue.get(&queue).copied().unwrap_or(0);
+            trigger.concurrency.map(|max| (queue, (max as usize).saturating_sub(used)))
+        };
+        Room {
+            rows: HELD_ROWS_MAX.saturating_sub(held.rows),
+            bytes: HELD_BYTES_MAX - held.bytes,
+            app_rows_max: HELD_ROWS_MAX / 2,
+            app_rows: held.by_app.clone(),
+            queue_rows: catalog.triggers.values().filter_map(|one| left(one)).collect(),
+        }
+    }
+
+    fn take(&self, claims: Vec<Claim>) {
+        let catalog = self.parts.catalog.load();
+        let at = self.parts.clock.monotonic();
+        let mut state = self.lock();
+        for claim in claims {
+            let trigger = catalog.triggers.get(&TriggerId(claim.row.queue.0));
+            let queue_max = trigger.and_then(|trigger| trigger.concurrency);
+            let limited = if queue_max.is_some() { Limited::Yes } else { Limited::No };
+            state.held.add(&claim, limited);
+            state.ready.push(Run { queue_max, ..Run::new(claim, at) });
+        }
+        if !state.ready.is_empty() {
+            self.call_thread(&mut state);
+        }
+    }
+
+    fn next_due(&self, at: Option<Timestamp>) {
+        let is_due = at.is_some_and(|at| at <= self.parts.clock.now());
+        self.lock().held.backlog = is_due;
+        let timer = at.filter(|_| !is_due);
+        self.due.send_if_modified(|due| std::mem::replace(due, timer) != timer);
+    }
+
+    fn writable(&self) {
+        let stuck = std::mem::take(&mut self.lock().stuck);
+        for claim in stuck {
+            self.release_stuck(claim);
+        }
+    }
+}
+
+/// Sleeps until a moment of the wall clock, which may jump: so never long without looking at it again.
+const SLEEP_MS_MAX: u64 = 60_000;
+
+/// Waits so many milliseconds or until it is time to look at the clock again; for ever when there are none.
+async fn sleep_ms(ms: Option<i64>) {
+    match ms {
+        Some(ms) => {
+            let ms = ms.max(0).unsigned_abs().min(SLEEP_MS_MAX);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -6,26 +6,28 @@
 use std::collections::HashMap;
 
 use crate::ids::{AppId, QueueId};
+use crate::limits::GateLimits;
 
 /// How many runs there may be at a time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GateLimits {
+pub struct Permits {
     /// Runs in all, one thread each.
-    pub permits: usize,
+    pub all: usize,
     /// Of these, runs for which nobody waits.
-    pub async_permits_max: usize,
+    pub async_max: usize,
     /// Of these, runs of one app.
-    pub app_permits_max: usize,
+    pub app_max: usize,
 }
 
-impl GateLimits {
-    /// Four permits a core; a quarter in reserve for sync work; half at most for one app.
-    pub fn for_cores(cores: usize) -> GateLimits {
-        let permits = cores.max(1) * 4;
-        GateLimits {
-            permits,
-            async_permits_max: permits - permits / 4,
-            app_permits_max: permits / 2,
+impl Permits {
+    /// What the limits come to on a machine of so many cores: four permits a core unless they name a number.
+    pub fn of(limits: &GateLimits, cores: usize) -> Permits {
+        let all = if limits.permits == 0 { cores.max(1) * 4 } else { limits.permits };
+        let share = |percent: u32| (all * percent as usize).div_ceil(100).clamp(1, all);
+        Permits {
+            all,
+            async_max: share(limits.async_share_percent),
+            app_max: share(limits.app_share_percent),
         }
     }
 }
@@ -40,7 +42,7 @@ pub enum Work {
 /// The permits in use.
 #[derive(Debug)]
 pub struct ExecutionGate {
-    limits: GateLimits,
+    limits: Permits,
     in_use: usize,
     in_use_async: usize,
     by_app: HashMap<AppId, usize>,
@@ -48,7 +50,7 @@ pub struct ExecutionGate {
 }
 
 impl ExecutionGate {
-    pub fn new(limits: GateLimits) -> ExecutionGate {
+    pub fn new(limits: Permits) -> ExecutionGate {
         ExecutionGate {
             limits,
             in_use: 0,
@@ -64,13 +66,13 @@ impl ExecutionGate {
 
     /// Whether any work of this sort can start, whichever app it belongs to.
     pub fn is_open(&self, work: Work) -> bool {
-        self.in_use < self.limits.permits
-            && (work == Work::Sync || self.in_use_async < self.limits.async_permits_max)
+        self.in_use < self.limits.all
+            && (work == Work::Sync || self.in_use_async < self.limits.async_max)
     }
 
     /// Whether this app may start one more.
     pub fn has_share(&self, app: AppId) -> bool {
-        self.by_app.get(&app).copied().unwrap_or(0) < self.limits.app_permits_max
+        self.by_app.get(&app).copied().unwrap_or(0) < self.limits.app_max
     }
 
     /// Takes a permit, if there is one for this work. `queue_max` is the trigger's own limit.
@@ -121,7 +123,7 @@ mod tests {
     const C: AppId = AppId(3);
 
     fn gate() -> ExecutionGate {
-        ExecutionGate::new(GateLimits::for_cores(2))
+        ExecutionGate::new(Permits::of(&GateLimits::default(), 2))
     }
 
     fn admitted(gate: &mut ExecutionGate, work: Work, app: AppId, tries: usize) -> usize {
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn one_core_has_room_for_every_kind_of_work() {
-        let limits = GateLimits::for_cores(1);
-        assert_eq!(limits, GateLimits { permits: 4, async_permits_max: 3, app_permits_max: 2 });
+        let limits = Permits::of(&GateLimits::default(), 1);
+        assert_eq!(limits, Permits { all: 4, async_max: 3, app_max: 2 });
     }
 }

@@ -38,8 +38,10 @@ pub enum InboxFailureKind {
     TimedOut,
     /// 507: a budget was used up.
     BudgetSpent,
-    /// 507: the disk is nearly full.
+    /// 507: the disk is nearly full, and the run has something to write.
     StorageLow,
+    /// 503: the disk is nearly full, and the request would have to be kept.
+    DiskFull,
     /// 409: a request with this key is running.
     InFlight,
     /// 409: this key had an answer that was too large to keep.
@@ -84,6 +86,7 @@ impl InboxFailureKind {
             Self::TimedOut => (504, "timed_out"),
             Self::BudgetSpent => (507, "budget_spent"),
             Self::StorageLow => (507, "storage_low"),
+            Self::DiskFull => (503, "storage_low"),
             Self::InFlight => (409, "in_flight"),
             Self::AnswerNotKept => (409, "answer_not_kept"),
             Self::KeyReused => (422, "idempotency_key_reused"),

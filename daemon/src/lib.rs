@@ -4,10 +4,12 @@
 //! layers, and each imports only from those that stand before it.
 
 // leaf
+pub mod config;
 pub mod failure;
 pub mod faults;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod payload;
 pub mod time;
 // domain
@@ -15,6 +17,7 @@ pub mod catalog;
 pub mod entry;
 pub mod gate;
 pub mod inbox;
+pub mod manifest;
 pub mod outbox;
 pub mod principal;
 pub mod retry;
@@ -26,5 +29,8 @@ pub mod flow;
 pub mod store;
 // edge
 pub mod admin;
+pub mod app;
+pub mod args;
 pub mod dispatcher;
+pub mod engine;
 pub mod http;

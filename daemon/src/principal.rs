@@ -23,6 +23,40 @@ pub enum Capability {
     PrincipalsManage,
 }
 
+impl Capability {
+    pub const ALL: [Capability; 12] = [
+        Self::InstanceAdmin,
+        Self::AppRead,
+        Self::AppWrite,
+        Self::AppManageScripts,
+        Self::AppManageRoutes,
+        Self::AppManageTriggers,
+        Self::AppData,
+        Self::AppSecrets,
+        Self::AppInvoke,
+        Self::OutboxManage,
+        Self::DeadLettersResolve,
+        Self::PrincipalsManage,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InstanceAdmin => "InstanceAdmin",
+            Self::AppRead => "AppRead",
+            Self::AppWrite => "AppWrite",
+            Self::AppManageScripts => "AppManageScripts",
+            Self::AppManageRoutes => "AppManageRoutes",
+            Self::AppManageTriggers => "AppManageTriggers",
+            Self::AppData => "AppData",
+            Self::AppSecrets => "AppSecrets",
+            Self::AppInvoke => "AppInvoke",
+            Self::OutboxManage => "OutboxManage",
+            Self::DeadLettersResolve => "DeadLettersResolve",
+            Self::PrincipalsManage => "PrincipalsManage",
+        }
+    }
+}
+
 /// Somebody who is known: a uid on the socket, later also a token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {

@@ -4,12 +4,12 @@
 //! thread and no clock, so a simulation can drive it. [`writer::Writer`] is the thread around it. [`read::Reader`]
 //! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
 
-pub mod open;
 pub mod batch;
-pub mod writer;
-pub mod read;
 pub mod behind;
 pub mod configure;
+pub mod open;
+pub mod read;
+pub mod writer;
 
 mod apply;
 mod backlog;

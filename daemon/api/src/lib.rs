@@ -1,1 +1,15 @@
+//! What crosses PiCloud's admin API: the types of its requests and answers, and the manifest, which command line
+//! and daemon share.
+//!
+//! Every time is in milliseconds since 1970, by the daemon's clock. Unknown fields in requests are errors; clients
+//! leave unknown fields of answers alone and show unknown words as they are.
 
+pub mod deploy;
+pub mod instance;
+pub mod list;
+pub mod manifest;
+pub mod problem;
+pub mod text;
+
+/// What all calls begin with.
+pub const BASE: &str = "/api/v1/admin";

@@ -10,8 +10,6 @@ use crate::ids::{AppId, Id};
 use crate::outbox::row::{OutboxRow, OutboxSourceKind};
 use crate::time::Timestamp;
 
-/// Executions that are kept.
-pub const EXECUTIONS_MAX: usize = 2_000;
 /// Bytes of log lines that are kept with them.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 
@@ -23,11 +21,13 @@ pub struct Execution {
     pub script: Arc<str>,
     pub script_version: i64,
     pub source: OutboxSourceKind,
+    /// Number of the route or trigger.
+    pub origin: Option<i64>,
     /// Number of the attempt, from 1.
     pub attempt: u32,
     pub end: End,
     pub failure: Option<Failure>,
-    pub ended_at: Timestamp,
+    pub started_at: Timestamp,
     /// Microseconds from the hand-over to the start of the run, and from the start to its end.
     pub queued_us: u64,
     pub took_us: u64,
@@ -64,9 +64,10 @@ impl End {
 }
 
 /// The last executions, the newest at the back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     kept: Mutex<Kept>,
+    executions_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,20 +77,25 @@ struct Kept {
 }
 
 impl History {
+    pub fn new(executions_max: usize) -> History {
+        History { kept: Mutex::default(), executions_max }
+    }
+
     pub fn record(&self, execution: Execution) {
         let mut kept = self.kept.lock().expect("no panic while held");
         kept.log_bytes += log_bytes(&execution);
         kept.executions.push_back(execution);
-        while kept.executions.len() > EXECUTIONS_MAX || kept.log_bytes > LOG_BYTES_MAX {
+        while kept.executions.len() > self.executions_max || kept.log_bytes > LOG_BYTES_MAX {
             let Some(oldest) = kept.executions.pop_front() else { break };
             kept.log_bytes -= log_bytes(&oldest);
         }
     }
 
-    /// The newest first, at most `limit`, only older ones than `before`.
-    pub fn newest(&self, before: Option<Id>, limit: usize) -> Vec<Execution> {
+    /// The newest first, of one app or of all, at most `limit`, only older ones than `before`.
+    pub fn newest(&self, app: Option<AppId>, before: Option<Id>, limit: usize) -> Vec<Execution> {
         let kept = self.kept.lock().expect("no panic while held");
         let newest = kept.executions.iter().rev();
+        let newest = newest.filter(|one| app.is_none_or(|app| app == one.app));
         newest
             .filter(|one| before.is_none_or(|before| one.id < before))
             .take(limit)
@@ -111,17 +117,18 @@ fn log_bytes(execution: &Execution) -> usize {
 }
 
 /// What every record says about its row.
-pub fn execution_of(row: &OutboxRow, end: End, ended_at: Timestamp) -> Execution {
+pub fn execution_of(row: &OutboxRow, end: End, started_at: Timestamp) -> Execution {
     Execution {
         id: row.id,
         app: row.app,
         script: Arc::clone(&row.script),
         script_version: 0,
         source: row.source,
+        origin: row.origin,
         attempt: row.attempt + 1,
         end,
         failure: None,
-        ended_at,
+        started_at,
         queued_us: 0,
         took_us: 0,
         effects: 0,
@@ -144,27 +151,27 @@ mod tests {
 
     #[test]
     fn p7_the_history_keeps_the_newest_within_its_limits() {
-        let history = History::default();
+        let history = History::new(2_000);
         for id in 1..=3_000 {
             history.record(execution(id, 10));
         }
-        let newest = history.newest(None, 5_000);
-        assert_eq!((newest.len(), newest[0].id), (EXECUTIONS_MAX, Id(3_000)));
+        let newest = history.newest(None, None, 5_000);
+        assert_eq!((newest.len(), newest[0].id), (2_000, Id(3_000)));
         assert!(history.last_of(Id(1_000)).is_none());
         for id in 4_000..4_010 {
             history.record(execution(id, LOG_BYTES_MAX / 4));
         }
-        assert_eq!(history.newest(None, 5_000).len(), 3);
+        assert_eq!(history.newest(None, None, 5_000).len(), 3);
     }
 
     #[test]
     fn pages_of_the_history_follow_each_other() {
-        let history = History::default();
+        let history = History::new(2_000);
         for id in 1..=5 {
             history.record(execution(id, 1));
         }
         let ids = |page: Vec<Execution>| page.iter().map(|one| one.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(history.newest(None, 2)), [5, 4]);
-        assert_eq!(ids(history.newest(Some(Id(4)), 2)), [3, 2]);
+        assert_eq!(ids(history.newest(None, None, 2)), [5, 4]);
+        assert_eq!(ids(history.newest(None, Some(Id(4)), 2)), [3, 2]);
     }
 }

@@ -109,9 +109,15 @@ impl Waiter {
 }
 
 /// The requests of each idempotency key that are under way in this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InFlight<K> {
     keys: Mutex<HashMap<K, Id>>,
+}
+
+impl<K> Default for InFlight<K> {
+    fn default() -> Self {
+        InFlight { keys: Mutex::default() }
+    }
 }
 
 impl<K: std::hash::Hash + Eq> InFlight<K> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entry::EntryKey;
-use crate::gate::{ExecutionGate, GateLimits, Work};
+use crate::gate::{ExecutionGate, Permits, Work};
 use crate::ids::{AppId, Id};
 use crate::outbox::decide::SUSPECT_AFTER;
 use crate::outbox::row::Claim;
@@ -97,7 +97,7 @@ struct Waiting {
 }
 
 impl Ready {
-    pub fn new(limits: GateLimits) -> Ready {
+    pub fn new(limits: Permits) -> Ready {
         Ready {
             gate: ExecutionGate::new(limits),
             apps: HashMap::new(),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn ready(permits: usize) -> Ready {
-        Ready::new(GateLimits { permits, async_permits_max: permits, app_permits_max: permits })
+        Ready::new(Permits { permits, async_permits_max: permits, app_permits_max: permits })
     }
 
     fn order(ready: &mut Ready) -> Vec<u128> {
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn an_app_at_its_limit_is_stepped_over() {
-        let limits = GateLimits { permits: 10, async_permits_max: 10, app_permits_max: 1 };
+        let limits = Permits { all: 10, async_max: 10, app_max: 1 };
         let mut ready = Ready::new(limits);
         for (id, app) in [(1, 1), (2, 1), (3, 2)] {
             ready.push(run(id, app, Work::Async));

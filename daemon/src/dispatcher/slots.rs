@@ -14,6 +14,20 @@ use crate::ids::Id;
 const SLOT_BYTES: usize = 27;
 const FREE: &[u8; SLOT_BYTES] = b"--------------------------\n";
 
+/// More slots than any file of ours has.
+const SLOTS_MAX: u64 = 4_096;
+
+/// What was running when the process before this one ended. What cannot be read is no evidence.
+pub fn read(path: &Path) -> Vec<Id> {
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(SLOTS_MAX * SLOT_BYTES as u64).read_to_string(&mut text));
+    match read {
+        Ok(_) => text.lines().filter_map(|line| line.parse().ok()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
 /// The slots of this process.
 #[derive(Debug)]
 pub struct Slots {
@@ -21,20 +35,11 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Reads what the process before left, then clears it. `count` is the number of executor threads.
-    pub fn open(path: &Path, count: usize) -> io::Result<(Slots, Vec<Id>)> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut text = String::new();
-        let limit = u64::try_from(SLOT_BYTES * 4_096).expect("a small number");
-        // Bytes that are no text are no evidence.
-        if file.by_ref().take(limit).read_to_string(&mut text).is_err() {
-            text.clear();
-        }
-        let running = text.lines().filter_map(|line| line.parse().ok()).collect();
-        file.set_len(0)?;
+    /// Clears the file. `count` is the number of executor threads.
+    pub fn create(path: &Path, count: usize) -> io::Result<Slots> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         file.write_all_at(&FREE.repeat(count), 0)?;
-        Ok((Slots { file }, running))
+        Ok(Slots { file })
     }
 
     /// Notes that executor thread `slot` is about to run this row.
@@ -61,17 +66,16 @@ mod tests {
     fn p6_what_was_running_is_known_after_a_crash_and_only_that() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("running");
-        let (slots, running) = Slots::open(&path, 4).expect("opens");
-        assert_eq!(running, []);
+        assert_eq!(read(&path), []);
+        let slots = Slots::create(&path, 4).expect("creates");
         slots.occupy(0, Id(1)).expect("writes");
         slots.occupy(2, Id(2)).expect("writes");
         slots.occupy(3, Id(3)).expect("writes");
         slots.free(0).expect("writes");
         drop(slots);
-        let (slots, running) = Slots::open(&path, 2).expect("opens");
-        assert_eq!(running, [Id(2), Id(3)]);
-        drop(slots);
-        assert_eq!(Slots::open(&path, 2).expect("opens").1, []);
+        assert_eq!(read(&path), [Id(2), Id(3)]);
+        drop(Slots::create(&path, 2).expect("creates"));
+        assert_eq!(read(&path), []);
     }
 
     #[test]
@@ -79,6 +83,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("running");
         std::fs::write(&path, [0xFF, b'\n', 0xC0]).expect("writes");
-        assert_eq!(Slots::open(&path, 2).expect("opens").1, []);
+        assert_eq!(read(&path), []);
     }
 }

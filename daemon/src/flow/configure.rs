@@ -1,13 +1,44 @@
 //! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
 
+pub mod deploy;
+pub mod pause;
+pub mod people;
+
 use std::sync::Arc;
 
 use crate::catalog::{Pause, Script};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::Principal;
+use crate::principal::{Capability, Principal};
 use crate::route::Route;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
+
+/// What a change of configuration comes to. Without changes there is nothing to write.
+#[derive(Debug)]
+pub struct Planned<T> {
+    pub changes: Vec<CatalogChange>,
+    /// For whoever asked.
+    pub answer: T,
+    /// The counter after the numbers that were drawn; 0 when none were.
+    pub next: i64,
+}
+
+/// Why a change of configuration is not made.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    #[error("{who} lacks {} {}", capability.as_str(), scope(app.as_deref()))]
+    NotAllowed { who: String, capability: Capability, app: Option<String> },
+    #[error("there is no app \"{0}\"")]
+    NoSuchApp(String),
+    #[error("app \"{app}\" has no {kind} \"{name}\"")]
+    NoSuchPart { app: String, kind: &'static str, name: String },
+    #[error("host {host} is claimed by app \"{app}\"")]
+    HostTaken { host: String, app: String },
+}
+
+fn scope(app: Option<&str>) -> String {
+    app.map_or_else(|| "for all apps".to_owned(), |app| format!("for app \"{app}\""))
+}
 
 /// One change of what is configured. The store applies them in order and then loads the catalog anew.
 #[derive(Debug)]

@@ -48,9 +48,8 @@ pub(crate) async fn entries(
     writes: &Writes,
 ) -> Result<(), ApplyError> {
     let mut sorted: Vec<(&EntryKey, &EntryWrite)> = writes.entries.iter().collect();
-    sorted.sort_unstable_by(|(one, _), (other, _)| {
-        (one.app, &one.key).cmp(&(other.app, &other.key))
-    });
+    sorted
+        .sort_unstable_by(|(one, _), (other, _)| (one.app, &one.key).cmp(&(other.app, &other.key)));
     let (mut put, mut delete) = (Bulk::new(), Bulk::new());
     for (key, write) in sorted {
         match write {
@@ -192,9 +191,5 @@ async fn exactly(
 }
 
 fn matches(statement: &'static str, planned: u64, changed: u64) -> Result<(), ApplyError> {
-    if planned == changed {
-        Ok(())
-    } else {
-        Err(ApplyError::Count { statement, planned, changed })
-    }
+    if planned == changed { Ok(()) } else { Err(ApplyError::Count { statement, planned, changed }) }
 }

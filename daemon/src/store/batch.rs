@@ -100,6 +100,25 @@ pub(crate) struct Standing {
     pub(crate) backlog: Backlog,
 }
 
+/// What is waiting, for whoever shows it: as of the last commit.
+#[derive(Debug, Default)]
+pub struct Seen {
+    waiting: std::sync::Mutex<Waiting>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    pub usage: HashMap<AppId, Usage>,
+    pub letters_open: HashMap<QueueId, i64>,
+    pub storage_low: bool,
+}
+
+impl Seen {
+    pub fn now(&self) -> Waiting {
+        self.waiting.lock().expect("no panic while held").clone()
+    }
+}
+
 /// The one writer's connection, and what it knows.
 pub struct Batcher {
     pub(crate) conn: SqliteConnection,
@@ -109,6 +128,7 @@ pub struct Batcher {
     pub(crate) faults: Faults,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) standing: Standing,
+    seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
     retries: RetryCache,
@@ -128,7 +148,8 @@ impl Batcher {
             move |source: sqlx::Error| named(&path, doing, source)
         };
         let catalog = catalog::load(&mut conn).await.map_err(fail("reading what is configured"))?;
-        let (usage, backlog) = load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
+        let (usage, backlog) =
+            load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
         let letters_open =
             load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
         let standing = Standing {
@@ -138,7 +159,13 @@ impl Batcher {
             letters_open,
             backlog,
         };
+        let waiting = Waiting {
+            usage: standing.usage.clone(),
+            letters_open: standing.letters_open.clone(),
+            storage_low: false,
+        };
         Ok(Batcher {
+            seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting) }),
             conn,
             owner,
             limits,
@@ -156,6 +183,11 @@ impl Batcher {
     /// What is configured now; a change of configuration puts a new one there.
     pub fn catalog(&self) -> Arc<ArcSwap<Catalog>> {
         Arc::clone(&self.catalog)
+    }
+
+    /// What is waiting, kept up to date with each commit.
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
     }
 
     pub fn owner(&self) -> Id {
@@ -287,8 +319,8 @@ impl Batcher {
     ) -> Result<BatchReport, Undone> {
         let Planned { writes, outcomes, claims, backlog, ceiling } = batch;
         let next_due = backlog.next_due(&facts.catalog, facts.now);
-        let more = !claims.is_empty()
-            && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
+        let more =
+            !claims.is_empty() && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
         let report = BatchReport { outcomes, claims, next_due, more, committed };
         let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
         if crashed && self.faults.has(Bug::AckBeforeCommit) {
@@ -303,10 +335,17 @@ impl Batcher {
         self.standing.backlog = backlog;
         self.standing.next = facts.next.max(writes.next);
         self.standing.ceiling = ceiling.max(self.standing.ceiling);
+        let mut seen = self.seen.waiting.lock().expect("no panic while held");
         for (app, change) in &writes.usage {
             self.standing.usage.entry(*app).or_default().add(change);
+            seen.usage.entry(*app).or_default().add(change);
         }
-        self.standing.letters_open.clone_from(&facts.letters_open);
+        if self.standing.letters_open != facts.letters_open {
+            self.standing.letters_open.clone_from(&facts.letters_open);
+            seen.letters_open.clone_from(&facts.letters_open);
+        }
+        seen.storage_low = self.storage_low;
+        drop(seen);
         if !writes.pauses.is_empty() {
             self.reload_catalog().await?;
         }
@@ -363,7 +402,11 @@ impl Batcher {
     }
 
     /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
-    async fn claim_backlog(&mut self, batch: &mut Planned, facts: &mut Facts) -> Result<(), Undone> {
+    async fn claim_backlog(
+        &mut self,
+        batch: &mut Planned,
+        facts: &mut Facts,
+    ) -> Result<(), Undone> {
         let queues = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
         if queues.is_empty() {
             return Ok(());
@@ -380,8 +423,7 @@ impl Batcher {
         if !claims.is_empty() {
             apply::claims(&mut self.conn, &claims, self.owner).await?;
         }
-        let taken: HashSet<Id> =
-            claims.iter().map(|claim| claim.row.id).collect();
+        let taken: HashSet<Id> = claims.iter().map(|claim| claim.row.id).collect();
         let mut rows = candidates.iter();
         for (app, queue, count) in looked_at {
             let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
@@ -612,8 +654,7 @@ async fn load_backlog(
     for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
         let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
         backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
-        let pending =
-            sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
+        let pending = sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
         let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
         usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
     }

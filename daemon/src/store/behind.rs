@@ -116,9 +116,10 @@ mod tests {
         assert_eq!(timer, Timer::Runs);
         assert!(later.token < lease.token && lease.token < 0);
         let (flushed, again) = behind.flush(FLUSH_AFTER);
-        assert_eq!(flushed.iter().map(|one| (one.row.id, one.lease)).collect::<Vec<_>>(), [
-            (Id(1), Some(lease))
-        ]);
+        assert_eq!(
+            flushed.iter().map(|one| (one.row.id, one.lease)).collect::<Vec<_>>(),
+            [(Id(1), Some(lease))]
+        );
         assert_eq!(again, Some(100 * MS));
         assert_eq!(behind.elide(Id(1)), Stored::Yes);
     }

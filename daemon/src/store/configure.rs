@@ -13,9 +13,9 @@ use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
 use crate::store::rows::json;
+use crate::store::sql;
 use crate::store::sweep::{AUDIT_KEPT_MAX, SCRIPT_VERSIONS_KEPT_MAX};
 use crate::store::trouble::{self, Stage, Trouble};
-use crate::store::sql;
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
@@ -127,7 +127,9 @@ impl Batcher {
         if trouble == Trouble::Full {
             return ConfigureError::StorageLow;
         }
-        ConfigureError::Store(named(&self.config.path, "changing the configuration", error).to_string())
+        ConfigureError::Store(
+            named(&self.config.path, "changing the configuration", error).to_string(),
+        )
     }
 }
 

@@ -53,7 +53,9 @@ pub enum StoreError {
     Newer { path: PathBuf, version: i64 },
     #[error("store {} is damaged ({found}): it was left as it is, restore a backup", .path.display())]
     Damaged { path: PathBuf, found: String },
-    #[error("SQLite {found} can damage the store, at least {SQLITE_OLDEST} is needed: build picloud with the bundled SQLite")]
+    #[error(
+        "SQLite {found} can damage the store, at least {SQLITE_OLDEST} is needed: build picloud with the bundled SQLite"
+    )]
     OldSqlite { found: String },
     #[error("store {}: {doing} failed", .path.display())]
     Sql { path: PathBuf, doing: &'static str, source: sqlx::Error },

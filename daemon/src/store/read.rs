@@ -167,7 +167,11 @@ impl Reader {
     }
 
     /// The versions of keys in one query, in their order; 0 is absent or expired.
-    pub async fn versions(&self, keys: &[EntryKey], now: Timestamp) -> Result<Vec<i64>, StoreError> {
+    pub async fn versions(
+        &self,
+        keys: &[EntryKey],
+        now: Timestamp,
+    ) -> Result<Vec<i64>, StoreError> {
         let mut bulk = Bulk::new();
         for key in keys {
             rows::put_entry_key(&mut bulk, key);
@@ -286,8 +290,7 @@ impl Reader {
         app: Option<AppId>,
         cursor: Cursor,
     ) -> Result<Listed<AbandonedRow>, StoreError> {
-        let statement =
-            if app.is_some() { sql::ABANDONED_PAGE_APP } else { sql::ABANDONED_PAGE };
+        let statement = if app.is_some() { sql::ABANDONED_PAGE_APP } else { sql::ABANDONED_PAGE };
         let found = self.page_of(statement, app, cursor).await?;
         let rows: Result<Vec<AbandonedRow>, sqlx::Error> =
             found.iter().map(rows::abandoned_row).collect();

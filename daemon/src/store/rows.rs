@@ -441,7 +441,10 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
     })
 }
 
-pub(crate) fn outbox_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+pub(crate) fn outbox_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<OutboxRow, sqlx::Error> {
     let mut outbox = common_row(row, cache)?;
     outbox.reply_by = opt_time(row, 21)?;
     Ok(outbox)
@@ -452,7 +455,10 @@ pub(crate) fn lease(row: &SqliteRow) -> Result<Option<Lease>, sqlx::Error> {
     Ok(owner.zip(token).map(|(owner, token)| Lease { owner, token }))
 }
 
-pub(crate) fn stored_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<StoredRow, sqlx::Error> {
+pub(crate) fn stored_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {
         row: outbox_row(row, cache)?,
         failure: opt_parsed(row, 22)?,
@@ -460,7 +466,10 @@ pub(crate) fn stored_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<Stor
     })
 }
 
-pub(crate) fn letter_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<LetterRow, sqlx::Error> {
+pub(crate) fn letter_row(
+    row: &SqliteRow,
+    cache: &mut RetryCache,
+) -> Result<LetterRow, sqlx::Error> {
     Ok(LetterRow {
         letter: DeadLetter {
             row: Arc::new(common_row(row, cache)?),

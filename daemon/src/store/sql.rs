@@ -16,7 +16,6 @@ macro_rules! statements {
     };
 }
 
-
 /// The columns of an outbox row in the order in which `rows::outbox_row` reads them.
 macro_rules! outbox_columns {
     () => {
@@ -391,7 +390,12 @@ mod tests {
 
     /// Tables that grow with use. All others are as small as the configuration.
     const GROWING: [&str; 6] = [
-        "outbox", "entries", "dead_letters", "abandoned_executions", "requests", "script_versions",
+        "outbox",
+        "entries",
+        "dead_letters",
+        "abandoned_executions",
+        "requests",
+        "script_versions",
     ];
 
     #[tokio::test]
@@ -404,8 +408,10 @@ mod tests {
                 let detail: String = step.get("detail");
                 let scanned = detail.strip_prefix("SCAN ").map(|rest| {
                     let name = rest.split(' ').next().unwrap_or(rest);
-                    let alias = |table: &&&str| statement.contains(&format!("{table} {name}\n"))
-                        || statement.contains(&format!("{table} {name} "));
+                    let alias = |table: &&&str| {
+                        statement.contains(&format!("{table} {name}\n"))
+                            || statement.contains(&format!("{table} {name} "))
+                    };
                     GROWING.iter().find(alias).copied().unwrap_or(name).to_owned()
                 });
                 let scanned = scanned.filter(|table| GROWING.contains(&table.as_str()));

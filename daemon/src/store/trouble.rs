@@ -47,7 +47,9 @@ pub(crate) fn of(error: &sqlx::Error, stage: Stage) -> Trouble {
         SQLITE_READONLY | SQLITE_CANTOPEN => Trouble::ReadOnly,
         SQLITE_CORRUPT | SQLITE_NOTADB => Trouble::Fatal,
         // A page that could not be read fails who asked for it; all else leaves the file in doubt.
-        SQLITE_IOERR if stage == Stage::Statement && matches!(code, IOERR_READ | IOERR_SHORT_READ) => {
+        SQLITE_IOERR
+            if stage == Stage::Statement && matches!(code, IOERR_READ | IOERR_SHORT_READ) =>
+        {
             Trouble::Statement
         }
         SQLITE_IOERR => Trouble::Fatal,

@@ -51,11 +51,7 @@ pub struct WriterConfig {
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self {
-            waiting_max: 10_000,
-            waiting_bytes_max: 32 << 20,
-            free_bytes_min: FREE_BYTES_MIN,
-        }
+        Self { waiting_max: 10_000, waiting_bytes_max: 32 << 20, free_bytes_min: FREE_BYTES_MIN }
     }
 }
 
@@ -444,8 +440,7 @@ impl Desk {
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
         let BatchReport { outcomes, claims, next_due, more, committed } = report;
-        let failed =
-            outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
+        let failed = outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
         if !claims.is_empty() {
             self.handover.take(claims);
         }
@@ -460,9 +455,9 @@ impl Desk {
             self.last_commit_took = after.saturating_sub(before);
             self.cut_at = Some(after + QUIET);
             self.commits_since_look += 1 + u32::try_from(commands.len() / 256).unwrap_or(0);
-            self.batcher.crash_at(CrashPoint::AfterAck).map_err(|_| {
-                WriterError::Batch(BatchError::Crashed(CrashPoint::AfterAck))
-            })?;
+            self.batcher
+                .crash_at(CrashPoint::AfterAck)
+                .map_err(|_| WriterError::Batch(BatchError::Crashed(CrashPoint::AfterAck)))?;
             self.look_at_log().await?;
         }
         match (failed, committed) {

@@ -128,7 +128,9 @@ async fn rows_are_inserted_claimed_while_there_is_room_and_claimed_later_by_upda
     let report = scratch.run(&settles, room(2)).await;
     assert_eq!(report.outcomes, [Ok(()), Ok(())]);
     assert_eq!(report.claims.len(), 2, "the next rows ride on the settle");
-    assert!(report.claims.iter().all(|claim| claim.row.event == task(claim.row.id.0 >> 20 & 7).event));
+    assert!(
+        report.claims.iter().all(|claim| claim.row.event == task(claim.row.id.0 >> 20 & 7).event)
+    );
     assert_eq!(scratch.count("outbox").await, 3);
     let report = scratch.run(&[], room(9)).await;
     assert_eq!((report.claims.len(), report.more, report.next_due), (1, false, None));
@@ -139,7 +141,8 @@ async fn rows_are_inserted_claimed_while_there_is_room_and_claimed_later_by_upda
 async fn p3_a_settle_without_the_lease_writes_nothing() {
     let mut scratch = scratch_with_app().await;
     let claim = scratch.run(&[accept(task(1))], room(1)).await.claims.remove(0);
-    let stale = Claim { lease: Lease { token: claim.lease.token - 1, ..claim.lease }, ..claim.clone() };
+    let stale =
+        Claim { lease: Lease { token: claim.lease.token - 1, ..claim.lease }, ..claim.clone() };
     let late = settle(&stale, Action::Complete, vec![put("x", "1")]);
     let good = settle(&claim, Action::Complete, vec![put("y", "1")]);
     let twice = settle(&claim, Action::Complete, vec![put("z", "1")]);
@@ -178,7 +181,11 @@ async fn a_dead_letter_holds_the_row_as_it_died() {
     assert_eq!((letter.attempts, letter.script_version, &letter.failure), (1, 1, &failure));
     assert_eq!(scratch.batcher().standing.letters_open.get(&QUEUE), Some(&1));
     scratch.restart().await;
-    assert_eq!(scratch.batcher().standing.letters_open.get(&QUEUE), Some(&1), "is counted at start");
+    assert_eq!(
+        scratch.batcher().standing.letters_open.get(&QUEUE),
+        Some(&1),
+        "is counted at start"
+    );
 }
 
 #[tokio::test]
@@ -324,7 +331,8 @@ async fn p9_an_idle_store_writes_nothing() {
 #[tokio::test]
 async fn what_expired_is_swept_with_a_batch_that_commits_anyway() {
     let mut scratch = scratch_with_app().await;
-    let short = Effect::Put { key: crate::store::tests::key("a"), value: "1".into(), ttl_ms: Some(10) };
+    let short =
+        Effect::Put { key: crate::store::tests::key("a"), value: "1".into(), ttl_ms: Some(10) };
     scratch.run(&[mutate(1, vec![short])], Room::default()).await;
     let later = Timestamp(NOW.0 + 60_000);
     assert_eq!(scratch.reader().entry(&entry_key("a"), later).await.expect("reads"), None);

@@ -61,7 +61,10 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_newer_schema_that_this_daemon_may_use_is_opened() {
     let mut scratch = scratch().await;
-    sqlx::query("UPDATE meta SET schema_version = 7").execute(scratch.conn()).await.expect("updates");
+    sqlx::query("UPDATE meta SET schema_version = 7")
+        .execute(scratch.conn())
+        .await
+        .expect("updates");
     scratch.restart().await;
 }
 

@@ -1,0 +1,94 @@
+//! Errors of the admin API (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+/// The media type of a [`Problem`].
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The body of every answer that is no success.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    pub status: u16,
+    /// One of [`Code`]; a text here, so that a client understands a newer daemon.
+    pub code: String,
+    pub title: String,
+    /// What went wrong with which thing.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Of a manifest that is refused: everything that is wrong with it, up to a limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<EntryError>,
+}
+
+/// One thing that is wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryError {
+    /// `script "record"`, `route POST /readings`, `trigger "warn"`, `app`.
+    pub entry: String,
+    pub message: String,
+    /// Lines of source with a caret below the place, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $text:literal $title:literal;)*) => {
+        /// What can go wrong with an admin call. Each code fixes its status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Self::$name,)*];
+
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest = 400 "bad_request" "the request cannot be understood";
+    NotAllowed = 403 "not_allowed" "the caller lacks a capability";
+    NoSuchCall = 404 "no_such_call" "the admin API has no such call";
+    NotFound = 404 "not_found" "no such thing";
+    MethodNotAllowed = 405 "method_not_allowed" "this path has no such method";
+    /// Somebody else changed it at the same time.
+    Conflict = 409 "conflict" "it was changed meanwhile";
+    TooLarge = 413 "too_large" "the body is too large";
+    NotJson = 415 "not_json" "the body is not JSON";
+    BadManifest = 422 "bad_manifest" "the manifest is refused";
+    BadScript = 422 "bad_script" "a script does not compile";
+    StorageLow = 503 "storage_low" "the disk is nearly full";
+    Stopping = 503 "stopping" "the daemon is stopping";
+    Internal = 500 "internal" "the daemon could not do its part";
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
+        Problem {
+            status: code.status(),
+            code: code.as_str().to_owned(),
+            title: code.title().to_owned(),
+            detail: detail.into(),
+            hint: None,
+            errors: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+}

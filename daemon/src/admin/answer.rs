@@ -1,0 +1,243 @@
+//! The answers: one function for each thing that calls do.
+
+use std::sync::Arc;
+
+use picloud_api::instance::{Caller, Instance, PauseAnswer, PauseRequest};
+use picloud_api::list::{AppItem, PAGE_ITEMS, PAGE_ITEMS_MAX, Page, PageQuery};
+use picloud_api::manifest::Bundle;
+use picloud_api::problem::{Code, Problem};
+use serde::{Deserialize, Serialize};
+
+use crate::admin::calls::{Does, Part, Request};
+use crate::admin::engine::{Engine, Items, Window};
+use crate::admin::refuse;
+use crate::catalog::{App, Catalog};
+use crate::flow::configure::deploy::plan_deploy;
+use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
+use crate::ids::{AppId, Id};
+use crate::manifest::{self, Wanted, export};
+use crate::principal::Capability;
+use crate::time::Timestamp;
+
+/// The answer to a request as JSON.
+pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Problem> {
+    match request.call.does {
+        Does::ShowInstance => json(&instance(engine, &request)),
+        Does::ListApps => json(&apps(engine, &request)?),
+        Does::Deploy => json(&deploy(engine, &request).await?),
+        Does::Export => json(&bundle(engine, &request)?),
+        Does::ListOutbox => {
+            let items = engine.outbox(&window(&request)?).await?;
+            json(&page(items, engine.clock.now()))
+        }
+        Does::ListDeadLetters => {
+            let items = engine.dead_letters(&window(&request)?).await?;
+            json(&page(items, engine.clock.now()))
+        }
+        Does::ListExecutions => {
+            json(&page(engine.executions(&window(&request)?), engine.clock.now()))
+        }
+        Does::Pause(part) => json(&pause(engine, &request, part).await?),
+        Does::Resume(part) => json(&resume(engine, &request, part).await?),
+    }
+}
+
+fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(answer)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))
+}
+
+fn instance(engine: &Engine, request: &Request) -> Instance {
+    let catalog = &request.catalog;
+    let counts = engine.counts(None);
+    let mut numbers: Vec<i64> = catalog.pauses.keys().copied().collect();
+    numbers.sort_unstable();
+    let capabilities = Capability::ALL.into_iter().filter(|one| request.principal.may(*one, None));
+    Instance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance_id: engine.instance.to_string(),
+        started_at: engine.started_at.0,
+        now: engine.clock.now().0,
+        apps: count(catalog.apps.len()),
+        waiting: counts.waiting,
+        running: counts.running,
+        dead_letters: counts.dead_letters,
+        storage_low: engine.is_storage_low(),
+        pauses: numbers
+            .into_iter()
+            .map(|number| shown(catalog, number, &catalog.pauses[&number]))
+            .collect(),
+        caller: Caller {
+            name: request.principal.name.clone(),
+            uid: Some(request.peer.uid),
+            capabilities: capabilities.map(|one| one.as_str().to_owned()).collect(),
+        },
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The apps that the caller may read, by slug; the cursor is the slug before.
+fn apps(engine: &Engine, request: &Request) -> Result<Page<AppItem>, Problem> {
+    let query: PageQuery = request.query()?;
+    let limit = limit(&query)?;
+    let after = query.after.unwrap_or_default();
+    let mut apps: Vec<&Arc<App>> = request
+        .catalog
+        .apps
+        .values()
+        .filter(|app| request.may(Capability::AppRead, app.id) && *app.slug > *after)
+        .filter(|app| query.app.as_deref().is_none_or(|slug| *app.slug == *slug))
+        .collect();
+    apps.sort_by(|a, b| a.slug.cmp(&b.slug));
+    let next = (apps.len() > limit).then(|| apps[limit - 1].slug.to_string());
+    let items = apps.into_iter().take(limit).map(|app| app_item(engine, &request.catalog, app));
+    Ok(Page { items: items.collect(), next, now: engine.clock.now().0 })
+}
+
+fn app_item(engine: &Engine, catalog: &Catalog, app: &App) -> AppItem {
+    let counts = engine.counts(Some(app.id));
+    let pause = catalog.pauses.get(&app.id.0);
+    AppItem {
+        id: app.id.0,
+        slug: app.slug.to_string(),
+        host: app.host.as_ref().map(ToString::to_string),
+        revision: app.revision,
+        scripts: count(app.scripts.len()),
+        routes: count(app.routes.len()),
+        triggers: count(catalog.triggers.values().filter(|one| one.app == app.id).count()),
+        waiting: counts.waiting,
+        dead_letters: counts.dead_letters,
+        paused: pause.map(|pause| shown(catalog, app.id.0, pause)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeployQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn deploy(
+    engine: &Engine,
+    request: &Request,
+) -> Result<picloud_api::deploy::Difference, Problem> {
+    let query: DeployQuery = request.query()?;
+    let bundle: Bundle = request.body(Code::BadManifest)?;
+    let slug = request.segment("app")?;
+    if bundle.manifest.app.slug != slug {
+        let named = &bundle.manifest.app.slug;
+        return Err(Problem::new(
+            Code::BadManifest,
+            format!("the manifest is of app \"{named}\", the path of \"{slug}\""),
+        ));
+    }
+    let wanted = check(engine, bundle).await?;
+    let principal = Arc::clone(&request.principal);
+    let now = engine.clock.now();
+    let plan = move |catalog: &Catalog, next| plan_deploy(catalog, &wanted, &principal, next, now);
+    if query.dry_run {
+        let planned = plan(&engine.catalog(), 0).map_err(|unfit| refuse::unfit(&unfit))?;
+        return Ok(planned.answer);
+    }
+    engine.configure(plan).await
+}
+
+/// Checks a bundle on a thread of its own: it compiles up to four MiB of scripts.
+pub(super) async fn check(engine: &Engine, bundle: Bundle) -> Result<Wanted, Problem> {
+    let (compile, limits) = (Arc::clone(&engine.compile), engine.run_limits.clone());
+    let checked =
+        tokio::task::spawn_blocking(move || manifest::check(&bundle, &limits, &*compile)).await;
+    let checked =
+        checked.map_err(|_| Problem::new(Code::Internal, "checking the manifest failed"))?;
+    checked.map_err(|errors| {
+        let count = errors.len();
+        let things = if count == 1 { "thing is" } else { "things are" };
+        let mut problem =
+            Problem::new(Code::BadManifest, format!("{count} {things} wrong; nothing was changed"));
+        problem.errors = errors;
+        problem
+    })
+}
+
+fn bundle(engine: &Engine, request: &Request) -> Result<Bundle, Problem> {
+    let app = request.app()?;
+    Ok(export::bundle(app, request.catalog.triggers.values(), &engine.run_limits))
+}
+
+async fn pause(engine: &Engine, request: &Request, part: Part) -> Result<PauseAnswer, Problem> {
+    let body: PauseRequest = request.body(Code::BadRequest)?;
+    let target = target(request, part)?;
+    let (by, now) = (request.principal.id, engine.clock.now());
+    engine
+        .configure(move |catalog, _| plan_pause(catalog, &target, body.reason.as_deref(), by, now))
+        .await
+}
+
+async fn resume(engine: &Engine, request: &Request, part: Part) -> Result<PauseAnswer, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    let Nothing {} = request.body(Code::BadRequest)?;
+    let target = target(request, part)?;
+    let (by, now) = (request.principal.id, engine.clock.now());
+    engine.configure(move |catalog, _| plan_resume(catalog, &target, by, now)).await
+}
+
+fn target(request: &Request, part: Part) -> Result<Target, Problem> {
+    if part == Part::Instance {
+        return Ok(Target::Instance);
+    }
+    let app = request.app()?.slug.to_string();
+    if part == Part::App {
+        return Ok(Target::App { app });
+    }
+    let name = request.segment("name")?.to_owned();
+    Ok(match part {
+        Part::Instance | Part::App => unreachable!("answered above"),
+        Part::Trigger => Target::Trigger { app, name },
+        Part::Tasks => Target::Tasks { app, script: name },
+        Part::Route => {
+            let Some((method, path)) = name.split_once(' ') else {
+                return Err(Problem::new(
+                    Code::BadRequest,
+                    format!(
+                        "\"{name}\" is no route; name it by method and path, such as POST /readings"
+                    ),
+                ));
+            };
+            Target::Route { app, method: method.to_owned(), path: path.to_owned() }
+        }
+    })
+}
+
+fn window(request: &Request) -> Result<Window, Problem> {
+    let query: PageQuery = request.query()?;
+    let limit = limit(&query)?;
+    let app: Option<AppId> =
+        query.app.as_deref().map(|name| request.app_called(name)).transpose()?.map(|app| app.id);
+    let after = query.after.map(|after| {
+        after.parse::<Id>().map_err(|_| {
+            Problem::new(Code::BadRequest, format!("after=\"{after}\" is no cursor of this list"))
+        })
+    });
+    Ok(Window { app, after: after.transpose()?, limit })
+}
+
+fn limit(query: &PageQuery) -> Result<usize, Problem> {
+    match query.limit.unwrap_or(PAGE_ITEMS) {
+        limit if (1..=PAGE_ITEMS_MAX).contains(&limit) => Ok(limit),
+        limit => Err(Problem::new(
+            Code::BadRequest,
+            format!("limit is {limit}; 1 to {PAGE_ITEMS_MAX} are allowed"),
+        )),
+    }
+}
+
+fn page<T>(items: Items<T>, now: Timestamp) -> Page<T> {
+    let next = items.next.map(|next| next.to_string());
+    Page { items: items.items, next, now: now.0 }
+}

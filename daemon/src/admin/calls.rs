@@ -1,0 +1,203 @@
+//! The calls of the admin API, and the capability that each one asks for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::Query;
+use axum::http::Uri;
+use picloud_api::problem::{Code, Problem};
+use picloud_api::text;
+use serde::de::DeserializeOwned;
+
+use crate::admin::peer::Peer;
+use crate::catalog::{App, Catalog};
+use crate::ids::AppId;
+use crate::principal::{Capability, Principal};
+
+/// One call. There is no other way to an answer than through its row.
+#[derive(Debug)]
+pub struct Call {
+    pub method: Method,
+    /// Below the base; `{app}` is a slug or a number.
+    pub path: &'static str,
+    /// `None`: whoever is known may.
+    pub capability: Option<Capability>,
+    pub does: Does,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    ShowInstance,
+    ListApps,
+    Deploy,
+    Export,
+    ListOutbox,
+    ListDeadLetters,
+    ListExecutions,
+    Pause(Part),
+    Resume(Part),
+}
+
+/// What a pause is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Instance,
+    App,
+    Trigger,
+    Route,
+    Tasks,
+}
+
+const fn call(
+    method: Method,
+    path: &'static str,
+    capability: Option<Capability>,
+    does: Does,
+) -> Call {
+    Call { method, path, capability, does }
+}
+
+use Capability::{
+    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
+};
+use Method::{Get, Post, Put};
+
+/// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
+/// asks for more, depending on what it changes.
+#[rustfmt::skip]
+pub const CALLS: &[Call] = &[
+    call(Get, "/instance", None, Does::ShowInstance),
+    call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance)),
+    call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance)),
+    call(Get, "/apps", None, Does::ListApps),
+    call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy),
+    call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
+    call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
+    call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App)),
+    call(Post, "/apps/{app}/triggers/{name}/pause", Some(AppManageTriggers), Does::Pause(Part::Trigger)),
+    call(Post, "/apps/{app}/triggers/{name}/resume", Some(AppManageTriggers), Does::Resume(Part::Trigger)),
+    call(Post, "/apps/{app}/routes/{name}/pause", Some(AppManageRoutes), Does::Pause(Part::Route)),
+    call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
+    call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
+    call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
+    call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
+    call(Get, "/executions", Some(AppRead), Does::ListExecutions),
+];
+
+/// A request whose caller is known and may do what it asks for.
+pub struct Request {
+    pub call: &'static Call,
+    pub principal: Arc<Principal>,
+    pub peer: Peer,
+    pub path: HashMap<String, String>,
+    pub uri: Uri,
+    pub body: Bytes,
+    pub catalog: Arc<Catalog>,
+}
+
+impl Request {
+    /// Says no to who lacks the call's capability.
+    pub fn check_capability(&self) -> Result<(), Problem> {
+        let Some(capability) = self.call.capability else { return Ok(()) };
+        let named = self.app_name()?;
+        let app = named.as_deref().and_then(|name| find_app(&self.catalog, name));
+        if self.principal.may(capability, app.map(|app| app.id)) {
+            return Ok(());
+        }
+        let scope = named.map_or_else(
+            || "for all apps; name one with app=".to_owned(),
+            |name| format!("for app \"{name}\""),
+        );
+        Err(Problem::new(
+            Code::NotAllowed,
+            format!("{} lacks {} {scope}", self.principal.name, capability.as_str()),
+        )
+        .with_hint("call as root, or as the user that the daemon runs as"))
+    }
+
+    /// The app that the path or the query names.
+    fn app_name(&self) -> Result<Option<String>, Problem> {
+        if let Some(name) = self.path.get("app") {
+            return Ok(Some(name.clone()));
+        }
+        #[derive(serde::Deserialize)]
+        struct Named {
+            app: Option<String>,
+        }
+        Ok(self.any_query::<Named>()?.app)
+    }
+
+    /// The app that the path names. It must be there.
+    pub fn app(&self) -> Result<&Arc<App>, Problem> {
+        let name = self.segment("app")?;
+        self.app_called(name)
+    }
+
+    pub fn app_called(&self, name: &str) -> Result<&Arc<App>, Problem> {
+        find_app(&self.catalog, name).ok_or_else(|| {
+            let slugs = self.catalog.apps.values().map(|app| &*app.slug);
+            let problem = Problem::new(Code::NotFound, format!("there is no app \"{name}\""));
+            match text::nearest(name, slugs) {
+                Some(meant) => problem.with_hint(format!("did you mean {meant}?")),
+                None => problem.with_hint("`picloud apps list` shows all"),
+            }
+        })
+    }
+
+    /// A variable part of the path, decoded.
+    pub fn segment(&self, name: &str) -> Result<&str, Problem> {
+        let segment = self.path.get(name).map(String::as_str);
+        segment.ok_or_else(|| Problem::new(Code::BadRequest, format!("the path lacks its {name}")))
+    }
+
+    /// The query, which may have only the fields of `T`.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.any_query()
+    }
+
+    fn any_query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        Query::try_from_uri(&self.uri).map(|Query(query)| query).map_err(|error| {
+            let cause = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            // What stands before is serde's name for the place.
+            let message = cause.rsplit(": ").next().unwrap_or(&cause);
+            Problem::new(
+                Code::BadRequest,
+                format!("in the query: {}", text::explain_unknown_key(message)),
+            )
+        })
+    }
+
+    /// The body as JSON; an empty one is that of a call that needs none.
+    pub fn body<T: DeserializeOwned>(&self, code: Code) -> Result<T, Problem> {
+        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let code = if error.is_data() { code } else { Code::BadRequest };
+            let message = error.to_string();
+            let at = format!(" at line {line} column {column}");
+            let message = text::explain_unknown_key(message.strip_suffix(&at).unwrap_or(&message));
+            Problem::new(code, format!("the body, line {line}, column {column}: {message}"))
+        })
+    }
+
+    /// Whether the caller may do this in an app.
+    pub fn may(&self, capability: Capability, app: AppId) -> bool {
+        self.principal.may(capability, Some(app))
+    }
+}
+
+/// An app by its slug or its number.
+fn find_app<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Arc<App>> {
+    catalog.app(name).or_else(|| catalog.apps.get(&AppId(name.parse().ok()?)))
+}

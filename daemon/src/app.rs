@@ -1,0 +1,257 @@
+//! The composition: engine and listeners put together, and taken apart again when the process is told to stop.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::engine as admin_engine;
+use crate::admin::peer::{OWNERS, owner_name};
+use crate::admin::socket::{self, AdminListener};
+use crate::catalog::INSTANCE;
+use crate::config::Config;
+use crate::engine::{self, Engine, Setup};
+use crate::faults::Faults;
+use crate::flow::configure::people::plan_uid;
+use crate::flow::configure::{CatalogChange, Unfit};
+use crate::http::listener;
+use crate::http::request::{Edge, Names};
+use crate::ids::Ids;
+use crate::log::{self, Look};
+use crate::time::{Clock, SystemClock};
+use crate::{admin, catalog};
+
+/// How to start.
+pub struct Start {
+    pub config: Config,
+    pub pausing: Pausing,
+    pub look: Look,
+    pub faults: Faults,
+}
+
+/// Whether the instance starts paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pausing {
+    AsStored,
+    FromTheStart,
+}
+
+/// Threads that wait for sockets and timers; scripts and the store have their own.
+const WORKERS_MAX: usize = 4;
+/// Threads for what blocks: looking up a name, reading a file.
+const BLOCKING_MAX: usize = 4;
+const WORKER_STACK_BYTES: usize = 1 << 20;
+
+/// Runs the daemon until it is told to stop.
+pub fn run(start: Start) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let daemon = Daemon::start(start).await?;
+        daemon.announce()?;
+        daemon.serve().await
+    })
+}
+
+pub fn demo(_config: Config, _port: u16, _dir: Option<&Path>, _look: Look) -> anyhow::Result<()> {
+    anyhow::bail!("being written")
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = cores();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
+        .max_blocking_threads(BLOCKING_MAX)
+        .thread_stack_size(WORKER_STACK_BYTES)
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the daemon")
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
+}
+
+/// Everything that runs.
+struct Daemon {
+    engine: Engine,
+    admin: Arc<admin_engine::Engine>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Where routes are served: the port is the real one, also when 0 was asked for.
+    address: std::net::SocketAddr,
+    /// Removed at the end.
+    socket: PathBuf,
+    drain: Duration,
+}
+
+impl Daemon {
+    async fn start(start: Start) -> anyhow::Result<Daemon> {
+        let Start { config, pausing, look, faults } = start;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        // Another one may be there already where several daemons share a process.
+        let _already = log::to_terminal(look, config.log.level, Arc::clone(&clock));
+        std::fs::create_dir_all(&config.runtime.directory).with_context(|| {
+            format!("cannot make [runtime] directory {}", config.runtime.directory.display())
+        })?;
+        // Ports and sockets first: whoever started a second daemon is told so before the store is touched.
+        let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
+            format!("cannot listen on {}; set another address in [http] listen", config.http.listen)
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let ids = Arc::new(Ids::random());
+        let engine = engine::start(Setup {
+            store: config.store.path.clone(),
+            runtime_directory: config.runtime.directory.clone(),
+            durability: config.outbox.sync_durability,
+            limits: config.limits.clone(),
+            cores: cores(),
+            clock: Arc::clone(&clock),
+            ids,
+            faults,
+        })
+        .await?;
+        let unix = socket::bind(&config.admin.socket)?;
+        know_the_owners(&engine).await?;
+        if pausing == Pausing::FromTheStart {
+            pause(&engine).await?;
+        }
+        let daemon = Daemon {
+            admin: Arc::new(admin_engine::Engine::of(&engine)),
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            address,
+            socket: config.admin.socket.clone(),
+            drain: Duration::from_millis(config.limits.http.stop_ms),
+            engine,
+        };
+        daemon.listen(listener, unix, &config);
+        Ok(daemon)
+    }
+
+    fn listen(&self, listener: TcpListener, unix: tokio::net::UnixListener, config: &Config) {
+        let (dispatcher, stop) = (Arc::clone(&self.engine.dispatcher), self.stop.clone());
+        let timer = Arc::clone(&dispatcher);
+        let until = stop.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = timer.keep_time() => {}
+                () = until.cancelled() => {}
+            }
+        });
+        let names = Names { machine: machine_name(), hosts: config.http.hosts.clone() };
+        let caller = Arc::clone(&dispatcher);
+        let call = move |call| {
+            let dispatcher = Arc::clone(&caller);
+            async move { dispatcher.call(call).await }
+        };
+        let lookup = move |id| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { dispatcher.look_up(id).await }
+        };
+        let limits = config.limits.http.clone();
+        let edge =
+            Arc::new(Edge::new(Arc::clone(&self.engine.catalog), limits, names, call, lookup));
+        self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop.clone()));
+        let admin = AdminListener::new(unix, &config.limits.admin);
+        let engine = Arc::clone(&self.admin);
+        self.tracker.spawn(async move {
+            if let Err(error) = admin::serve(admin, engine, stop).await {
+                tracing::error!(%error, "the admin socket is gone");
+            }
+        });
+        if !self.engine.was_clean {
+            self.check_in_background();
+        }
+    }
+
+    /// After a stop out of order the file is looked through, while everything works already.
+    fn check_in_background(&self) {
+        let (reader, stop) = (self.engine.reader.clone(), self.stop.clone());
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                checked = reader.quick_check() => if let Err(error) = checked {
+                    tracing::error!(%error, "the store is damaged");
+                }
+            }
+        });
+    }
+
+    fn announce(&self) -> anyhow::Result<()> {
+        say(&format!("listening on http://{}\n", self.address))
+    }
+
+    /// Waits for the end and brings it about: no new requests, runs end or go back, the store is closed.
+    async fn serve(mut self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        let ended = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            ended = &mut self.engine.writer_thread.ended => Some(ended),
+        };
+        if let Some(ended) = ended {
+            let why = match ended {
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(())) | Err(_) => "it ended without a word".to_owned(),
+            };
+            let _gone = std::fs::remove_file(&self.socket);
+            // Callers cannot be told what nobody knows; the next start finds out.
+            return Err(anyhow!("the store cannot go on: {why}"));
+        }
+        tracing::info!("stopping");
+        self.stop.cancel();
+        self.tracker.close();
+        let stopped = self.engine.stop(self.drain).await;
+        let _ = tokio::time::timeout(self.drain, self.tracker.wait()).await;
+        let _gone = std::fs::remove_file(&self.socket);
+        stopped.map_err(|why| anyhow!("the store did not end in order: {why}"))
+    }
+}
+
+/// The name of this machine, without its domain.
+fn machine_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// Root and the daemon's own user may do everything, and are principals like any other.
+async fn know_the_owners(engine: &Engine) -> anyhow::Result<()> {
+    for uid in [0, rustix::process::getuid().as_raw()] {
+        let plan = |catalog: &catalog::Catalog, next: i64| {
+            plan_uid(catalog, uid, &owner_name(uid), OWNERS, next)
+        };
+        if plan(&engine.catalog.load(), 0).changes.is_empty() {
+            continue;
+        }
+        let planned = engine.writer.configure::<Unfit>(move |catalog, next, _| {
+            let planned = plan_uid(catalog, uid, &owner_name(uid), OWNERS, next);
+            Ok((planned.changes, planned.next))
+        });
+        planned.await.context("cannot make the daemon's owner known")?;
+    }
+    Ok(())
+}
+
+async fn pause(engine: &Engine) -> anyhow::Result<()> {
+    let paused = engine.writer.configure::<Unfit>(|catalog, next, now| {
+        let pause = catalog::Pause { reason: "started with --paused".into(), since: now, by: None };
+        let changes = match catalog.pauses.contains_key(&INSTANCE) {
+            true => Vec::new(),
+            false => vec![CatalogChange::Pause { target: INSTANCE, pause }],
+        };
+        Ok((changes, next))
+    });
+    paused.await.map(drop).context("cannot pause the instance")
+}

@@ -1,0 +1,225 @@
+//! `picloudd`'s command line: arguments in, exit code out. Nothing else reads the process's arguments and environment.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::app::{self, Pausing, Start};
+use crate::config::render::{self, Form};
+use crate::config::{self, Config, File, LogLevel};
+use crate::faults::Faults;
+use crate::log::Look;
+
+/// What a process is started with.
+pub struct Surroundings {
+    pub arguments: Vec<OsString>,
+    /// Variables whose name or value is no Unicode are left out.
+    pub environment: Vec<(String, String)>,
+    pub stderr_is_terminal: IsATerminal,
+}
+
+/// Whether a person reads what is written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsATerminal {
+    Yes,
+    No,
+}
+
+impl Surroundings {
+    pub fn of_this_process() -> Surroundings {
+        Surroundings {
+            arguments: std::env::args_os().collect(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            stderr_is_terminal: if std::io::stderr().is_terminal() {
+                IsATerminal::Yes
+            } else {
+                IsATerminal::No
+            },
+        }
+    }
+
+    fn look(&self) -> Look {
+        let no_color =
+            self.environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+        match self.stderr_is_terminal {
+            IsATerminal::Yes if !no_color => Look::Coloured,
+            IsATerminal::Yes | IsATerminal::No => Look::Plain,
+        }
+    }
+
+    /// What a test plants: nothing in a build that ships.
+    #[cfg(not(feature = "faults"))]
+    #[allow(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
+    fn faults(&self) -> anyhow::Result<Faults> {
+        Ok(Faults::default())
+    }
+
+    /// The crash point that `PICLOUD_FAULT=point:count` names.
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> anyhow::Result<Faults> {
+        let named = self.environment.iter().find(|(name, _)| name == "PICLOUD_FAULT");
+        let Some((_, value)) = named else { return Ok(Faults::default()) };
+        Faults::aborting(value)
+            .with_context(|| format!("PICLOUD_FAULT={value} names no crash point"))
+    }
+
+    fn config(&self, file: Option<&Path>) -> anyhow::Result<Config> {
+        let path = file.unwrap_or(Path::new(config::DEFAULT_PATH));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            // Nobody asked for it: without it, the defaults hold.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let name = path.display().to_string();
+        let file = text.as_deref().map(|text| File { path: &name, text });
+        let environment =
+            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Ok(Config::load(file, environment)?)
+    }
+}
+
+/// PiCloud's daemon: HTTP routes, triggers and scripts through a durable outbox.
+#[derive(Parser)]
+#[command(name = "picloudd", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground.
+    Run {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Start paused: everything is accepted and kept, nothing runs until `picloud resume`.
+        #[arg(long)]
+        paused: bool,
+    },
+    /// Run with an example app on a store that is thrown away, and say what to try.
+    Demo {
+        /// Port to serve the routes on, on this machine only; 0 takes a free one.
+        #[arg(long, value_name = "N", default_value_t = 8080)]
+        port: u16,
+        /// Folder for store and socket, kept afterwards [default: a new one, removed at the end]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Check the configuration, and print what holds.
+    CheckConfig {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// What to print.
+        #[arg(long, value_name = "WHAT", value_enum, default_value_t = Print::Effective)]
+        print: Print,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Print {
+    /// The configuration that holds, with the explanation of each key.
+    Effective,
+    /// The example file: every key commented out at its default.
+    Example,
+    /// The documentation, in Markdown.
+    Reference,
+}
+
+/// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
+pub fn main_with(surroundings: &Surroundings) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _closed = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match obey(arguments.command, surroundings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _closed = writeln!(std::io::stderr(), "picloudd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
+    match command {
+        Command::Run { config, paused } => {
+            let config = surroundings.config(config.as_deref())?;
+            let pausing = if paused { Pausing::FromTheStart } else { Pausing::AsStored };
+            app::run(Start {
+                config,
+                pausing,
+                look: surroundings.look(),
+                faults: surroundings.faults()?,
+            })
+        }
+        Command::Demo { port, dir } => {
+            let mut config = Config::default();
+            config.log.level = LogLevel::Info;
+            app::demo(config, port, dir.as_deref(), surroundings.look())
+        }
+        Command::CheckConfig { config, print } => {
+            let text = match print {
+                Print::Effective => {
+                    render::file(&surroundings.config(config.as_deref())?, Form::Effective)
+                }
+                Print::Example => render::file(&Config::default(), Form::Example),
+                Print::Reference => render::reference(),
+            };
+            std::io::stdout().write_all(text.as_bytes()).context("cannot print")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Surroundings {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Surroundings {
+            arguments: ["picloudd"].iter().chain(arguments).map(OsString::from).collect(),
+            environment: environment.iter().map(text).collect(),
+            stderr_is_terminal: IsATerminal::Yes,
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_asked_for_must_be_there_and_the_usual_one_need_not() {
+        let surroundings = start(&[], &[]);
+        let missing = Path::new("/nowhere/picloud.toml");
+        let error = surroundings.config(Some(missing)).expect_err("there is no such file");
+        assert_eq!(error.to_string(), "cannot read /nowhere/picloud.toml");
+    }
+
+    #[test]
+    fn colour_is_only_for_a_terminal_whose_owner_wants_it() {
+        assert_eq!(start(&[], &[]).look(), Look::Coloured);
+        assert_eq!(start(&[], &[("NO_COLOR", "1")]).look(), Look::Plain);
+        assert_eq!(start(&[], &[("NO_COLOR", "")]).look(), Look::Coloured);
+        let mut piped = start(&[], &[]);
+        piped.stderr_is_terminal = IsATerminal::No;
+        assert_eq!(piped.look(), Look::Plain);
+    }
+
+    #[test]
+    fn the_arguments_hold_together() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,590 @@
+//! The configuration file: TOML with a section for each part, and `PICLOUD__SECTION__KEY` in the environment on top.
+//!
+//! One table, [`keys`], has every key with its explanation. Reading, `check-config`, the example configuration and
+//! the documentation walk over it, so that none of them can know a key that the others do not.
+
+pub mod render;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use picloud_api::text;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::limits::{self, Limit, Limits};
+
+/// Where the file is when nobody says.
+pub const DEFAULT_PATH: &str = "/etc/picloud/picloud.toml";
+/// What environment variables begin with that set a key.
+pub const ENVIRONMENT_PREFIX: &str = "PICLOUD__";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub http: HttpConfig,
+    pub admin: AdminConfig,
+    pub store: StoreConfig,
+    pub outbox: OutboxConfig,
+    pub runtime: RuntimeConfig,
+    pub log: LogConfig,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminConfig {
+    pub socket: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreConfig {
+    /// The path of `sqlite://PATH`.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxConfig {
+    pub sync_durability: SyncDurability,
+}
+
+/// When the row of a sync request is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncDurability {
+    /// With its effects; a run without effects leaves no row.
+    WithEffects,
+    /// Before its script starts.
+    BeforeRun,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuntimeConfig {
+    pub directory: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogConfig {
+    pub level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: HttpConfig { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), hosts: Vec::new() },
+            admin: AdminConfig { socket: PathBuf::from("/run/picloud/admin.sock") },
+            store: StoreConfig { path: PathBuf::from("/var/lib/picloud/picloud.db") },
+            outbox: OutboxConfig { sync_durability: SyncDurability::WithEffects },
+            runtime: RuntimeConfig { directory: PathBuf::from("/run/picloud") },
+            log: LogConfig { level: LogLevel::Info },
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A value as the file or the environment has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Text(String),
+    Texts(Vec<String>),
+    Whole(i64),
+}
+
+/// A key that is no limit.
+pub struct Setting {
+    section: &'static str,
+    name: &'static str,
+    doc: &'static [&'static str],
+    get: fn(&Config) -> Value,
+    set: fn(&mut Config, Value) -> Result<(), String>,
+}
+
+/// One key of the file.
+#[derive(Clone, Copy)]
+pub enum Key {
+    Setting(&'static Setting),
+    Limit(&'static Limit),
+}
+
+/// Every key, section by section, in the order in which they are shown.
+pub fn keys() -> impl Iterator<Item = Key> {
+    SETTINGS.iter().map(Key::Setting).chain(limits::all().map(Key::Limit))
+}
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        section: "http",
+        name: "listen",
+        doc: &["Address and port on which routes are served."],
+        get: |config| Value::Text(config.http.listen.to_string()),
+        set: |config, value| {
+            let text = text_of(value)?;
+            config.http.listen = text.parse().map_err(|_| {
+                format!("\"{text}\" is no address with port, such as 0.0.0.0:8080 or [::]:8080")
+            })?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "http",
+        name: "hosts",
+        doc: &[
+            "Names under which the machine is reached, beside its addresses, localhost, its own name and",
+            "the names that apps claim. A request for another name gets 421.",
+        ],
+        get: |config| Value::Texts(config.http.hosts.clone()),
+        set: |config, value| {
+            config.http.hosts = match value {
+                Value::Texts(hosts) => hosts,
+                Value::Text(_) | Value::Whole(_) => {
+                    return Err(
+                        "a list of names is wanted, such as [\"pi.example.org\"]".to_owned()
+                    );
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "admin",
+        name: "socket",
+        doc: &["Unix socket of the admin API, for console and command line."],
+        get: |config| Value::Text(config.admin.socket.display().to_string()),
+        set: |config, value| {
+            config.admin.socket = path_of(value)?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "store",
+        name: "url",
+        doc: &["Where everything is stored: sqlite://PATH, a file on a local disk."],
+        get: |config| Value::Text(format!("sqlite://{}", config.store.path.display())),
+        set: |config, value| {
+            let text = text_of(value)?;
+            let Some(path) = text.strip_prefix("sqlite://") else {
+                return Err(format!("\"{text}\" is no store; write sqlite://PATH"));
+            };
+            config.store.path = path_of(Value::Text(path.to_owned()))?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "outbox",
+        name: "sync_durability",
+        doc: &[
+            "When the row of a request whose caller waits is durable: \"with_effects\", so that a request that",
+            "changes nothing writes nothing, or \"before_run\", so that every started request is on record.",
+        ],
+        get: |config| {
+            Value::Text(
+                match config.outbox.sync_durability {
+                    SyncDurability::WithEffects => "with_effects",
+                    SyncDurability::BeforeRun => "before_run",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, value| {
+            config.outbox.sync_durability = match text_of(value)?.as_str() {
+                "with_effects" => SyncDurability::WithEffects,
+                "before_run" => SyncDurability::BeforeRun,
+                other => {
+                    return Err(format!(
+                        "\"{other}\" is neither \"with_effects\" nor \"before_run\""
+                    ));
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "runtime",
+        name: "directory",
+        doc: &[
+            "Folder for what has to survive a restart of the daemon, but not of the machine. Best in memory",
+            "(tmpfs).",
+        ],
+        get: |config| Value::Text(config.runtime.directory.display().to_string()),
+        set: |config, value| {
+            config.runtime.directory = path_of(value)?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "log",
+        name: "level",
+        doc: &["The least that is logged: \"error\", \"warn\", \"info\" or \"debug\"."],
+        get: |config| {
+            Value::Text(
+                match config.log.level {
+                    LogLevel::Error => "error",
+                    LogLevel::Warn => "warn",
+                    LogLevel::Info => "info",
+                    LogLevel::Debug => "debug",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, value| {
+            config.log.level = match text_of(value)?.as_str() {
+                "error" => LogLevel::Error,
+                "warn" => LogLevel::Warn,
+                "info" => LogLevel::Info,
+                "debug" => LogLevel::Debug,
+                other => {
+                    return Err(format!(
+                        "\"{other}\" is none of \"error\", \"warn\", \"info\", \"debug\""
+                    ));
+                }
+            };
+            Ok(())
+        },
+    },
+];
+
+fn text_of(value: Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Texts(_) | Value::Whole(_) => Err("a text in quotes is wanted".to_owned()),
+    }
+}
+
+fn path_of(value: Value) -> Result<PathBuf, String> {
+    let text = text_of(value)?;
+    if text.is_empty() || text.contains('\0') {
+        Err("a path is wanted".to_owned())
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+impl Key {
+    /// The section of a limit is `limits.` and its part.
+    pub fn section(self) -> String {
+        match self {
+            Self::Setting(setting) => setting.section.to_owned(),
+            Self::Limit(limit) => format!("limits.{}", limit.part),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Setting(setting) => setting.name,
+            Self::Limit(limit) => limit.name,
+        }
+    }
+
+    pub fn doc(self) -> Vec<&'static str> {
+        match self {
+            Self::Setting(setting) => setting.doc.to_vec(),
+            Self::Limit(limit) => limit.doc.iter().map(|line| line.trim()).collect(),
+        }
+    }
+
+    pub fn get(self, config: &Config) -> Value {
+        match self {
+            Self::Setting(setting) => (setting.get)(config),
+            Self::Limit(limit) => {
+                Value::Whole(i64::try_from((limit.get)(&config.limits)).unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    fn set(self, config: &mut Config, value: Value) -> Result<(), String> {
+        let limit = match self {
+            Self::Setting(setting) => return (setting.set)(config, value),
+            Self::Limit(limit) => limit,
+        };
+        let Value::Whole(value) = value else {
+            return Err("a whole number is wanted".to_owned());
+        };
+        match u64::try_from(value) {
+            Ok(value) if (limit.least..=limit.most).contains(&value) => {
+                (limit.set)(&mut config.limits, value);
+                Ok(())
+            }
+            Ok(_) | Err(_) => Err(format!(
+                "{value} is out of bounds; {} to {} are allowed",
+                limit.least, limit.most
+            )),
+        }
+    }
+
+    /// The name of the environment variable that sets it.
+    pub fn variable(self) -> String {
+        let section = self.section().replace('.', "__");
+        format!("{ENVIRONMENT_PREFIX}{section}__{}", self.name()).to_uppercase()
+    }
+
+    /// An environment variable's text as the value that this key takes.
+    fn value_of_text(self, text: &str, config: &Config) -> Result<Value, String> {
+        match self.get(config) {
+            Value::Text(_) => Ok(Value::Text(text.to_owned())),
+            Value::Texts(_) => Ok(Value::Texts(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|one| !one.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            )),
+            Value::Whole(_) => text
+                .trim()
+                .parse()
+                .map(Value::Whole)
+                .map_err(|_| "a whole number is wanted".to_owned()),
+        }
+    }
+}
+
+/// The configuration is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}, line {line}, column {column}: {message}\n{excerpt}")]
+    File { path: String, line: usize, column: usize, message: String, excerpt: String },
+    #[error("environment variable {name}: {message}")]
+    Variable { name: String, message: String },
+}
+
+/// The configuration file's name, for errors, and its text.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    pub path: &'a str,
+    pub text: &'a str,
+}
+
+impl Config {
+    /// The defaults, the file on top, the environment on top of that.
+    pub fn load<'e>(
+        file: Option<File<'_>>,
+        environment: impl IntoIterator<Item = (&'e str, &'e str)>,
+    ) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        if let Some(file) = file {
+            read_file(file, &mut config)?;
+        }
+        for (name, text) in environment {
+            if name.starts_with(ENVIRONMENT_PREFIX) {
+                read_variable(name, text, &mut config)
+                    .map_err(|message| ConfigError::Variable { name: name.to_owned(), message })?;
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn read_variable(name: &str, text: &str, config: &mut Config) -> Result<(), String> {
+    let Some(key) = keys().find(|key| key.variable() == name) else {
+        let known: Vec<String> = keys().map(Key::variable).collect();
+        return Err(match text::nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("sets no key that there is; did you mean {meant}?"),
+            None => "sets no key that there is; `picloudd check-config` shows all".to_owned(),
+        });
+    };
+    let value = key.value_of_text(text, config)?;
+    key.set(config, value)
+}
+
+fn read_file(file: File<'_>, config: &mut Config) -> Result<(), ConfigError> {
+    let refuse = |offset: usize, message: String| {
+        let place = text::place(file.text, offset);
+        ConfigError::File {
+            path: file.path.to_owned(),
+            line: place.line,
+            column: place.column,
+            message,
+            excerpt: text::excerpt(place.line, place.column, place.source_line),
+        }
+    };
+    let table = DeTable::parse(file.text).map_err(|error| {
+        refuse(error.span().map_or(0, |span| span.start), error.message().to_owned())
+    })?;
+    read_table("", table.get_ref(), config).map_err(|(offset, message)| refuse(offset, message))
+}
+
+/// Reads a table below the section `prefix`; an error comes with the byte where it is.
+fn read_table(
+    prefix: &str,
+    table: &DeTable<'_>,
+    config: &mut Config,
+) -> Result<(), (usize, String)> {
+    for (name, value) in table {
+        let offset = name.span().start;
+        let name: &str = name.get_ref();
+        let known = keys().find(|key| key.section() == prefix && key.name() == name);
+        if let Some(key) = known {
+            let at = |message: String| (value.span().start, format!("{name}: {message}"));
+            let value = value_of_toml(value).map_err(at)?;
+            key.set(config, value).map_err(at)?;
+            continue;
+        }
+        let section = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+        let below = format!("{section}.");
+        let is_section =
+            keys().any(|key| key.section() == section || key.section().starts_with(&below));
+        match value.get_ref() {
+            DeValue::Table(table) if is_section => read_table(&section, table, config)?,
+            _ if is_section => return Err((offset, format!("[{section}] is a section"))),
+            _ => {
+                return Err((
+                    offset,
+                    text::unknown_key(name, names_below(prefix).iter().map(String::as_str)),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names of the keys and sections directly below a section.
+fn names_below(prefix: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for key in keys() {
+        let path = format!("{}.{}", key.section(), key.name());
+        let rest = if prefix.is_empty() {
+            Some(path.as_str())
+        } else {
+            path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'))
+        };
+        let name = rest.and_then(|rest| rest.split('.').next());
+        if let Some(name) = name.filter(|name| !names.iter().any(|known| known == name)) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+fn value_of_toml(value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(Value::Text(text.to_string())),
+        DeValue::Integer(number) => {
+            let digits = number.as_str().replace('_', "");
+            i64::from_str_radix(&digits, number.radix())
+                .map(Value::Whole)
+                .map_err(|_| "the number is too large".to_owned())
+        }
+        DeValue::Array(values) => {
+            let texts = values.iter().map(|one| match one.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                _ => Err("a list of texts is wanted".to_owned()),
+            });
+            texts.collect::<Result<_, _>>().map(Value::Texts)
+        }
+        DeValue::Float(_) => Err("a whole number is wanted, without a point".to_owned()),
+        DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
+            Err("a text, a whole number or a list is wanted".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        Config::load(Some(File { path: "picloud.toml", text }), [])
+    }
+
+    fn refused(text: &str) -> String {
+        load(text).expect_err("the configuration is wrong").to_string()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(load("").expect("nothing is wrong"), Config::default());
+    }
+
+    #[test]
+    fn the_file_overrides_the_defaults_and_the_environment_the_file() {
+        let text = "[http]\nlisten = \"127.0.0.1:9000\"\nhosts = [\"a\"]\n[limits.run]\ntimeout_ms = 5_000\n";
+        let file = Some(File { path: "picloud.toml", text });
+        let config = Config::load(
+            file,
+            [
+                ("PICLOUD__HTTP__HOSTS", "b, c"),
+                ("PICLOUD__LIMITS__RUN__EFFECTS_MAX", "10"),
+                ("PICLOUD_SOCKET", "not a key"),
+                ("HOME", "/root"),
+            ],
+        )
+        .expect("nothing is wrong");
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:9000");
+        assert_eq!(config.http.hosts, ["b", "c"]);
+        assert_eq!(config.limits.run.timeout_ms, 5_000);
+        assert_eq!(config.limits.run.effects_max, 10);
+        assert_eq!(config.limits.run.call_depth_max, 64);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_place_and_the_nearest_key() {
+        assert_eq!(
+            refused("[http]\nlisten = \"127.0.0.1:1\"\n  host = []\n"),
+            "picloud.toml, line 3, column 3: unknown key \"host\"; did you mean \"hosts\"?\n\
+             3 |   host = []\n  |   ^"
+        );
+        assert!(
+            refused("[htp]\nlisten = 1\n").contains("unknown key \"htp\"; did you mean \"http\"?")
+        );
+        assert!(refused("[limits.runs]\n").contains("did you mean \"run\"?"));
+        assert!(refused("[limits.run]\ntimeout = 1\n").contains("unknown key \"timeout\""));
+        assert!(refused("http = 1\n").contains("[http] is a section"));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_an_error_with_its_place() {
+        for (text, expected) in [
+            ("[http]\nlisten = \"8080\"", "line 2, column 10: listen: \"8080\" is no address"),
+            ("[http]\nhosts = \"a\"", "hosts: a list of names is wanted"),
+            ("[http]\nhosts = [1]", "hosts: a list of texts is wanted"),
+            ("[admin]\nsocket = \"\"", "socket: a path is wanted"),
+            ("[store]\nurl = \"mysql://x\"", "url: \"mysql://x\" is no store; write sqlite://PATH"),
+            ("[store]\nurl = \"sqlite://\"", "url: a path is wanted"),
+            ("[outbox]\nsync_durability = \"never\"", "\"never\" is neither"),
+            ("[limits.run]\ntimeout_ms = 1", "timeout_ms: 1 is out of bounds; 10 to 3600000"),
+            ("[limits.run]\ntimeout_ms = -1", "timeout_ms: -1 is out of bounds"),
+            ("[limits.run]\ntimeout_ms = 1.5", "a whole number is wanted, without a point"),
+            ("[limits.run]\ntimeout_ms = \"5s\"", "a whole number is wanted"),
+            ("[limits.run]\ntimeout_ms = 99999999999999999999", "the number is too large"),
+            ("[http\nlisten = 1", "line 1"),
+            ("[http]\n[http]", "line 2"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(expected), "{text}\n{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error() {
+        let refused = |name, text| {
+            Config::load(None, [(name, text)]).expect_err("the variable is wrong").to_string()
+        };
+        assert_eq!(
+            refused("PICLOUD__HTTP__LISTENS", "x"),
+            "environment variable PICLOUD__HTTP__LISTENS: sets no key that there is; did you mean \
+             PICLOUD__HTTP__LISTEN?"
+        );
+        assert!(refused("PICLOUD__LIMITS__RUN__TIMEOUT_MS", "5s").contains("a whole number"));
+    }
+
+    #[test]
+    fn every_key_can_be_set_to_what_it_is() {
+        let default = Config::default();
+        for key in keys() {
+            let mut config = Config::default();
+            key.set(&mut config, key.get(&default)).expect("a default is allowed");
+            assert_eq!(config, default, "{}", key.variable());
+        }
+    }
+}

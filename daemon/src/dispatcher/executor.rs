@@ -1,0 +1,146 @@
+//! Running scripts: the seam between the dispatcher and the sandbox.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use picloud_scripts_runtime::exec::{ExecError, ExecReport, ExecRequest};
+use picloud_scripts_runtime::host::LogLine;
+use picloud_scripts_runtime::program::Program;
+use picloud_scripts_runtime::runtime::Runtime;
+
+use crate::catalog::Script;
+use crate::ids::ScriptId;
+use crate::outbox::row::OutboxRow;
+use crate::principal::Principal;
+use crate::store::read::Reader;
+use crate::time::{Clock, Timestamp};
+
+use super::host::RunHost;
+
+/// One attempt to be made.
+pub struct Job<'a> {
+    pub row: &'a OutboxRow,
+    pub script: &'a Arc<Script>,
+    pub principal: &'a Arc<Principal>,
+    /// What the script sees as now.
+    pub now: Timestamp,
+    /// When it has to be over, by the monotonic clock.
+    pub deadline: Duration,
+    /// Set when the daemon cannot wait any longer.
+    pub cancelled: &'a Arc<AtomicBool>,
+}
+
+/// What came of it.
+pub struct Executed {
+    pub report: ExecReport,
+    pub log: Vec<LogLine>,
+}
+
+/// Runs a job on the calling thread, and returns by its deadline.
+pub trait Executor: Send + Sync {
+    fn execute(&self, job: &Job<'_>) -> Executed;
+}
+
+/// Runs Rhai scripts.
+pub struct ScriptExecutor {
+    pub runtime: Arc<Runtime>,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub programs: Programs,
+    /// Where reads of the store are waited for.
+    pub tokio: tokio::runtime::Handle,
+}
+
+impl Executor for ScriptExecutor {
+    fn execute(&self, job: &Job<'_>) -> Executed {
+        let program = match self.programs.get(job.script, &self.runtime) {
+            Ok(program) => program,
+            Err(error) => return Executed { report: failed(error), log: Vec::new() },
+        };
+        let host = Arc::new(RunHost {
+            app: job.row.app,
+            execution: job.row.id,
+            script: Arc::clone(&job.script.name),
+            principal: Arc::clone(job.principal),
+            reader: self.reader.clone(),
+            tokio: self.tokio.clone(),
+            clock: Arc::clone(&self.clock),
+            deadline: job.deadline,
+            cancelled: Arc::clone(job.cancelled),
+            handles_letter: job.row.letter.is_some(),
+            log: Mutex::new(Vec::new()),
+        });
+        let request = ExecRequest {
+            event: Arc::clone(&job.row.event),
+            execution_id: job.row.id.to_string().into(),
+            attempt: job.row.attempt + 1,
+            depth: job.row.depth,
+            root_id: job.row.root.to_string().into(),
+            limits: job.script.limits.clone(),
+            now_ms: job.now.0,
+            seed: seed(job.row),
+            host: Arc::clone(&host) as _,
+        };
+        let report = self.runtime.run(&program, &request);
+        let log = std::mem::take(&mut *host.log.lock().expect("no panic while held"));
+        Executed { report, log }
+    }
+}
+
+fn failed(error: ExecError) -> ExecReport {
+    ExecReport {
+        result: Err(error),
+        effects: Vec::new(),
+        reads: Vec::new(),
+        usage: Default::default(),
+    }
+}
+
+/// The same for all re-runs of one attempt.
+fn seed(row: &OutboxRow) -> u64 {
+    #[allow(clippy::cast_possible_truncation, reason = "both halves of the id are mixed")]
+    let folded = (row.id.0 >> 64) as u64 ^ row.id.0 as u64;
+    folded.rotate_left(row.attempt % 64) ^ u64::from(row.attempt)
+}
+
+/// Compiled scripts, by version.
+#[derive(Default)]
+pub struct Programs {
+    compiled: RwLock<HashMap<ScriptId, (i64, Compiled)>>,
+    /// Counts nothing but the scripts that are being compiled now: one at a time, since a compiler's memory is not
+    /// counted as a run's.
+    compiling: Mutex<()>,
+}
+
+type Compiled = Result<Arc<Program>, ExecError>;
+
+/// Compiled scripts that are kept.
+pub const PROGRAMS_MAX: usize = 1_000;
+
+impl Programs {
+    /// The program of a script's current version; compiled on its first use, errors kept like programs.
+    pub fn get(&self, script: &Script, runtime: &Runtime) -> Compiled {
+        if let Some(compiled) = self.known(script) {
+            return compiled;
+        }
+        let _one_at_a_time = self.compiling.lock().expect("compiling does not panic");
+        if let Some(compiled) = self.known(script) {
+            return compiled;
+        }
+        let compiled = runtime.compile(&script.source).map(Arc::new);
+        let mut known = self.compiled.write().expect("no panic while held");
+        if known.len() >= PROGRAMS_MAX {
+            known.clear();
+        }
+        known.insert(script.id, (script.version, compiled.clone()));
+        compiled
+    }
+
+    fn known(&self, script: &Script) -> Option<Compiled> {
+        let known = self.compiled.read().expect("no panic while held");
+        let (version, compiled) = known.get(&script.id)?;
+        (*version == script.version).then(|| compiled.clone())
+    }
+}

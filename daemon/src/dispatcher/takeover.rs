@@ -1,0 +1,31 @@
+//! Taking over: at start, rows in the hands of an owner that died are released, charged, or abandoned.
+
+use std::sync::Arc;
+
+use crate::flow::Command;
+use crate::flow::settle::{Settle, Stored};
+use crate::ids::{Id, Ids};
+use crate::outbox::decide::{Action, decide_orphan};
+use crate::outbox::row::Claim;
+use crate::time::Timestamp;
+
+/// The settles that end the claims of an owner that died. `running` is what the slots of its process say.
+pub fn settles(orphans: Vec<Claim>, running: &[Id], ids: &Ids, now: Timestamp) -> Vec<Command> {
+    let settle = |claim: Claim| {
+        let action = decide_orphan(&claim.row, running, now);
+        if !matches!(action, Action::Release { .. }) {
+            tracing::warn!(execution = %claim.row.id, script = &*claim.row.script, "a row was running when the daemon died");
+        }
+        Command::Settle(Settle {
+            claim: Claim { row: Arc::clone(&claim.row), lease: claim.lease },
+            stored: Stored::Yes,
+            action,
+            reads: Vec::new(),
+            effects: Vec::new(),
+            result: None,
+            script_version: 0,
+            fresh: ids.next(now),
+        })
+    };
+    orphans.into_iter().map(settle).collect()
+}

@@ -1,0 +1,179 @@
+//! The engine: store and dispatcher put together, without any listener.
+//!
+//! The order of a start is what makes it safe: the store is opened and locked, what a dead owner held is taken over,
+//! and only then does anything run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use picloud_scripts_runtime::runtime::Runtime;
+
+use crate::catalog::Catalog;
+use crate::config::SyncDurability;
+use crate::dispatcher::executor::{Programs, ScriptExecutor};
+use crate::dispatcher::slots::Slots;
+use crate::dispatcher::{Dispatcher, Parts, slots, takeover};
+use crate::faults::{CrashPoint, Faults};
+use crate::flow::facts::Room;
+use crate::gate::Permits;
+use crate::ids::{Id, Ids};
+use crate::limits::Limits;
+use crate::outbox::row::Claim;
+use crate::store::batch::{BatchError, Batcher, Seen};
+use crate::store::open::{Store, StoreConfig, StoreError};
+use crate::store::read::Reader;
+use crate::store::writer::{Writer, WriterConfig, WriterThread};
+use crate::time::Clock;
+
+/// How an engine is started.
+pub struct Setup {
+    pub store: PathBuf,
+    /// Where the note of what runs lies: memory that outlives the process.
+    pub runtime_directory: PathBuf,
+    pub durability: SyncDurability,
+    pub limits: Limits,
+    pub cores: usize,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub faults: Faults,
+}
+
+/// A running engine.
+pub struct Engine {
+    pub dispatcher: Arc<Dispatcher>,
+    pub writer: Writer,
+    pub writer_thread: WriterThread,
+    pub reader: Reader,
+    pub catalog: Arc<ArcSwap<Catalog>>,
+    /// What is waiting, as of the last commit.
+    pub seen: Arc<Seen>,
+    pub runtime: Arc<Runtime>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
+    pub limits: Limits,
+    /// This start of the daemon.
+    pub owner: Id,
+    /// Whether the last daemon stopped in order.
+    pub was_clean: bool,
+}
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("what the last daemon held could not be taken over")]
+    TakeOver(#[source] BatchError),
+    #[error("{path}: the file that notes what runs cannot be written; correct [runtime] directory")]
+    Slots { path: String, source: std::io::Error },
+    #[error("the threads that run scripts could not be started")]
+    Threads(#[source] std::io::Error),
+}
+
+/// Orphans that are taken over in one commit.
+const TAKE_OVER_ROWS: usize = 1_000;
+
+/// Starts an engine. Must be called within a runtime, whose threads read the store for scripts.
+pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
+    let Setup { clock, ids, limits, faults, .. } = setup;
+    let owner = ids.next(clock.now());
+    let store_limits = &limits.store;
+    let store =
+        StoreConfig { wal_bytes_max: store_limits.log_bytes_max, ..StoreConfig::at(&setup.store) };
+    let opened = Store::open(store.clone(), owner).await?;
+    let was_clean = opened.was_clean;
+    let outbox = Arc::new(limits.outbox.clone());
+    let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
+    let reader = Reader::new(&store);
+    let slots_path = setup.runtime_directory.join("running");
+    take_over(&mut batcher, &reader, &slots::read(&slots_path), &ids, &*clock).await?;
+    let permits = Permits::of(&limits.gate, setup.cores);
+    let slots = Slots::create(&slots_path, permits.all)
+        .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
+    let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
+    let tokio = tokio::runtime::Handle::current();
+    let executor = ScriptExecutor {
+        runtime: Arc::clone(&runtime),
+        reader: reader.clone(),
+        clock: Arc::clone(&clock),
+        programs: Programs::default(),
+        tokio: tokio.clone(),
+    };
+    let (catalog, seen) = (batcher.catalog(), batcher.seen());
+    let dispatcher = Dispatcher::new(Parts {
+        owner,
+        executor: Arc::new(executor),
+        reader: reader.clone(),
+        catalog: Arc::clone(&catalog),
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        slots,
+        permits,
+        sync_waiting_max: limits.gate.sync_waiting_max,
+        executions_max: limits.admin.executions_max,
+        limits: outbox,
+        durability: setup.durability,
+        tokio,
+    });
+    let config = WriterConfig {
+        waiting_max: store_limits.waiting_max,
+        free_bytes_min: store_limits.free_bytes_min,
+        ..WriterConfig::default()
+    };
+    let handover = Arc::new(Arc::clone(&dispatcher));
+    let (writer, writer_thread) = Writer::start(batcher, handover, Arc::clone(&clock), config)?;
+    dispatcher.start(writer.clone()).map_err(EngineError::Threads)?;
+    Ok(Engine {
+        dispatcher,
+        writer,
+        writer_thread,
+        reader,
+        catalog,
+        seen,
+        runtime,
+        clock,
+        ids,
+        limits,
+        owner,
+        was_clean,
+    })
+}
+
+/// Ends the claims of owners that died, page by page.
+async fn take_over(
+    batcher: &mut Batcher,
+    reader: &Reader,
+    running: &[Id],
+    ids: &Ids,
+    clock: &dyn Clock,
+) -> Result<(), EngineError> {
+    let (owner, mut after) = (batcher.owner(), None);
+    loop {
+        let orphans = reader.orphans(owner, after, TAKE_OVER_ROWS).await?;
+        let Some((_, last)) = orphans.last() else { return Ok(()) };
+        after = Some(last.token);
+        let claims =
+            orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
+        let settles = takeover::settles(claims, running, ids, clock.now());
+        let ended = batcher.run(&settles, clock.now(), Room::default()).await;
+        ended.map_err(EngineError::TakeOver)?;
+        if batcher.faults.crashes(CrashPoint::InTakeover) {
+            return Err(EngineError::TakeOver(BatchError::Crashed(CrashPoint::InTakeover)));
+        }
+    }
+}
+
+impl Engine {
+    /// Stops in order: runs may end for as long as `drain`, then the store is closed.
+    pub async fn stop(self, drain: Duration) -> Result<(), String> {
+        self.dispatcher.stop(drain).await;
+        self.reader.close().await;
+        self.writer.stop();
+        match self.writer_thread.ended.await {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_) => Err("the writer has ended without a word".to_owned()),
+        }
+    }
+}

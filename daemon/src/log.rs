@@ -1,0 +1,214 @@
+//! The log: the fixed list of field names, the lines that scripts write, and how a terminal shows both.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use picloud_api::text;
+use picloud_scripts_runtime::host::{Level as ScriptLevel, LogLine};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::TryInitError;
+
+use crate::config::LogLevel;
+use crate::time::{Clock, Timestamp};
+
+/// Every name that a field of a log line may have. Used as `{ field::APP } = ...`.
+pub mod field {
+    /// Slug of the app.
+    pub const APP: &str = "app";
+    pub const SCRIPT: &str = "script";
+    /// Id of the run, which is also its outbox row's.
+    pub const EXECUTION: &str = "execution";
+    pub const TRIGGER: &str = "trigger";
+    pub const ROUTE: &str = "route";
+    pub const ATTEMPT: &str = "attempt";
+    pub const OUTCOME: &str = "outcome";
+    pub const SOURCE: &str = "source";
+    pub const EFFECTS: &str = "effects";
+    pub const TOOK_US: &str = "took_us";
+    pub const ERROR: &str = "error";
+    /// Fields that a script gave, as JSON text.
+    pub const FIELDS: &str = "fields";
+    pub const DEAD_LETTER: &str = "dead_letter";
+    pub const PATH: &str = "path";
+    pub const ADDRESS: &str = "address";
+    pub const UID: &str = "uid";
+    pub const PRINCIPAL: &str = "principal";
+    pub const ACTION: &str = "action";
+    pub const REQUEST: &str = "request";
+    pub const COUNT: &str = "count";
+}
+
+/// Target of the lines that scripts write, by which the terminal knows them.
+const SCRIPT_TARGET: &str = "script";
+
+/// Logs one line of a script.
+pub fn script_line(app: &str, script: &str, execution: &str, line: &LogLine) {
+    macro_rules! at {
+        ($level:ident) => {
+            tracing::event!(
+                target: SCRIPT_TARGET,
+                Level::$level,
+                { field::APP } = app,
+                { field::SCRIPT } = script,
+                { field::EXECUTION } = execution,
+                { field::FIELDS } = line.fields.as_deref(),
+                "{}",
+                line.message
+            )
+        };
+    }
+    match line.level {
+        ScriptLevel::Debug => at!(DEBUG),
+        ScriptLevel::Info => at!(INFO),
+        ScriptLevel::Warn => at!(WARN),
+        ScriptLevel::Error => at!(ERROR),
+    }
+}
+
+/// Whether lines carry colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Coloured,
+    Plain,
+}
+
+/// Sends the log to standard error from now on, readable for people.
+pub fn to_terminal(look: Look, level: LogLevel, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
+    let terminal = Terminal { look, level, clock, zone: TimeZone::system() };
+    tracing_subscriber::registry().with(terminal).try_init()
+}
+
+struct Terminal {
+    look: Look,
+    level: LogLevel,
+    clock: Arc<dyn Clock>,
+    zone: TimeZone,
+}
+
+impl<S: Subscriber> Layer<S> for Terminal {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _context: Context<'_, S>) -> bool {
+        let least = match self.level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+        };
+        // Libraries speak only when something is wrong; `debug` is about this daemon.
+        let ours = metadata.target().starts_with("picloud") || metadata.target() == SCRIPT_TARGET;
+        *metadata.level() <= if ours { least } else { least.min(Level::WARN) }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut line = self.line(*event.metadata().level(), &fields, self.clock.now());
+        line.push('\n');
+        // A terminal that is gone is no reason to stop.
+        let _closed = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// The fields of an event as texts.
+#[derive(Debug, Default, PartialEq)]
+struct Fields {
+    message: String,
+    app: String,
+    script: String,
+    others: Vec<(&'static str, String)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            field::APP => value.clone_into(&mut self.app),
+            field::SCRIPT => value.clone_into(&mut self.script),
+            name => self.others.push((name, value.to_owned())),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+impl Terminal {
+    /// `14:02:31 warn  greenhouse/record  the text  attempt=2 execution=01J9…`; nothing in it moves the cursor.
+    fn line(&self, level: Level, fields: &Fields, now: Timestamp) -> String {
+        let (word, colour) = match level {
+            Level::ERROR => ("error", "\x1b[1;31m"),
+            Level::WARN => ("warn ", "\x1b[35m"),
+            Level::INFO => ("info ", "\x1b[32m"),
+            _ => ("debug", "\x1b[2m"),
+        };
+        let [dim, bold, colour, off] = match self.look {
+            Look::Coloured => ["\x1b[2m", "\x1b[1m", colour, "\x1b[0m"],
+            Look::Plain => [""; 4],
+        };
+        let time = jiff::Timestamp::from_millisecond(now.0)
+            .map(|time| time.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string())
+            .unwrap_or_default();
+        let mut line = format!("{dim}{time}{off} {colour}{word}{off} ");
+        let place = match (fields.app.as_str(), fields.script.as_str()) {
+            ("", "") => String::new(),
+            (app, "") => format!("{bold}{}{off}  ", text::visible(app)),
+            (app, script) => {
+                format!("{bold}{}/{}{off}  ", text::visible(app), text::visible(script))
+            }
+        };
+        line.push_str(&place);
+        line.push_str(&text::visible(&fields.message));
+        for (name, value) in &fields.others {
+            let _infallible = write!(line, "  {dim}{name}={off}{}", text::visible(value));
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SystemClock;
+
+    fn terminal(look: Look) -> Terminal {
+        let clock = Arc::new(SystemClock::start());
+        Terminal { look, level: LogLevel::Info, clock, zone: TimeZone::UTC }
+    }
+
+    fn fields(message: &str) -> Fields {
+        Fields {
+            message: message.to_owned(),
+            app: "greenhouse".to_owned(),
+            script: "record".to_owned(),
+            others: vec![(field::ATTEMPT, "2".to_owned())],
+        }
+    }
+
+    #[test]
+    fn a_line_says_when_where_and_what() {
+        let line = terminal(Look::Plain).line(Level::WARN, &fields("dry"), Timestamp(3_661_000));
+        assert_eq!(line, "01:01:01 warn  greenhouse/record  dry  attempt=2");
+    }
+
+    #[test]
+    fn what_a_script_writes_cannot_command_the_terminal() {
+        let line =
+            terminal(Look::Coloured).line(Level::INFO, &fields("a\x1b[2Jb\nc"), Timestamp(0));
+        assert!(line.contains("a␛[2Jb⏎c"), "{line:?}");
+    }
+
+    #[test]
+    fn plain_lines_have_no_escapes_and_coloured_ones_end_theirs() {
+        for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG] {
+            let plain = terminal(Look::Plain).line(level, &fields("x"), Timestamp(0));
+            assert!(!plain.contains('\x1b'));
+            let coloured = terminal(Look::Coloured).line(level, &fields("x"), Timestamp(0));
+            assert!(coloured.matches("\x1b[").count() == 2 * coloured.matches("\x1b[0m").count());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Checking the entries of a manifest one by one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use picloud_api::manifest::{Manifest, RetryEntry, RouteEntry, ScriptEntry, TriggerEntry};
+use picloud_api::text;
+use picloud_scripts_runtime::limits::RunLimits;
+
+use crate::entry::ChangeOp;
+use crate::limits::{self, Limit, Limits};
+use crate::manifest::{Errors, WantedRoute, WantedTrigger, words};
+use crate::outbox::row::OutboxSourceKind;
+use crate::retry::{Backoff, RetryPolicy};
+use crate::route::DispatchMode;
+use crate::trigger::{Ordering, TriggerDetails, compile_glob};
+
+const ATTEMPTS_MAX: u32 = 100;
+const BASE_MS_MAX: i64 = 24 * 3_600_000;
+const DELAY_MS_MAX: i64 = 30 * 24 * 3_600_000;
+const CONCURRENCY_MAX: u32 = 1_024;
+
+/// The instance's limits, lowered by the entry.
+pub(super) fn limits(entry: &ScriptEntry, instance: &RunLimits) -> Result<RunLimits, String> {
+    let most = Limits { run: instance.clone(), ..Limits::default() };
+    let mut lowered = most.clone();
+    if let Some(text) = &entry.timeout {
+        let timeout_ms = words::duration_ms("timeout", text)?;
+        let limit = run_limit("timeout_ms");
+        let (least, most) = ((limit.least), (limit.get)(&most));
+        let show = |ms: u64| words::duration_text(i64::try_from(ms).unwrap_or(i64::MAX));
+        match u64::try_from(timeout_ms) {
+            Ok(ms) if ms > most => {
+                let most = show(most);
+                return Err(format!(
+                    "timeout {text} is more than the {most} that this instance allows"
+                ));
+            }
+            Ok(ms) if ms >= least => (limit.set)(&mut lowered, ms),
+            Ok(_) | Err(_) => return Err(format!("timeout {text} is less than {}", show(least))),
+        }
+    }
+    for (name, value) in named_limits(entry) {
+        let Some(value) = value else { continue };
+        let limit = run_limit(name);
+        let (least, most) = (limit.least, (limit.get)(&most));
+        if !(least..=most).contains(&value) {
+            return Err(format!(
+                "{name} is {value}; {least} to {most} are allowed by this instance"
+            ));
+        }
+        (limit.set)(&mut lowered, value);
+    }
+    Ok(lowered.run)
+}
+
+/// The limits that an entry has by the names of [`RunLimits`]; the timeout, a duration, is apart.
+fn named_limits(entry: &ScriptEntry) -> [(&'static str, Option<u64>); 11] {
+    [
+        ("operations_max", entry.operations_max),
+        ("memory_bytes_max", entry.memory_bytes_max),
+        ("call_depth_max", entry.call_depth_max),
+        ("string_bytes_max", entry.string_bytes_max),
+        ("array_items_max", entry.array_items_max),
+        ("map_items_max", entry.map_items_max),
+        ("value_bytes_max", entry.value_bytes_max),
+        ("response_bytes_max", entry.response_bytes_max),
+        ("log_lines_max", entry.log_lines_max),
+        ("log_line_bytes_max", entry.log_line_bytes_max),
+        ("effects_max", entry.effects_max),
+    ]
+}
+
+fn run_limit(name: &str) -> &'static Limit {
+    limits::of_a_run()
+        .iter()
+        .find(|limit| limit.name == name)
+        .expect("every limit of a script entry is in the table")
+}
+
+pub(super) fn routes(
+    manifest: &Manifest,
+    errors: &mut Errors,
+) -> BTreeMap<(Arc<str>, Arc<str>), WantedRoute> {
+    let mut routes = BTreeMap::new();
+    let mut shapes: HashMap<(Arc<str>, String), Arc<str>> = HashMap::new();
+    for entry in &manifest.routes {
+        let label = format!("route {} {}", entry.method, entry.path);
+        let method = errors.take(&label, words::method(&entry.method));
+        let path = errors.take(&label, words::path(&entry.path));
+        let script = script(manifest, &entry.script, &label, errors);
+        let dispatch_mode = errors.take(&label, dispatch_mode(entry));
+        let retry = errors.take(&label, retry(entry.retry.as_ref()));
+        let (Some(method), Some(path), Some(dispatch_mode)) = (method, path, dispatch_mode) else {
+            continue;
+        };
+        if dispatch_mode == DispatchMode::Sync && entry.retry.is_some() {
+            errors.add(
+                &label,
+                "only async routes are retried; drop retry or set dispatch_mode = \"async\"",
+            );
+        }
+        let shape = (Arc::clone(&method), words::shape(&path));
+        if let Some(other) = shapes.insert(shape, Arc::clone(&path)) {
+            errors.add(&label, format!("matches the same requests as {method} {other}"));
+            continue;
+        }
+        if let (Some(script), Some(retry)) = (script, retry) {
+            routes.insert((path, method), WantedRoute { script, dispatch_mode, retry });
+        }
+    }
+    routes
+}
+
+fn dispatch_mode(entry: &RouteEntry) -> Result<DispatchMode, String> {
+    match entry.dispatch_mode.as_deref() {
+        None | Some("sync") => Ok(DispatchMode::Sync),
+        Some("async") => Ok(DispatchMode::Async),
+        Some(other) => Err(format!("dispatch_mode \"{other}\" is neither \"sync\" nor \"async\"")),
+    }
+}
+
+fn script(manifest: &Manifest, name: &str, label: &str, errors: &mut Errors) -> Option<Arc<str>> {
+    let names = || manifest.scripts.iter().map(|script| script.name.as_str());
+    errors.take(label, named("script", name, names))
+}
+
+/// The name, if the manifest has it.
+fn named<'a, I: Iterator<Item = &'a str>>(
+    what: &str,
+    name: &str,
+    names: impl Fn() -> I,
+) -> Result<Arc<str>, String> {
+    if names().any(|known| known == name) {
+        return Ok(Arc::from(name));
+    }
+    Err(match text::nearest(name, names()) {
+        Some(meant) => {
+            format!("there is no {what} \"{name}\" in this manifest; did you mean \"{meant}\"?")
+        }
+        None => format!("there is no {what} \"{name}\" in this manifest"),
+    })
+}
+
+pub(super) fn triggers(
+    manifest: &Manifest,
+    errors: &mut Errors,
+) -> BTreeMap<Arc<str>, WantedTrigger> {
+    let mut triggers = BTreeMap::new();
+    for entry in &manifest.triggers {
+        let label = format!("trigger \"{}\"", entry.name);
+        let name = errors.take(&label, words::name(&entry.name));
+        let script = script(manifest, &entry.script, &label, errors);
+        let trigger = errors.take(&label, trigger(manifest, entry));
+        let (Some(name), Some(script), Some(trigger)) = (name, script, trigger) else { continue };
+        if triggers.insert(name, WantedTrigger { script, ..trigger }).is_some() {
+            errors.add(&label, "the name is used twice");
+        }
+    }
+    triggers
+}
+
+/// Everything of a trigger but its script.
+fn trigger(manifest: &Manifest, entry: &TriggerEntry) -> Result<WantedTrigger, String> {
+    let details = details(manifest, entry)?;
+    let handles_letters = matches!(details, TriggerDetails::DeadLetter { .. });
+    let ordering = match entry.ordering.as_deref() {
+        None | Some("any") => Ordering::Any,
+        Some("by_key") if handles_letters => {
+            return Err("dead letters have no key; drop ordering".to_owned());
+        }
+        Some("by_key") => Ordering::ByKey,
+        Some(other) => {
+            return Err(format!("ordering \"{other}\" is neither \"any\" nor \"by_key\""));
+        }
+    };
+    if handles_letters && entry.retry.is_some() {
+        return Err("dead-letter handlers are never retried; drop retry".to_owned());
+    }
+    if let Some(concurrency) = entry.concurrency
+        && !(1..=CONCURRENCY_MAX).contains(&concurrency)
+    {
+        return Err(format!("concurrency is {concurrency}; 1 to {CONCURRENCY_MAX} are allowed"));
+    }
+    Ok(WantedTrigger {
+        script: Arc::default(),
+        enabled: entry.enabled.unwrap_or(true),
+        retry: retry(entry.retry.as_ref())?,
+        ordering,
+        concurrency: entry.concurrency,
+        details,
+    })
+}
+
+fn details(manifest: &Manifest, entry: &TriggerEntry) -> Result<TriggerDetails, String> {
+    let kind = entry.kind.as_str();
+    match kind {
+        "kv" | "docs" => {
+            if entry.source.is_some() || entry.trigger.is_some() {
+                let key = if entry.source.is_some() { "source" } else { "trigger" };
+                return Err(format!("{key} is for dead_letter triggers"));
+            }
+            let Some(glob) = entry.collection_glob.as_deref() else {
+                return Err("needs collection_glob; \"*\" is every collection".to_owned());
+            };
+            compile_glob(glob).map_err(|error| error.to_string())?;
+            let collection_glob = Arc::from(glob);
+            if kind == "kv" {
+                let ops = ops(entry, &[ChangeOp::Set, ChangeOp::Delete])?;
+                Ok(TriggerDetails::Kv { collection_glob, ops })
+            } else {
+                let ops = ops(entry, &[ChangeOp::Create, ChangeOp::Update, ChangeOp::Delete])?;
+                Ok(TriggerDetails::Docs { collection_glob, ops })
+            }
+        }
+        "dead_letter" => {
+            if entry.ops.is_some() || entry.collection_glob.is_some() {
+                let key = if entry.ops.is_some() { "ops" } else { "collection_glob" };
+                return Err(format!("{key} is not for dead_letter triggers"));
+            }
+            let source = entry.source.as_deref().map(letter_source).transpose()?;
+            let names = || manifest.triggers.iter().map(|trigger| trigger.name.as_str());
+            let trigger = entry.trigger.as_deref();
+            let trigger = trigger.map(|name| named("trigger", name, names)).transpose()?;
+            Ok(TriggerDetails::DeadLetter { source, trigger })
+        }
+        other => Err(format!("kind \"{other}\" is none of kv, docs, dead_letter")),
+    }
+}
+
+fn ops(entry: &TriggerEntry, known: &[ChangeOp]) -> Result<Vec<ChangeOp>, String> {
+    let mut ops: Vec<ChangeOp> = Vec::new();
+    for text in entry.ops.iter().flatten() {
+        let Some(op) = known.iter().find(|op| op.as_str() == text) else {
+            let known: Vec<&str> = known.iter().map(|op| op.as_str()).collect();
+            let kind = &entry.kind;
+            return Err(format!(
+                "op \"{text}\" is none of {}, which a {kind} trigger knows",
+                known.join(", ")
+            ));
+        };
+        if ops.contains(op) {
+            return Err(format!("op \"{text}\" is named twice"));
+        }
+        ops.push(*op);
+    }
+    Ok(ops)
+}
+
+/// A handler's own failure makes no dead letter, so `dead_letter` is no source of any.
+fn letter_source(text: &str) -> Result<OutboxSourceKind, String> {
+    let sources =
+        || OutboxSourceKind::ALL.into_iter().filter(|kind| *kind != OutboxSourceKind::DeadLetter);
+    sources().find(|kind| kind.as_str() == text).ok_or_else(|| {
+        let known: Vec<&str> = sources().map(OutboxSourceKind::as_str).collect();
+        format!("source \"{text}\" is none of {}", known.join(", "))
+    })
+}
+
+fn retry(entry: Option<&RetryEntry>) -> Result<RetryPolicy, String> {
+    let default = RetryPolicy::default();
+    let Some(entry) = entry else { return Ok(default) };
+    let max_attempts = entry.max_attempts.unwrap_or(default.max_attempts);
+    if !(1..=ATTEMPTS_MAX).contains(&max_attempts) {
+        return Err(format!("max_attempts is {max_attempts}; 1 to {ATTEMPTS_MAX} are allowed"));
+    }
+    let backoff = match entry.backoff.as_deref() {
+        None => default.backoff,
+        Some("exponential") => Backoff::Exponential,
+        Some("linear") => Backoff::Linear,
+        Some("constant") => Backoff::Constant,
+        Some(other) => {
+            return Err(format!("backoff \"{other}\" is none of exponential, linear, constant"));
+        }
+    };
+    let base_ms = delay("base", entry.base.as_deref(), default.base_ms, BASE_MS_MAX)?;
+    let default_delay = default.max_delay_ms.max(base_ms);
+    let max_delay_ms = delay("max_delay", entry.max_delay.as_deref(), default_delay, DELAY_MS_MAX)?;
+    if max_delay_ms < base_ms {
+        return Err(format!(
+            "max_delay {} is shorter than base {}",
+            words::duration_text(max_delay_ms),
+            words::duration_text(base_ms)
+        ));
+    }
+    let jitter = entry.jitter.unwrap_or(default.jitter);
+    if !(0.0..=1.0).contains(&jitter) {
+        return Err(format!("jitter is {jitter}; 0 to 1 is allowed"));
+    }
+    Ok(RetryPolicy { max_attempts, backoff, base_ms, max_delay_ms, jitter })
+}
+
+fn delay(key: &str, text: Option<&str>, default: i64, most: i64) -> Result<i64, String> {
+    let Some(text) = text else { return Ok(default) };
+    let ms = words::duration_ms(key, text)?;
+    if ms > most {
+        return Err(format!("{key} {text} is more than {}", words::duration_text(most)));
+    }
+    Ok(ms)
+}

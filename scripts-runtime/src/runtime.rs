@@ -1,0 +1,174 @@
+//! The engine that all scripts of a daemon are compiled and run with.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Once};
+
+use rhai::module_resolvers::DummyModuleResolver;
+use rhai::packages::{Package, StandardPackage};
+use rhai::{Dynamic, Engine, OptimizationLevel, Scope};
+
+use crate::bounds::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX, VARIABLES_MAX};
+use crate::exec::{ExecError, ExecErrorKind, ExecReport, ExecRequest};
+use crate::json::read::{self, Blobs};
+use crate::json::write;
+use crate::limits::RunLimits;
+use crate::program::{self, Compiled, Program};
+use crate::run::{self, MemoryOfAll};
+use crate::{guards, message, services};
+
+/// Compiles and runs scripts; one for a daemon, used by all of its threads.
+///
+/// A thread that calls [`Runtime::compile`] or [`Runtime::run`] has at least [`crate::bounds::STACK_BYTES`] of stack left.
+pub struct Runtime {
+    engine: Engine,
+    memory_of_all: Arc<MemoryOfAll>,
+}
+
+impl Runtime {
+    /// `limits` is the most that any script of the instance may use, `memory_of_all_bytes_max` what all runs together
+    /// may hold. Sizes of strings, arrays and maps and the call depth are those of `limits` for every script.
+    pub fn new(limits: &RunLimits, memory_of_all_bytes_max: u64) -> Runtime {
+        silence_panics_of_runs();
+        let memory_of_all = Arc::new(MemoryOfAll {
+            held: AtomicI64::new(0),
+            bytes_max: i64::try_from(memory_of_all_bytes_max).unwrap_or(i64::MAX),
+        });
+        let mut engine = Engine::new_raw();
+        engine.register_global_module(StandardPackage::new().as_shared_module());
+        engine.set_module_resolver(DummyModuleResolver::new());
+        bound(&mut engine, limits);
+        observe(&mut engine, &memory_of_all);
+        guards::register(&mut engine);
+        services::register(&mut engine);
+        Runtime { engine, memory_of_all }
+    }
+
+    /// Compiles a script; nothing of it runs.
+    pub fn compile(&self, source: &str) -> Result<Program, ExecError> {
+        program::check_source(source)?;
+        let mut scope = Scope::new();
+        scope.push_dynamic("event", Dynamic::UNIT);
+        match self.engine.compile_with_scope(&scope, source) {
+            Ok(ast) => Ok(Program::new(ast, source)),
+            Err(error) => Err(message::compile_error(&error, source)),
+        }
+    }
+
+    /// Runs a script on this thread until it ends or its limits, its host or an error end it.
+    pub fn run(&self, program: &Program, request: &ExecRequest) -> ExecReport {
+        let compiled = &*program.compiled;
+        run::begin(request, compiled.has_closures);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate(compiled, request)));
+        let result = outcome.unwrap_or_else(|_| {
+            Err(ExecError {
+                kind: ExecErrorKind::Panicked,
+                message:
+                    "a built-in function failed; this is a defect of PiCloud, not of the script"
+                        .to_owned(),
+                position: None,
+            })
+        });
+        let (run, usage) = run::end(&self.memory_of_all);
+        let effects = if result.is_ok() { run.effects } else { Vec::new() };
+        ExecReport { result, effects, reads: run.entries.reads, usage }
+    }
+
+    /// What all runs together hold at present, as far as they have told.
+    pub fn memory_of_all_bytes(&self) -> u64 {
+        u64::try_from(self.memory_of_all.held.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    fn evaluate(&self, program: &Compiled, request: &ExecRequest) -> Result<Arc<str>, ExecError> {
+        let mut scope = Scope::new();
+        let event = if program.uses_event { event(request)? } else { Dynamic::UNIT };
+        scope.push_dynamic("event", event);
+        let outcome = self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, &program.ast);
+        match (outcome, run::fatal()) {
+            (Ok(result), None) => {
+                let text = write::text(&result, "result", request.limits.response_bytes_max);
+                text.map(Arc::from).map_err(|error| {
+                    let (kind, message) = error.into_kind_and_message("result");
+                    ExecError { kind, message, position: None }
+                })
+            }
+            (Ok(_), Some((kind, message))) => Err(ExecError { kind, message, position: None }),
+            (Err(error), fatal) => Err(message::run_error(*error, fatal, &program.source)),
+        }
+    }
+}
+
+/// The event of the source with what every event has.
+fn event(request: &ExecRequest) -> Result<Dynamic, ExecError> {
+    let broken =
+        |message: String| ExecError { kind: ExecErrorKind::Thrown, message, position: None };
+    let read = read::value(&request.event, "the event", Blobs::Decoded, &request.limits);
+    let mut event = read.map_err(|fault| match fault {
+        crate::fault::Fault::Thrown(message) => broken(message),
+        crate::fault::Fault::Fatal(kind, message) => ExecError { kind, message, position: None },
+    })?;
+    if let Ok(mut map) = event.as_map_mut() {
+        map.insert("execution_id".into(), request.execution_id.to_string().into());
+        map.insert("attempt".into(), i64::from(request.attempt).into());
+        map.insert("depth".into(), i64::from(request.depth).into());
+        map.insert("root_id".into(), request.root_id.to_string().into());
+    } else {
+        return Err(broken("the event is not a map".to_owned()));
+    }
+    Ok(event)
+}
+
+/// Limits that hold for each script alike. Operations and memory are a run's own, and counted by [`run::progress`].
+fn bound(engine: &mut Engine, limits: &RunLimits) {
+    engine
+        .set_max_call_levels(usize::try_from(limits.call_depth_max).unwrap_or(usize::MAX))
+        .set_max_string_size(limits.string_bytes_max)
+        .set_max_array_size(limits.array_items_max)
+        .set_max_map_size(limits.map_items_max)
+        .set_max_expr_depths(EXPRESSION_DEPTH_MAX, EXPRESSION_DEPTH_MAX)
+        .set_max_variables(VARIABLES_MAX)
+        .set_max_functions(FUNCTIONS_MAX)
+        .set_max_modules(0)
+        .set_strict_variables(true)
+        // Folding constants would do work without limits while compiling.
+        .set_optimization_level(OptimizationLevel::None)
+        // One table of strings for all threads would be a lock that all of them wait at.
+        .set_max_strings_interned(0);
+    for symbol in ["eval", "import", "export", "curry"] {
+        engine.disable_symbol(symbol);
+    }
+}
+
+/// What is watched while a script runs.
+fn observe(engine: &mut Engine, memory_of_all: &Arc<MemoryOfAll>) {
+    let all = Arc::clone(memory_of_all);
+    engine.on_progress(move |operations| run::progress(operations, &all));
+    engine.on_print(services::log::print);
+    engine.on_debug(|text, _, _| services::log::debug(text));
+    #[allow(
+        deprecated,
+        reason = "marked so since its signature may change, not since it goes away"
+    )]
+    engine.on_var(|name, _, context| {
+        if run::notes_shared()
+            && let Some(variable) = context.scope().get(name)
+            && variable.is_shared()
+        {
+            run::note_shared(variable);
+        }
+        Ok(None)
+    });
+}
+
+/// A panic in a run becomes an error of the run; nothing is printed of it.
+fn silence_panics_of_runs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !run::is_running() {
+                others(panic);
+            }
+        }));
+    });
+}

@@ -1,0 +1,116 @@
+//! `log::`, `print` and `debug`.
+
+use rhai::{Dynamic, Engine, Map, Module};
+
+use crate::fault::Fault;
+use crate::host::{Level, LogLine};
+use crate::json::write;
+use crate::message::cut_to;
+use crate::run::{self, Run};
+use crate::services::Called;
+
+pub(crate) fn register(engine: &mut Engine) {
+    let mut module = Module::new();
+    for (name, level) in [
+        ("debug", Level::Debug),
+        ("info", Level::Info),
+        ("warn", Level::Warn),
+        ("error", Level::Error),
+    ] {
+        module.set_native_fn(name, move |message: Dynamic| line(level, &message, None));
+        module.set_native_fn(name, move |message: Dynamic, fields: Map| {
+            line(level, &message, Some(fields))
+        });
+    }
+    engine.register_static_module("log", module.into());
+}
+
+/// What `print` does with the text of its value.
+pub(crate) fn print(text: &str) {
+    printed(Level::Info, text);
+}
+
+/// What `debug` does with the text of its value.
+pub(crate) fn debug(text: &str) {
+    printed(Level::Debug, text);
+}
+
+fn printed(level: Level, text: &str) {
+    let written = run::with(|run| {
+        emit(run, level, cut_to(text.to_owned(), run.limits.log_line_bytes_max), None);
+        Ok(())
+    });
+    debug_assert!(written.is_ok() || run::fatal().is_some(), "a line is always taken");
+}
+
+fn line(level: Level, message: &Dynamic, fields: Option<Map>) -> Called<()> {
+    run::with(|run| {
+        // What is beyond the limit is cut, so at most that much is ever written.
+        let bytes_max = run.limits.log_line_bytes_max;
+        if run.log_lines >= run.limits.log_lines_max {
+            run.log_lines_dropped += 1;
+            return Ok(());
+        }
+        let message = match message.as_immutable_string_ref() {
+            Ok(text) => cut_to(text.chars().take(bytes_max).collect(), bytes_max),
+            Err(_) => json(message, "message", bytes_max)?,
+        };
+        let left = bytes_max - message.len();
+        let fields = match fields {
+            Some(fields) => Some(fields_text(&fields, left)?),
+            None => None,
+        };
+        emit(run, level, message, fields);
+        Ok(())
+    })
+}
+
+fn emit(run: &mut Run, level: Level, message: String, fields: Option<String>) {
+    if run.log_lines >= run.limits.log_lines_max {
+        run.log_lines_dropped += 1;
+        return;
+    }
+    run.log_lines += 1;
+    run.host.log(LogLine { level, message, fields });
+}
+
+/// As many fields as there is room for; `…` stands for the others.
+fn fields_text(fields: &Map, bytes_max: usize) -> Result<String, Fault> {
+    const CUT: &str = "\"…\":true}";
+    let mut text = String::from("{");
+    for (name, value) in fields {
+        let before = text.len();
+        let mut field = String::new();
+        write::quote(name, &mut field);
+        field.push(':');
+        let room = bytes_max.saturating_sub(before + CUT.len() + 1);
+        match write::text(value, name, room.saturating_sub(field.len())) {
+            Ok(value) => field.push_str(&value),
+            Err(error) => match error.into_fault(name) {
+                Fault::Thrown(message) => return Err(Fault::Thrown(format!("log: {message}"))),
+                Fault::Fatal(..) => {
+                    text.push_str(CUT);
+                    return Ok(text);
+                }
+            },
+        }
+        text.push_str(&field);
+        text.push(',');
+    }
+    if text.ends_with(',') {
+        text.pop();
+    }
+    text.push('}');
+    Ok(text)
+}
+
+/// A value that is no string, as JSON; a large one is cut.
+fn json(value: &Dynamic, what: &str, bytes_max: usize) -> Result<String, Fault> {
+    match write::text(value, what, bytes_max) {
+        Ok(text) => Ok(text),
+        Err(error) => match error.into_fault(what) {
+            Fault::Thrown(message) => Err(Fault::Thrown(format!("log: {message}"))),
+            Fault::Fatal(..) => Ok(cut_to("(too large to be logged)".to_owned(), bytes_max)),
+        },
+    }
+}
