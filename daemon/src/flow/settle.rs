@@ -99,7 +99,13 @@ pub fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
         return Err(Refusal::StorageLow);
     }
     let mut layer = Layer::over(facts, settle.fresh);
-    let author = author_of(settle);
+    if settle.stored == Stored::No && facts.faults.has(Bug::ElideRowWithEffects) {
+        return Ok(layer.writes);
+    }
+    let mut author = author_of(settle);
+    if facts.faults.has(Bug::DepthIgnored) {
+        author.depth = row.depth;
+    }
     for effect in &settle.effects {
         apply(effect, &author, row, &mut layer)?;
     }
