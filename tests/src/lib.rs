@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod history;
 pub mod ledger;
 pub mod mount;
+pub mod simulation;
 pub mod source;
 pub mod store_file;
 pub mod tidy;

@@ -4,4 +4,5 @@ mod bad_start;
 mod crash;
 mod disk;
 mod process;
+mod simulation;
 mod tidy;
