@@ -1,6 +1,7 @@
 //! The admin API over the Unix socket: who calls is known from the connection, what they may do from one table.
 
 pub mod calls;
+pub mod deploy;
 pub mod engine;
 pub mod peer;
 pub mod refuse;

@@ -1,18 +1,21 @@
 //! The composition: engine and listeners put together, and taken apart again when the process is told to stop.
 
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use picloud_api::problem::Problem;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::deploy::{self, Mode};
 use crate::admin::engine as admin_engine;
-use crate::admin::peer::{OWNERS, owner_name};
+use crate::admin::peer::{self, OWNERS, Peer, owner_name};
 use crate::admin::socket::{self, AdminListener};
 use crate::catalog::INSTANCE;
 use crate::config::Config;
@@ -25,7 +28,7 @@ use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
 use crate::log::{self, Look};
 use crate::time::{Clock, SystemClock};
-use crate::{admin, catalog};
+use crate::{admin, catalog, demo};
 
 /// How to start.
 pub struct Start {
@@ -57,8 +60,65 @@ pub fn run(start: Start) -> anyhow::Result<()> {
     })
 }
 
-pub fn demo(_config: Config, _port: u16, _dir: Option<&Path>, _look: Look) -> anyhow::Result<()> {
-    anyhow::bail!("being written")
+/// Runs the daemon with the example app, on this machine's own address and in a folder of its own. Without `dir` the
+/// folder is a new one that goes at the end.
+pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow::Result<()> {
+    let folder = match dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)
+                .with_context(|| format!("cannot make the folder {}", dir.display()))?;
+            DemoFolder::Kept(dir.to_owned())
+        }
+        None => DemoFolder::throw_away()?,
+    };
+    let mut config = Config::default();
+    config.http.listen = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    config.store.path = folder.path().join("picloud.db");
+    config.admin.socket = folder.path().join("admin.sock");
+    config.runtime.directory = folder.path().join("run");
+    let socket = config.admin.socket.clone();
+    runtime()?.block_on(async {
+        let start = Start { config, pausing: Pausing::AsStored, look, faults };
+        let daemon = Daemon::start(start)
+            .await
+            .context("the demo cannot start (--port N and --dir DIR take others)")?;
+        daemon.deploy_demo().await?;
+        say(&demo::invitation(daemon.address, &socket))?;
+        daemon.serve().await
+    })
+}
+
+/// Where the demo keeps its store.
+enum DemoFolder {
+    Kept(PathBuf),
+    ThrownAway(PathBuf),
+}
+
+impl DemoFolder {
+    fn throw_away() -> anyhow::Result<DemoFolder> {
+        let name = format!("picloud-demo-{}", Ids::random().next(SystemClock::start().now()));
+        let path = std::env::temp_dir().join(name);
+        // It fails if somebody has made it before, and nobody else may look into it.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(DemoFolder::ThrownAway(path))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) | Self::ThrownAway(path) => path,
+        }
+    }
+}
+
+impl Drop for DemoFolder {
+    fn drop(&mut self) {
+        if let Self::ThrownAway(path) = self {
+            let _left_over = std::fs::remove_dir_all(path);
+        }
+    }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -185,6 +245,15 @@ impl Daemon {
                 }
             }
         });
+    }
+
+    /// Deploys the example app as the daemon's own user.
+    async fn deploy_demo(&self) -> anyhow::Result<()> {
+        let peer = Peer { uid: rustix::process::getuid().as_raw() };
+        let refused = |problem: Problem| anyhow!("the example app is refused: {problem:?}");
+        let principal = peer::principal(peer, &self.engine.catalog.load()).map_err(refused)?;
+        let deployed = deploy::deploy(&self.admin, demo::bundle(), principal, Mode::ForReal).await;
+        deployed.map(drop).map_err(refused)
     }
 
     fn announce(&self) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Pausing, Start};
 use crate::config::render::{self, Form};
-use crate::config::{self, Config, File, LogLevel};
+use crate::config::{self, Config, File};
 use crate::faults::Faults;
 use crate::log::Look;
 
@@ -169,9 +169,7 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
             })
         }
         Command::Demo { port, dir } => {
-            let mut config = Config::default();
-            config.log.level = LogLevel::Info;
-            app::demo(config, port, dir.as_deref(), surroundings.look())
+            app::demo(port, dir.as_deref(), surroundings.look(), surroundings.faults()?)
         }
         Command::CheckConfig { config, print } => {
             let text = match print {

@@ -202,12 +202,14 @@ impl Dispatcher {
         self.state.lock().expect("no panic while held")
     }
 
-    /// Puts runs in line, and calls a thread if one is idle.
-    fn enter(&self, runs: impl IntoIterator<Item = Run>) {
+    /// Puts a run in line, and calls a thread if one is idle. When the daemon stops, it goes back instead.
+    fn enter(self: &Arc<Self>, run: Run) {
         let mut state = self.lock();
-        for run in runs {
-            state.ready.push(run);
+        if state.stopping {
+            drop(state);
+            return self.give_back(run);
         }
+        state.ready.push(run);
         self.call_thread(&mut state);
     }
 
@@ -337,13 +339,19 @@ impl Handover for Arc<Dispatcher> {
         let catalog = self.parts.catalog.load();
         let at = self.parts.clock.monotonic();
         let mut state = self.lock();
+        let mut runs = Vec::new();
         for claim in claims {
             let trigger = catalog.triggers.get(&TriggerId(claim.row.queue.0));
             let queue_max = trigger.and_then(|trigger| trigger.concurrency);
             let limited = if queue_max.is_some() { Limited::Yes } else { Limited::No };
             state.held.add(&claim, limited);
-            state.ready.push(Run { queue_max, ..Run::new(claim, at) });
+            runs.push(Run { queue_max, ..Run::new(claim, at) });
         }
+        if state.stopping {
+            drop(state);
+            return runs.into_iter().for_each(|run| self.give_back(run));
+        }
+        runs.into_iter().for_each(|run| state.ready.push(run));
         if !state.ready.is_empty() {
             self.call_thread(&mut state);
         }

@@ -19,4 +19,5 @@ mod body;
 mod event;
 mod framing;
 mod response;
+mod timer;
 mod wire;

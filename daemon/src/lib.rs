@@ -31,6 +31,7 @@ pub mod store;
 pub mod admin;
 pub mod app;
 pub mod args;
+pub mod demo;
 pub mod dispatcher;
 pub mod engine;
 pub mod http;

@@ -29,6 +29,8 @@ pub mod field {
     pub const OUTCOME: &str = "outcome";
     pub const SOURCE: &str = "source";
     pub const EFFECTS: &str = "effects";
+    /// Microseconds from the moment at which it could have started.
+    pub const QUEUED_US: &str = "queued_us";
     pub const TOOK_US: &str = "took_us";
     pub const ERROR: &str = "error";
     /// Fields that a script gave, as JSON text.

@@ -417,14 +417,20 @@ pub(crate) mod tests {
     #[test]
     fn routes_say_what_is_wrong_with_them() {
         for (lines, expected) in [
-            ("path = \"/a//b\"", "path \"/a//b\" has an empty segment"),
-            ("path = \"/a/\"", "path \"/a/\" has an empty segment"),
-            ("path = \"/a/../b\"", "path \"/a/../b\" has a segment \"..\""),
-            ("path = \"/a?b\"", "path \"/a?b\" may not contain '?'"),
-            ("path = \"/{a}/{a}\"", "parameter \"a\" is used twice"),
-            ("path = \"/{*rest}/b\"", "{*rest} must be the last segment"),
-            ("path = \"/x{a}\"", "segment \"x{a}\": a parameter is a whole segment"),
-            ("path = \"/{}\"", "a parameter needs a name"),
+            ("path = \"/a//b\"", "path \"/a//b\" has an empty segment (//)"),
+            ("path = \"/a/\"", "path \"/a/\" must not end with /"),
+            (
+                "path = \"/a/../b\"",
+                "path \"/a/../b\" has the segment .., which no request can reach",
+            ),
+            ("path = \"/a?b\"", "segment a?b: '?' cannot be in a path"),
+            ("path = \"/{a}/{a}\"", "has the parameter {a} twice"),
+            (
+                "path = \"/{*rest}/b\"",
+                "{*rest} takes the rest of the path and can only be the last segment",
+            ),
+            ("path = \"/x{a}\"", "segment x{a}: a parameter is a whole segment"),
+            ("path = \"/{}\"", "{} needs a name of letters"),
             (
                 "path = \"/b\"\ndispatch_mode = \"later\"",
                 "\"later\" is neither \"sync\" nor \"async\"",
@@ -498,8 +504,8 @@ pub(crate) mod tests {
             ("max_attempts = 0", "max_attempts is 0; 1 to 100 are allowed"),
             ("max_attempts = 101", "max_attempts is 101; 1 to 100 are allowed"),
             ("backoff = \"fast\"", "backoff \"fast\" is none of exponential, linear, constant"),
-            ("base = \"soon\"", "base \"soon\" is no duration"),
-            ("base = \"-1s\"", "base \"-1s\" is no duration"),
+            ("base = \"soon\"", "base \"soon\" is not a duration"),
+            ("base = \"-1s\"", "base \"-1s\" is not a duration"),
             ("base = \"2h\", max_delay = \"1h\"", "max_delay 1h is shorter than base 2h"),
             ("max_delay = \"31d\"", "max_delay 31d is more than 30d"),
             ("jitter = 1.5", "jitter is 1.5; 0 to 1 is allowed"),
@@ -516,7 +522,7 @@ pub(crate) mod tests {
     fn limits_go_only_downward() {
         for (lines, expected) in [
             ("timeout = \"11s\"", "timeout 11s is more than the 10s that this instance allows"),
-            ("timeout = \"5\"", "timeout \"5\" is no duration"),
+            ("timeout = \"5\"", "timeout \"5\" is not a duration"),
             ("timeout = \"1ms\"", "timeout 1ms is less than 10ms"),
             ("effects_max = 1001", "effects_max is 1001; 1 to 1000 are allowed by this instance"),
             ("operations_max = 1", "operations_max is 1; 1000 to 5000000 are allowed"),

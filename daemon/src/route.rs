@@ -97,7 +97,7 @@ impl Pattern {
     }
 
     /// Two patterns of one shape match the same paths.
-    fn shape(&self) -> String {
+    pub fn shape(&self) -> String {
         let mut shape = String::new();
         for segment in &self.segments {
             match segment {

@@ -4,24 +4,39 @@
 //! thread and no clock, so a simulation can drive it. [`writer::Writer`] is the thread around it. [`read::Reader`]
 //! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
 
-pub mod batch;
-pub mod behind;
-pub mod configure;
+// the file
 pub mod open;
-pub mod read;
-pub mod writer;
+
+mod migrate;
+mod upkeep;
+
+// writing
+pub mod batch;
+pub mod configure;
 
 mod apply;
 mod backlog;
+mod facts;
+mod sweep;
+
+// the thread
+pub mod behind;
+pub mod writer;
+
+mod desk;
+
+// reading
+pub mod read;
 
 mod catalog;
 
-mod facts;
-mod migrate;
+// SQL
+mod bulk;
 mod rows;
 mod sql;
-mod sweep;
 mod trouble;
 
+#[cfg(feature = "faults")]
+pub mod bench;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use picloud_scripts_runtime::effect::{Key, Space};
 
 use crate::entry::{Change, ChangeOp};
@@ -93,8 +93,8 @@ pub struct GlobError {
 /// Bytes of a glob.
 pub const GLOB_BYTES_MAX: usize = 200;
 
-/// Compiles a collection glob: `*` and `?` stop at `/`, `**` does not, `{a,b}` and `[a-z]` as in a shell.
-pub fn compile_glob(glob: &str) -> Result<GlobMatcher, GlobError> {
+/// Reads a collection glob: `*` and `?` stop at `/`, `**` does not, `{a,b}` and `[a-z]` as in a shell.
+pub fn parse_glob(glob: &str) -> Result<Glob, GlobError> {
     let fail = |reason: String| GlobError { glob: glob.to_owned(), reason };
     if glob.is_empty() {
         return Err(fail("is empty; `*` matches every collection".to_owned()));
@@ -106,7 +106,7 @@ pub fn compile_glob(glob: &str) -> Result<GlobMatcher, GlobError> {
         )));
     }
     let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-    built.map(|glob| glob.compile_matcher()).map_err(|error| fail(error.kind().to_string()))
+    built.map_err(|error| fail(error.kind().to_string()))
 }
 
 /// The enabled triggers of all apps, ready to be matched.
@@ -117,42 +117,85 @@ pub struct TriggerSet {
 
 #[derive(Debug, Default)]
 struct AppTriggers {
-    changes: Vec<(Space, GlobMatcher, Vec<ChangeOp>, Arc<Trigger>)>,
+    kv: Listeners,
+    docs: Listeners,
     letters: Vec<Arc<Trigger>>,
+}
+
+/// Triggers on one space of an app. The globs are matched all at once: most are literals or prefixes, which cost a
+/// look-up and not a comparison each.
+#[derive(Debug, Default)]
+struct Listeners {
+    globs: GlobSet,
+    triggers: Vec<(Vec<ChangeOp>, Arc<Trigger>)>,
+}
+
+impl Listeners {
+    fn build(found: Vec<(Glob, Vec<ChangeOp>, Arc<Trigger>)>) -> Listeners {
+        let mut globs = GlobSetBuilder::new();
+        let mut triggers = Vec::with_capacity(found.len());
+        for (glob, ops, trigger) in found {
+            globs.add(glob);
+            triggers.push((ops, trigger));
+        }
+        // Each glob compiles, so only a set that is too large for the matcher could fail; then nothing matches, which
+        // deploy's limits rule out.
+        Listeners { globs: globs.build().unwrap_or_default(), triggers }
+    }
+
+    /// In the order in which the triggers were registered.
+    fn of(&self, collection: &str) -> impl Iterator<Item = &(Vec<ChangeOp>, Arc<Trigger>)> {
+        self.globs.matches(collection).into_iter().map(|index| &self.triggers[index])
+    }
+}
+
+impl AppTriggers {
+    fn listeners(&self, space: Space) -> &Listeners {
+        match space {
+            Space::Kv => &self.kv,
+            Space::Docs => &self.docs,
+        }
+    }
+
+    fn build(mut triggers: Vec<Arc<Trigger>>) -> AppTriggers {
+        triggers.sort_by_key(|trigger| trigger.id);
+        let (mut kv, mut docs, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+        for trigger in triggers {
+            let (listeners, glob, ops) = match &trigger.details {
+                TriggerDetails::Kv { collection_glob, ops } => (&mut kv, collection_glob, ops),
+                TriggerDetails::Docs { collection_glob, ops } => (&mut docs, collection_glob, ops),
+                TriggerDetails::DeadLetter { .. } => {
+                    letters.push(trigger);
+                    continue;
+                }
+            };
+            if let Ok(glob) = parse_glob(glob) {
+                listeners.push((glob, ops.clone(), Arc::clone(&trigger)));
+            }
+        }
+        AppTriggers { kv: Listeners::build(kv), docs: Listeners::build(docs), letters }
+    }
 }
 
 impl TriggerSet {
     /// Triggers whose glob does not compile are left out; deploy lets none in.
     pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
-        let mut set = TriggerSet::default();
+        let mut by_app: HashMap<AppId, Vec<Arc<Trigger>>> = HashMap::new();
         for trigger in triggers.into_iter().filter(|trigger| trigger.enabled) {
-            let app = set.by_app.entry(trigger.app).or_default();
-            let (space, glob, ops) = match &trigger.details {
-                TriggerDetails::Kv { collection_glob, ops } => (Space::Kv, collection_glob, ops),
-                TriggerDetails::Docs { collection_glob, ops } => {
-                    (Space::Docs, collection_glob, ops)
-                }
-                TriggerDetails::DeadLetter { .. } => {
-                    app.letters.push(trigger);
-                    continue;
-                }
-            };
-            if let Ok(matcher) = compile_glob(glob) {
-                app.changes.push((space, matcher, ops.clone(), Arc::clone(&trigger)));
-            }
+            by_app.entry(trigger.app).or_default().push(trigger);
         }
-        set
+        let built = |(app, triggers)| (app, AppTriggers::build(triggers));
+        TriggerSet { by_app: by_app.into_iter().map(built).collect() }
     }
 
     /// The triggers that a change sets off.
     pub fn for_change<'a>(&'a self, change: &'a Change) -> impl Iterator<Item = &'a Arc<Trigger>> {
+        let key = &change.key.key;
         let app = self.by_app.get(&change.key.app);
-        app.into_iter().flat_map(|app| &app.changes).filter_map(|(space, glob, ops, trigger)| {
-            let fits = *space == change.key.key.space
-                && (ops.is_empty() || ops.contains(&change.op))
-                && glob.is_match(&*change.key.key.collection);
-            fits.then_some(trigger)
-        })
+        let heard = app.into_iter().flat_map(|app| app.listeners(key.space).of(&key.collection));
+        heard
+            .filter(|(ops, _)| ops.is_empty() || ops.contains(&change.op))
+            .map(|(_, trigger)| trigger)
     }
 
     /// The triggers that may make rows of this key's line, whatever is done to it.
@@ -162,12 +205,8 @@ impl TriggerSet {
         key: &'a Key,
     ) -> impl Iterator<Item = &'a Arc<Trigger>> {
         let app = self.by_app.get(&app);
-        app.into_iter().flat_map(|app| &app.changes).filter_map(|(space, glob, _, trigger)| {
-            let fits = trigger.ordering == Ordering::ByKey
-                && *space == key.space
-                && glob.is_match(&*key.collection);
-            fits.then_some(trigger)
-        })
+        let heard = app.into_iter().flat_map(|app| app.listeners(key.space).of(&key.collection));
+        heard.map(|(_, trigger)| trigger).filter(|trigger| trigger.ordering == Ordering::ByKey)
     }
 
     /// The handlers of a dead letter that came of a row of `source`, made by the trigger named `trigger`.

@@ -6,6 +6,9 @@ pub const SOURCE_BYTES_MAX: usize = 256 << 10;
 /// Brackets, braces and parentheses within each other in a script's source.
 pub const SOURCE_NESTING_MAX: usize = 100;
 
+/// Plain arguments of one call, parameters of one function.
+pub const ARGUMENTS_MAX: usize = 255;
+
 /// Variables that a script may have in scope at once.
 pub const VARIABLES_MAX: usize = 1_024;
 
@@ -22,7 +25,7 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 512;
 
 /// Stack that a thread must have free when it calls `Runtime::run` or `Runtime::compile`.
-pub const STACK_BYTES: usize = 4 << 20;
+pub const STACK_BYTES: usize = 2 << 20;
 
 /// Stack that nested calls of a script's functions may use.
 pub(crate) const INTERPRETER_STACK_BYTES_MAX: usize = STACK_BYTES / 2;

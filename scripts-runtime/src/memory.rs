@@ -28,12 +28,14 @@ pub(crate) struct Gauge {
     pub(crate) stack_low: Cell<usize>,
     /// The interpreter's own stack must not go below this address.
     pub(crate) stack_floor: Cell<usize>,
-    /// Operations, by Rhai's count, at which a closer look is due.
+    /// Operations of the run. Rhai's own count forgets those of closures that its functions call.
+    pub(crate) operations: Cell<u64>,
+    /// Operations at which a closer look is due.
     pub(crate) look_at: Cell<u64>,
-    /// Operations that functions of ours charged on top of Rhai's count.
-    pub(crate) charged: Cell<u64>,
     /// Whether shared variables are to be noted: the script has closures.
     pub(crate) notes_shared: Cell<bool>,
+    /// Address of the shared variable noted last, which most often comes again.
+    pub(crate) noted: Cell<usize>,
 }
 
 thread_local! {
@@ -44,9 +46,10 @@ thread_local! {
             held_trip: Cell::new(i64::MAX),
             stack_low: Cell::new(usize::MAX),
             stack_floor: Cell::new(0),
+            operations: Cell::new(0),
             look_at: Cell::new(u64::MAX),
-            charged: Cell::new(0),
             notes_shared: Cell::new(false),
+            noted: Cell::new(0),
         }
     };
 }
@@ -76,6 +79,11 @@ impl Gauge {
             self.stack_low.set(here);
         }
     }
+}
+
+/// Bytes that this thread holds: allocated minus freed by it, ever. For those who look for leaks.
+pub fn held_bytes() -> i64 {
+    GAUGE.with(|gauge| gauge.held.get())
 }
 
 /// About where the stack ends at present.

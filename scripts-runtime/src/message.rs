@@ -62,7 +62,10 @@ fn run_message(error: &EvalAltResult) -> String {
             "calls its functions too deeply within each other".to_owned()
         }
         EvalAltResult::ErrorDataTooLarge(what, _) => {
-            format!("{} is beyond the limit", lower_first(what).replace("bLOB", "blob"))
+            format!(
+                "{} is beyond the limit",
+                lower_first(what).replace("array/BLOB", "array or blob")
+            )
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => format!("there is no module {name}"),
         EvalAltResult::ErrorParsing(kind, _) => parse_message(kind),

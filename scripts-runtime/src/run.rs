@@ -31,7 +31,6 @@ pub(crate) struct Run {
     pub(crate) log_lines_dropped: u64,
     /// What the run ends with, whatever the script does.
     fatal: Option<(ExecErrorKind, String)>,
-    operations: u64,
     /// The thread's gauge when the run began.
     held_before: i64,
     /// What the run has told the total of all runs.
@@ -63,7 +62,6 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
         log_lines: 0,
         log_lines_dropped: 0,
         fatal: None,
-        operations: 0,
         held_before: 0,
         published: 0,
         shared: HashMap::new(),
@@ -71,12 +69,13 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
     GAUGE.with(|gauge| {
         let held = gauge.held.get();
         gauge.peak.set(held);
-        gauge.charged.set(0);
+        gauge.operations.set(0);
         gauge.look_at.set(OPERATIONS_PER_LOOK.min(request.limits.operations_max.saturating_add(1)));
         gauge.held_trip.set(held.saturating_add(trip(&request.limits, 0)));
         gauge.stack_low.set(usize::MAX);
         gauge.stack_floor.set(stack_address().saturating_sub(INTERPRETER_STACK_BYTES_MAX));
         gauge.notes_shared.set(notes_shared);
+        gauge.noted.set(0);
         RUN.with_borrow_mut(|slot| *slot = Some(Run { held_before: held, ..run }));
     });
 }
@@ -91,15 +90,15 @@ pub(crate) fn end(all: &MemoryOfAll) -> (Run, Usage) {
     }
     run.shared.clear();
     all.held.fetch_sub(run.published, Ordering::Relaxed);
-    let peak = GAUGE.with(|gauge| {
+    let (operations, peak) = GAUGE.with(|gauge| {
         gauge.look_at.set(u64::MAX);
         gauge.held_trip.set(i64::MAX);
         gauge.stack_floor.set(0);
         gauge.notes_shared.set(false);
-        gauge.peak.get().wrapping_sub(run.held_before)
+        (gauge.operations.get(), gauge.peak.get().wrapping_sub(run.held_before))
     });
     let usage = Usage {
-        operations: run.operations,
+        operations: operations.min(run.limits.operations_max),
         memory_bytes_peak: u64::try_from(peak).unwrap_or(0),
         log_lines_dropped: run.log_lines_dropped,
     };
@@ -166,9 +165,11 @@ fn capability(need: Need) -> &'static str {
 
 /// Called at every operation of the script; `Some` ends it.
 #[inline]
-pub(crate) fn progress(operations: u64, all: &MemoryOfAll) -> Option<Dynamic> {
+pub(crate) fn progress(all: &MemoryOfAll) -> Option<Dynamic> {
     let here = stack_address();
     let is_due = GAUGE.with(|gauge| {
+        let operations = gauge.operations.get() + 1;
+        gauge.operations.set(operations);
         let is_due = operations >= gauge.look_at.get()
             || gauge.held.get() > gauge.held_trip.get()
             || here < gauge.stack_floor.get()
@@ -178,15 +179,15 @@ pub(crate) fn progress(operations: u64, all: &MemoryOfAll) -> Option<Dynamic> {
         }
         is_due
     });
-    if is_due { look(operations, here, all) } else { None }
+    if is_due { look(here, all) } else { None }
 }
 
 #[cold]
 #[inline(never)]
-fn look(operations: u64, here: usize, all: &MemoryOfAll) -> Option<Dynamic> {
+fn look(here: usize, all: &MemoryOfAll) -> Option<Dynamic> {
     RUN.with_borrow_mut(|slot| {
         let run = slot.as_mut()?;
-        run.guard(|run| run.look(operations, here, all)).err().map(|_| Dynamic::UNIT)
+        run.guard(|run| run.look(here, all)).err().map(|_| Dynamic::UNIT)
     })
 }
 
@@ -195,6 +196,9 @@ pub(crate) fn note_shared(variable: &Dynamic) {
     let Some(value) = variable.read_lock::<Dynamic>() else { return };
     let address = std::ptr::from_ref::<Dynamic>(&value).addr();
     drop(value);
+    if GAUGE.with(|gauge| gauge.noted.replace(address)) == address {
+        return;
+    }
     RUN.with_borrow_mut(|slot| {
         if let Some(run) = slot {
             run.shared.entry(address).or_insert_with(|| variable.clone());
@@ -205,7 +209,8 @@ pub(crate) fn note_shared(variable: &Dynamic) {
 /// Operations that a service call costs beyond the one that it is.
 pub(crate) fn charge(operations: u64) {
     GAUGE.with(|gauge| {
-        gauge.charged.set(gauge.charged.get().saturating_add(operations));
+        // Far from the end of the counter, however much is charged.
+        gauge.operations.set(gauge.operations.get().saturating_add(operations).min(u64::MAX / 2));
         gauge.look_at.set(0);
     });
 }
@@ -251,18 +256,19 @@ impl Run {
         Ok(())
     }
 
-    fn look(&mut self, operations: u64, here: usize, all: &MemoryOfAll) -> Result<(), Fault> {
-        let (charged, low, floor) = GAUGE.with(|gauge| {
-            (gauge.charged.get(), gauge.stack_low.replace(usize::MAX), gauge.stack_floor.get())
+    fn look(&mut self, here: usize, all: &MemoryOfAll) -> Result<(), Fault> {
+        let (operations, low, floor) = GAUGE.with(|gauge| {
+            let low = gauge.stack_low.replace(usize::MAX);
+            (gauge.operations.get(), low, gauge.stack_floor.get())
         });
-        self.operations = operations.saturating_add(charged);
         let operations_max = self.limits.operations_max;
-        if self.operations > operations_max {
-            self.operations = operations_max;
+        if operations > operations_max {
             return Err(Fault::budget(format!("used up its {operations_max} operations")));
         }
         if here < floor {
-            return Err(Fault::budget("calls its functions too deeply within each other"));
+            return Err(Fault::budget(
+                "needs more stack than a run has: its calls and expressions are nested too deeply",
+            ));
         }
         if low < here.saturating_sub(NATIVE_STACK_BYTES_MAX) {
             return Err(Fault::budget(
@@ -272,9 +278,9 @@ impl Run {
         self.check_memory()?;
         self.publish(all)?;
         self.check_interrupt()?;
-        let left = operations_max - self.operations;
+        let left = operations_max - operations;
         GAUGE.with(|gauge| {
-            gauge.look_at.set(operations.saturating_add(OPERATIONS_PER_LOOK.min(left + 1)));
+            gauge.look_at.set(operations + OPERATIONS_PER_LOOK.min(left.saturating_add(1)));
             let trip = trip(&self.limits, self.published);
             gauge.held_trip.set(self.held_before.saturating_add(trip));
         });
@@ -296,7 +302,6 @@ impl Run {
         Ok(())
     }
 
-    /// The operations used, once the script has ended.
     pub(crate) fn push(&mut self, effect: Effect) -> Result<(), Fault> {
         let effects_max = self.limits.effects_max;
         if self.effects.len() >= effects_max {

@@ -5,6 +5,7 @@ pub mod client;
 pub mod daemon;
 pub mod history;
 pub mod ledger;
+pub mod measure;
 pub mod mount;
 pub mod simulation;
 pub mod source;

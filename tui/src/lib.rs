@@ -1,1 +1,5 @@
+//! PiCloud's command line, and later its console: clients of the admin API.
 
+pub mod cli;
+pub mod client;
+pub mod output;

@@ -100,6 +100,11 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// Whether a terminal neither obeys nor hides this character.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control() && !is_hidden(c)
+}
+
 /// As [`visible`], but lines stay lines and tabs become spaces: for source text.
 pub fn visible_lines(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

@@ -1,7 +1,9 @@
 //! The answers: one function for each thing that calls do.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
+use picloud_api::deploy::Difference;
 use picloud_api::instance::{Caller, Instance, PauseAnswer, PauseRequest};
 use picloud_api::list::{AppItem, PAGE_ITEMS, PAGE_ITEMS_MAX, Page, PageQuery};
 use picloud_api::manifest::Bundle;
@@ -9,13 +11,12 @@ use picloud_api::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::calls::{Does, Part, Request};
+use crate::admin::deploy::{self, Mode};
 use crate::admin::engine::{Engine, Items, Window};
-use crate::admin::refuse;
 use crate::catalog::{App, Catalog};
-use crate::flow::configure::deploy::plan_deploy;
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
-use crate::ids::{AppId, Id};
-use crate::manifest::{self, Wanted, export};
+use crate::ids::AppId;
+use crate::manifest::export;
 use crate::principal::Capability;
 use crate::time::Timestamp;
 
@@ -24,7 +25,7 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
         Does::ListApps => json(&apps(engine, &request)?),
-        Does::Deploy => json(&deploy(engine, &request).await?),
+        Does::Deploy => json(&put_manifest(engine, &request).await?),
         Does::Export => json(&bundle(engine, &request)?),
         Does::ListOutbox => {
             let items = engine.outbox(&window(&request)?).await?;
@@ -121,10 +122,7 @@ struct DeployQuery {
     dry_run: bool,
 }
 
-async fn deploy(
-    engine: &Engine,
-    request: &Request,
-) -> Result<picloud_api::deploy::Difference, Problem> {
+async fn put_manifest(engine: &Engine, request: &Request) -> Result<Difference, Problem> {
     let query: DeployQuery = request.query()?;
     let bundle: Bundle = request.body(Code::BadManifest)?;
     let slug = request.segment("app")?;
@@ -135,32 +133,8 @@ async fn deploy(
             format!("the manifest is of app \"{named}\", the path of \"{slug}\""),
         ));
     }
-    let wanted = check(engine, bundle).await?;
-    let principal = Arc::clone(&request.principal);
-    let now = engine.clock.now();
-    let plan = move |catalog: &Catalog, next| plan_deploy(catalog, &wanted, &principal, next, now);
-    if query.dry_run {
-        let planned = plan(&engine.catalog(), 0).map_err(|unfit| refuse::unfit(&unfit))?;
-        return Ok(planned.answer);
-    }
-    engine.configure(plan).await
-}
-
-/// Checks a bundle on a thread of its own: it compiles up to four MiB of scripts.
-pub(super) async fn check(engine: &Engine, bundle: Bundle) -> Result<Wanted, Problem> {
-    let (compile, limits) = (Arc::clone(&engine.compile), engine.run_limits.clone());
-    let checked =
-        tokio::task::spawn_blocking(move || manifest::check(&bundle, &limits, &*compile)).await;
-    let checked =
-        checked.map_err(|_| Problem::new(Code::Internal, "checking the manifest failed"))?;
-    checked.map_err(|errors| {
-        let count = errors.len();
-        let things = if count == 1 { "thing is" } else { "things are" };
-        let mut problem =
-            Problem::new(Code::BadManifest, format!("{count} {things} wrong; nothing was changed"));
-        problem.errors = errors;
-        problem
-    })
+    let mode = if query.dry_run { Mode::DryRun } else { Mode::ForReal };
+    deploy::deploy(engine, bundle, Arc::clone(&request.principal), mode).await
 }
 
 fn bundle(engine: &Engine, request: &Request) -> Result<Bundle, Problem> {
@@ -214,13 +188,13 @@ fn target(request: &Request, part: Part) -> Result<Target, Problem> {
     })
 }
 
-fn window(request: &Request) -> Result<Window, Problem> {
+fn window<C: FromStr>(request: &Request) -> Result<Window<C>, Problem> {
     let query: PageQuery = request.query()?;
     let limit = limit(&query)?;
     let app: Option<AppId> =
         query.app.as_deref().map(|name| request.app_called(name)).transpose()?.map(|app| app.id);
     let after = query.after.map(|after| {
-        after.parse::<Id>().map_err(|_| {
+        after.parse::<C>().map_err(|_| {
             Problem::new(Code::BadRequest, format!("after=\"{after}\" is no cursor of this list"))
         })
     });
@@ -237,7 +211,7 @@ fn limit(query: &PageQuery) -> Result<usize, Problem> {
     }
 }
 
-fn page<T>(items: Items<T>, now: Timestamp) -> Page<T> {
+fn page<T, C: ToString>(items: Items<T, C>, now: Timestamp) -> Page<T> {
     let next = items.next.map(|next| next.to_string());
     Page { items: items.items, next, now: now.0 }
 }

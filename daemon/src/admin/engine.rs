@@ -44,18 +44,18 @@ pub struct Engine {
 
 /// Which items of a list.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
+pub struct Window<C> {
     pub app: Option<AppId>,
     /// `next` of the page before.
-    pub after: Option<Id>,
+    pub after: Option<C>,
     pub limit: usize,
 }
 
 /// Items, and where the next page begins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Items<T> {
+pub struct Items<T, C> {
     pub items: Vec<T>,
-    pub next: Option<Id>,
+    pub next: Option<C>,
 }
 
 /// What is counted.
@@ -124,14 +124,17 @@ impl Engine {
         self.seen.now().storage_low
     }
 
-    pub async fn outbox(&self, window: &Window) -> Result<Items<OutboxItem>, Problem> {
+    pub async fn outbox(&self, window: &Window<Id>) -> Result<Items<OutboxItem, Id>, Problem> {
         let listed = self.reader.outbox(window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let (catalog, now) = (self.catalog(), self.clock.now());
         Ok(items(listed, |row| outbox_item(row, &catalog, now)))
     }
 
-    pub async fn dead_letters(&self, window: &Window) -> Result<Items<DeadLetterItem>, Problem> {
+    pub async fn dead_letters(
+        &self,
+        window: &Window<Id>,
+    ) -> Result<Items<DeadLetterItem, Id>, Problem> {
         let listed = self.reader.letters(Letters::Open, window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let catalog = self.catalog();
@@ -139,19 +142,20 @@ impl Engine {
     }
 
     /// Runs that ended lately, as memory has them.
-    pub fn executions(&self, window: &Window) -> Items<ExecutionItem> {
+    pub fn executions(&self, window: &Window<u64>) -> Items<ExecutionItem, u64> {
         let found = self.dispatcher.history.newest(window.app, window.after, window.limit);
-        let next = found.last().filter(|_| found.len() == window.limit).map(|last| last.id);
+        let next = found.last().filter(|_| found.len() == window.limit).map(|(number, _)| *number);
         let catalog = self.catalog();
-        Items { items: found.iter().map(|one| execution_item(one, &catalog)).collect(), next }
+        let items = found.iter().map(|(_, one)| execution_item(one, &catalog));
+        Items { items: items.collect(), next }
     }
 }
 
-fn cursor(window: &Window) -> Cursor {
+fn cursor(window: &Window<Id>) -> Cursor {
     Cursor { before: window.after, limit: window.limit }
 }
 
-fn items<R, T>(listed: Listed<R>, item: impl Fn(&R) -> T) -> Items<T> {
+fn items<R, T>(listed: Listed<R>, item: impl Fn(&R) -> T) -> Items<T, Id> {
     Items { items: listed.rows.iter().map(item).collect(), next: listed.next }
 }
 

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::connect_info::MockConnectInfo;
 use http_body_util::BodyExt;
@@ -8,16 +7,19 @@ use picloud_api::deploy::Difference;
 use picloud_api::instance::{Instance, PauseAnswer};
 use picloud_api::list::{AppItem, Page};
 use picloud_api::manifest::Bundle;
-use picloud_scripts_runtime::limits::RunLimits;
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
-use crate::catalog::Catalog;
-use crate::flow::configure::deploy::tests::{apply, deployed};
+use crate::config::SyncDurability;
+use crate::engine::{Engine, Setup};
+use crate::faults::Faults;
+use crate::flow::configure::Unfit;
 use crate::flow::configure::people::plan_uid;
-use crate::ids::Id;
-use crate::manifest::tests::{GREENHOUSE, bundle, compile};
+use crate::ids::Ids;
+use crate::limits::Limits;
+use crate::manifest::tests::{GREENHOUSE, bundle};
 use crate::principal::Capability;
 use crate::time::{Clock, Timestamp};
 
@@ -33,47 +35,78 @@ impl Clock for Stopped {
     }
 }
 
-/// The greenhouse, root (uid 0), and a reader (uid 1000).
-fn catalog() -> Catalog {
-    let (catalog, _) = deployed();
-    let planned = plan_uid(&catalog, 1000, "reader", &[Capability::AppRead], 500);
-    apply(catalog, planned.changes)
+/// A daemon on a store of its own, in which root (uid 0) has deployed the greenhouse and a reader (uid 1000) is known.
+struct Admin {
+    router: Router,
+    engine: Engine,
+    _folder: TempDir,
 }
 
-fn engine() -> Arc<Engine> {
-    Arc::new(Engine {
-        catalog: Arc::new(ArcSwap::from_pointee(catalog())),
+async fn admin() -> Admin {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut limits = Limits::default();
+    limits.admin.body_bytes_max = 200_000;
+    let engine = crate::engine::start(Setup {
+        store: folder.path().join("picloud.db"),
+        runtime_directory: folder.path().to_owned(),
+        durability: SyncDurability::WithEffects,
+        limits,
+        cores: 1,
         clock: Arc::new(Stopped),
-        instance: Id(1),
-        started_at: Timestamp(1),
-        run_limits: RunLimits::default(),
-        body_bytes_max: 200_000,
-        compile: Arc::new(compile),
-    })
+        ids: Arc::new(Ids::random()),
+        faults: Faults::default(),
+    });
+    let engine = engine.await.expect("an engine starts on a new store");
+    for (uid, name, capability) in
+        [(0, "root", Capability::InstanceAdmin), (1000, "reader", Capability::AppRead)]
+    {
+        let made = engine.writer.configure(move |catalog, next, _now| {
+            let planned = plan_uid(catalog, uid, name, &[capability], next);
+            Ok::<_, Unfit>((planned.changes, planned.next))
+        });
+        made.await.expect("principals can be made");
+    }
+    let router = router(Arc::new(crate::admin::engine::Engine::of(&engine)));
+    let admin = Admin { router, engine, _folder: folder };
+    let body = serde_json::to_string(&bundle(GREENHOUSE)).expect("a bundle is JSON");
+    let _made: Difference = ok(&admin, 0, "PUT", "/apps/greenhouse/manifest", &body).await;
+    admin
 }
 
-async fn call(uid: u32, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
+impl Admin {
+    async fn stop(self) {
+        self.engine.stop(Duration::ZERO).await.expect("it stops in order");
+    }
+}
+
+async fn call(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
     let request = axum::extract::Request::builder()
         .method(method)
         .uri(format!("{BASE}{path}"))
         .header("content-type", "application/json")
         .body(Body::from(body.to_owned()))
         .expect("the request is right");
-    let router = router(engine()).layer(MockConnectInfo(Peer { uid }));
+    let router = admin.router.clone().layer(MockConnectInfo(Peer { uid }));
     let response = router.oneshot(request).await.expect("a router always answers");
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
     (status, body.to_vec())
 }
 
-async fn ok<T: DeserializeOwned>(uid: u32, method: &str, path: &str, body: &str) -> T {
-    let (status, body) = call(uid, method, path, body).await;
+async fn ok<T: DeserializeOwned>(
+    admin: &Admin,
+    uid: u32,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> T {
+    let (status, body) = call(admin, uid, method, path, body).await;
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     serde_json::from_slice(&body).expect("the answer is JSON")
 }
 
-async fn problem(uid: u32, method: &str, path: &str, body: &str) -> Problem {
-    let (status, body) = call(uid, method, path, body).await;
+async fn problem(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> Problem {
+    let (status, body) = call(admin, uid, method, path, body).await;
     let problem: Problem = serde_json::from_slice(&body).expect("a problem is JSON");
     assert_eq!(problem.status, status);
     problem
@@ -81,46 +114,55 @@ async fn problem(uid: u32, method: &str, path: &str, body: &str) -> Problem {
 
 #[tokio::test]
 async fn apps_are_listed_with_what_they_are_made_of() {
-    let page: Page<AppItem> = ok(0, "GET", "/apps", "").await;
+    let admin = admin().await;
+    let page: Page<AppItem> = ok(&admin, 0, "GET", "/apps", "").await;
     assert_eq!((page.next, page.now), (None, 7));
     let app = &page.items[0];
     assert_eq!((app.slug.as_str(), app.scripts, app.routes, app.triggers), ("greenhouse", 2, 2, 2));
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn an_export_can_be_deployed_again_and_changes_nothing() {
-    let exported: Bundle = ok(0, "GET", "/apps/greenhouse/manifest", "").await;
+    let admin = admin().await;
+    let exported: Bundle = ok(&admin, 0, "GET", "/apps/greenhouse/manifest", "").await;
     let body = serde_json::to_string(&exported).expect("a bundle is JSON");
-    let difference: Difference = ok(0, "PUT", "/apps/greenhouse/manifest", &body).await;
+    let difference: Difference = ok(&admin, 0, "PUT", "/apps/greenhouse/manifest", &body).await;
     assert!(difference.changes.is_empty(), "{difference:?}");
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn a_dry_run_shows_what_a_deploy_would_change() {
+    let admin = admin().await;
     let mut changed = bundle(GREENHOUSE);
     changed.manifest.triggers.pop();
     let body = serde_json::to_string(&changed).expect("a bundle is JSON");
     let path = "/apps/greenhouse/manifest?dry_run=true";
-    let difference: Difference = ok(0, "PUT", path, &body).await;
+    let difference: Difference = ok(&admin, 0, "PUT", path, &body).await;
     assert_eq!(difference.changes[0].name, "keep");
     assert_eq!((difference.revision_before, difference.revision), (1, 2));
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn a_manifest_that_is_wrong_is_refused_with_every_error() {
+    let admin = admin().await;
     let mut wrong = bundle(GREENHOUSE);
     wrong.manifest.routes[0].path = "readings".to_owned();
-    wrong.sources.insert("record.rhai".to_owned(), "???".to_owned());
+    wrong.sources.insert("record.rhai".to_owned(), "let x = ;".to_owned());
     let body = serde_json::to_string(&wrong).expect("a bundle is JSON");
-    let problem = problem(0, "PUT", "/apps/greenhouse/manifest", &body).await;
+    let problem = problem(&admin, 0, "PUT", "/apps/greenhouse/manifest", &body).await;
     assert_eq!((problem.status, problem.code.as_str()), (422, "bad_manifest"));
     let entries: Vec<&str> = problem.errors.iter().map(|error| error.entry.as_str()).collect();
     assert_eq!(entries, ["script \"record\"", "route POST readings"]);
-    assert_eq!(problem.errors[0].excerpt.as_deref(), Some("1 | ???\n  | ^"));
+    assert_eq!(problem.errors[0].excerpt.as_deref(), Some("1 | let x = ;\n  |         ^"));
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn bad_requests_get_an_error_that_says_what_is_wrong() {
+    let admin = admin().await;
     let manifest = "/apps/greenhouse/manifest";
     let unknown = r#"{"manifest": {"app": {"slug": "greenhouse", "hots": "a"}}, "sources": {}}"#;
     let other = r#"{"manifest": {"app": {"slug": "garden"}}, "sources": {}}"#;
@@ -148,28 +190,32 @@ async fn bad_requests_get_an_error_that_says_what_is_wrong() {
         ("POST", "/apps/greenhouse/triggers/x/pause", "", 404, "has no trigger \"x\""),
         ("POST", "/apps/greenhouse/routes/x/pause", "", 400, "\"x\" is no route"),
     ] {
-        let problem = problem(0, method, path, body).await;
+        let problem = problem(&admin, 0, method, path, body).await;
         assert!(
             problem.status == status && problem.detail.contains(detail),
             "{method} {path}\n{problem:?}"
         );
     }
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_called_json_is_refused() {
+    let admin = admin().await;
     let request = axum::extract::Request::builder()
         .method("POST")
         .uri(format!("{BASE}/pause"))
         .body(Body::from("{}"))
         .expect("the request is right");
-    let router = router(engine()).layer(MockConnectInfo(Peer { uid: 0 }));
+    let router = admin.router.clone().layer(MockConnectInfo(Peer { uid: 0 }));
     let response = router.oneshot(request).await.expect("a router always answers");
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn resuming_what_runs_changes_nothing_for_every_kind_of_target() {
+    let admin = admin().await;
     for path in [
         "/resume",
         "/apps/greenhouse/resume",
@@ -177,13 +223,15 @@ async fn resuming_what_runs_changes_nothing_for_every_kind_of_target() {
         "/apps/greenhouse/routes/POST%20%2Freadings%2F%7Bsensor%7D/resume",
         "/apps/greenhouse/scripts/warn/resume",
     ] {
-        let answer: PauseAnswer = ok(0, "POST", path, "").await;
+        let answer: PauseAnswer = ok(&admin, 0, "POST", path, "").await;
         assert_eq!(answer, PauseAnswer { changed: false, paused: None }, "{path}");
     }
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability() {
+    let admin = admin().await;
     let body = serde_json::to_string(&bundle(GREENHOUSE)).expect("a bundle is JSON");
     for one in CALLS {
         let path = one.path.replace("{app}", "greenhouse").replace("{name}", "keep");
@@ -192,21 +240,41 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
             calls::Method::Post => ("POST", ""),
             calls::Method::Put => ("PUT", body.as_str()),
         };
-        let unknown = problem(4242, method, &path, body).await;
+        let unknown = problem(&admin, 4242, method, &path, body).await;
         assert_eq!(unknown.detail, "uid 4242 is not known to this daemon");
         assert_eq!(unknown.status, 403);
 
-        let (status, _) = call(1000, method, &path, body).await;
+        let (status, _) = call(&admin, 1000, method, &path, body).await;
         let reads = matches!(one.capability, None | Some(Capability::AppRead));
         assert_eq!(status, if reads { 200 } else { 403 }, "{method} {path}");
     }
+    admin.stop().await;
 }
 
 #[tokio::test]
 async fn the_instance_says_who_asks_and_what_they_may() {
-    let instance: Instance = ok(1000, "GET", "/instance", "").await;
+    let admin = admin().await;
+    let instance: Instance = ok(&admin, 1000, "GET", "/instance", "").await;
     assert_eq!(instance.caller.name, "reader");
     assert_eq!(instance.caller.capabilities, ["AppRead"]);
-    let instance: Instance = ok(0, "GET", "/instance", "").await;
+    let instance: Instance = ok(&admin, 0, "GET", "/instance", "").await;
     assert_eq!(instance.caller.capabilities.len(), Capability::ALL.len());
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_holds_until_it_is_resumed_and_is_shown_meanwhile() {
+    let admin = admin().await;
+    let paused: PauseAnswer =
+        ok(&admin, 0, "POST", "/apps/greenhouse/pause", r#"{"reason": "rebuilt"}"#).await;
+    assert!(paused.changed);
+    let instance: Instance = ok(&admin, 0, "GET", "/instance", "").await;
+    assert_eq!(instance.pauses, [paused.paused.expect("it is paused")]);
+    let page: Page<AppItem> = ok(&admin, 1000, "GET", "/apps", "").await;
+    assert_eq!(page.items[0].paused.as_ref(), Some(&instance.pauses[0]));
+    let resumed: PauseAnswer = ok(&admin, 0, "POST", "/apps/greenhouse/resume", "").await;
+    assert!(resumed.changed);
+    let instance: Instance = ok(&admin, 0, "GET", "/instance", "").await;
+    assert!(instance.pauses.is_empty());
+    admin.stop().await;
 }

@@ -7,10 +7,12 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
 
-use crate::catalog::{Catalog, Script};
+use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
+use crate::gate::Work;
 use crate::inbox::InboxFailureKind;
 use crate::outbox::decide::Outcome;
+use crate::route::answer;
 
 use super::Dispatcher;
 use super::executor::Job;
@@ -20,7 +22,7 @@ use super::ready::{Run, Start};
 /// What came of an attempt, before it is settled.
 #[derive(Debug)]
 pub struct Attempt {
-    pub outcome: Verdict,
+    pub verdict: Verdict,
     pub effects: Vec<Effect>,
     /// How many there were once they are on their way to the store.
     pub effects_count: usize,
@@ -45,9 +47,9 @@ impl Attempt {
         Attempt::of(Verdict::Ended(outcome))
     }
 
-    fn of(outcome: Verdict) -> Attempt {
+    fn of(verdict: Verdict) -> Attempt {
         Attempt {
-            outcome,
+            verdict,
             effects: Vec::new(),
             effects_count: 0,
             reads: Vec::new(),
@@ -73,24 +75,34 @@ impl Dispatcher {
         }
         match run.waiter.as_ref().map(|waiter| waiter.begin()) {
             None | Some(Caller::Waits) => {}
+            // Only a re-run goes on without a caller: what has begun is brought to its end.
+            Some(Caller::Gone) if run.start.is_some() => {}
             Some(Caller::Gone) => return Attempt::of(Verdict::CallerGone),
             Some(Caller::Expired) => {
                 return Attempt::ended(Outcome::NotStarted(InboxFailureKind::Busy));
             }
         }
         let catalog = self.parts.catalog.load_full();
-        let Some(script) = catalog.script(row.app, &row.script) else {
+        if catalog.pause(row.app, row.queue).is_some() {
+            return Attempt::ended(match run.work() {
+                Work::Sync => Outcome::NotStarted(InboxFailureKind::Paused),
+                Work::Async => Outcome::Deferred { until: row.available_at },
+            });
+        }
+        let app = catalog.apps.get(&row.app);
+        let Some((app, script)) = app.and_then(|app| Some((app, app.scripts.get(&row.script)?)))
+        else {
             let message = format!("the app has no script \"{}\"", row.script);
             return fail(FailureKind::ScriptGone, &message);
         };
-        self.execute_script(run, slot, script, &catalog)
+        self.execute_script(run, slot, (app, script), &catalog)
     }
 
     fn execute_script(
         &self,
         run: &mut Run,
         slot: usize,
-        script: &Arc<Script>,
+        (app, script): (&App, &Arc<Script>),
         catalog: &Catalog,
     ) -> Attempt {
         let row = Arc::clone(&run.claim.row);
@@ -109,6 +121,7 @@ impl Dispatcher {
         });
         let job = Job {
             row: &row,
+            app_slug: &app.slug,
             script,
             principal,
             now: start.now,
@@ -123,7 +136,7 @@ impl Dispatcher {
             tracing::warn!(%error, "the file that notes what runs cannot be written");
         }
         Attempt {
-            outcome: self.verdict(run, &executed.report),
+            verdict: self.verdict(run, &executed.report),
             effects: executed.report.effects,
             effects_count: 0,
             reads: executed.report.reads,
@@ -135,7 +148,7 @@ impl Dispatcher {
 
     fn verdict(&self, run: &Run, report: &ExecReport) -> Verdict {
         let error = match &report.result {
-            Ok(result) => return Verdict::Ended(Outcome::Succeeded(Arc::clone(result))),
+            Ok(result) => return Verdict::Ended(succeeded(run, result)),
             Err(error) => error,
         };
         match error.kind {
@@ -159,6 +172,16 @@ impl Dispatcher {
             | ExecErrorKind::HostFailed
             | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
+    }
+}
+
+/// A result that a waiting caller cannot be given is a failure of the run, found before anything is committed.
+fn succeeded(run: &Run, result: &Arc<str>) -> Outcome {
+    match answer::read(result) {
+        Err(error) if run.work() == Work::Sync => {
+            Outcome::Failed(Failure::new(FailureKind::BadResult, error.to_string()))
+        }
+        Ok(_) | Err(_) => Outcome::Succeeded(Arc::clone(result)),
     }
 }
 

@@ -140,7 +140,7 @@ impl Dispatcher {
         let (waiter, answer) = Waiter::new();
         let _hangs_up = HangUp(Arc::clone(&waiter));
         let run = Run::new(claim, self.parts.clock.monotonic());
-        self.enter([Run { waiter: Some(Arc::clone(&waiter)), ..run }]);
+        self.enter(Run { waiter: Some(Arc::clone(&waiter)), ..run });
         Ok(wait(&waiter, answer, timeout).await)
     }
 

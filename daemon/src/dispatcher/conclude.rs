@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::effect::{Effect, Key, Read};
 
+use crate::catalog::Catalog;
 use crate::entry::EntryKey;
 use crate::failure::{Failure, FailureKind};
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::{Command, Kept, Refusal};
 use crate::gate::Work;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
+use crate::log::field;
 use crate::outbox::decide::{Action, Outcome, decide};
 use crate::outbox::row::{AbandonReason, Claim};
 
@@ -22,20 +24,20 @@ use super::ready::Run;
 /// A settle on its way to the store, as far as the dispatcher has to know it afterwards.
 struct Pending {
     run: Run,
-    action: Action,
     attempt: Attempt,
     stored: Stored,
+    end: End,
+    failure: Option<Failure>,
+    /// Whom to tell what, once it is durable.
+    answer: Option<InboxResult>,
 }
 
 impl Dispatcher {
     pub(super) fn conclude(self: &Arc<Self>, run: Run, mut attempt: Attempt) {
-        let outcome = match &attempt.outcome {
+        let outcome = match &attempt.verdict {
             Verdict::Ended(outcome) => outcome.clone(),
-            Verdict::RunAlone => return self.enter([Run { alone: true, ..run }]),
-            Verdict::CallerGone => {
-                let action = Action::Abandon { reason: AbandonReason::CallerGone };
-                return self.settle(run, action, attempt);
-            }
+            Verdict::RunAlone => return self.enter(Run { alone: true, ..run }),
+            Verdict::CallerGone => return self.caller_gone(run, attempt),
         };
         if !matches!(outcome, Outcome::Succeeded(_)) {
             attempt.effects.clear();
@@ -47,7 +49,7 @@ impl Dispatcher {
         let action = decide(&run.claim.row, outcome, self.parts.clock.now());
         match run.work() {
             Work::Sync => self.settle_sync(run, action, attempt),
-            Work::Async => self.settle(run, action, attempt),
+            Work::Async => self.submit(run, action, attempt, Stored::Yes, None),
         }
     }
 
@@ -64,79 +66,102 @@ impl Dispatcher {
     }
 
     /// The answer leaves when what the run did is durable; a run that did nothing need not wait.
-    fn settle_sync(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt) {
-        let keeps = run.claim.row.idempotency.is_some()
-            && matches!(action, Action::Answer(InboxResult::Answered(_)));
-        if attempt.effects.is_empty() && !keeps {
-            return self.answer_at_once(run, action, attempt);
+    fn settle_sync(self: &Arc<Self>, mut run: Run, action: Action, mut attempt: Attempt) {
+        let Action::Answer(answer) = action else {
+            // Nothing but an answer can come of a sync row, unless it is too deep or given back.
+            let stored = self.stored(&mut run);
+            return self.submit(run, action, attempt, stored, None);
+        };
+        let is_kept =
+            run.claim.row.idempotency.is_some() && matches!(answer, InboxResult::Answered(_));
+        if attempt.effects.is_empty() && !is_kept {
+            return self.answer_at_once(run, answer, attempt);
         }
+        let stored = self.stored(&mut run);
         match run.waiter.as_ref().map_or(Caller::Gone, |waiter| waiter.commit()) {
-            Caller::Waits => self.settle(run, action, attempt),
+            Caller::Waits => {
+                self.submit(run, Action::Complete, attempt, stored, Some(answer));
+            }
             Caller::Gone => {
+                // The work goes on; who sends the request again with its key gets this answer.
                 let action = Action::Abandon { reason: AbandonReason::CallerGone };
-                self.settle(run, action, attempt);
+                self.submit(run, action, attempt, stored, Some(answer));
             }
             Caller::Expired => {
                 attempt.effects.clear();
-                let failure =
-                    Failure::new(FailureKind::TimedOut, "the script ran past its deadline");
-                let outcome = Outcome::Failed(failure);
-                let action = decide(&run.claim.row, outcome, self.parts.clock.now());
-                self.answer_at_once(run, action, attempt);
+                self.end_row(run, End::Answered, stored, attempt);
             }
         }
     }
 
-    /// Nothing of the run has to be written, but for its row, if that has been.
-    fn answer_at_once(self: &Arc<Self>, run: Run, action: Action, attempt: Attempt) {
-        let stored = self.writer().elide(run.id());
-        let end = match &action {
-            Action::Answer(result) if self.deliver(&run, result.clone()) => End::Answered,
-            Action::Answer(_) => End::Abandoned,
-            other => end_of(other),
+    /// Nothing of the run has to be written, but for the end of its row, if that has been.
+    fn answer_at_once(self: &Arc<Self>, mut run: Run, answer: InboxResult, attempt: Attempt) {
+        let stored = self.stored(&mut run);
+        let is_expired = run.waiter.as_ref().is_some_and(|waiter| waiter.is_expired());
+        if self.deliver(&run, answer) || is_expired {
+            self.end_row(run, End::Answered, stored, attempt);
+        } else {
+            self.end_row(run, End::Abandoned, stored, attempt);
+        }
+    }
+
+    /// Nobody waits for this sync row, and it was not started.
+    fn caller_gone(self: &Arc<Self>, mut run: Run, attempt: Attempt) {
+        let stored = self.stored(&mut run);
+        self.end_row(run, End::Abandoned, stored, attempt);
+    }
+
+    /// Ends a sync row that leaves nothing behind: in the store, if it has reached that.
+    fn end_row(self: &Arc<Self>, run: Run, end: End, stored: Stored, attempt: Attempt) {
+        let action = match end {
+            End::Abandoned => Action::Abandon { reason: AbandonReason::CallerGone },
+            _ => Action::Complete,
         };
         match stored {
-            Stored::Yes => self.submit(run, action, attempt, Stored::Yes),
+            Stored::Yes => self.submit(run, action, attempt, stored, None),
             Stored::No => self.ended(&run, end, None, attempt),
         }
+    }
+
+    /// Whether the row is in the store, or on its way there. A sync row that is not will not be written any more, also
+    /// when its settle is refused and the script runs again.
+    fn stored(&self, run: &mut Run) -> Stored {
+        let id = run.id();
+        *run.stored.get_or_insert_with(|| self.writer().elide(id))
     }
 
     fn deliver(&self, run: &Run, result: InboxResult) -> bool {
         run.waiter.as_ref().is_some_and(|waiter| waiter.deliver(result))
     }
 
-    fn settle(self: &Arc<Self>, run: Run, action: Action, attempt: Attempt) {
-        let stored = match run.work() {
-            Work::Sync => self.writer().elide(run.id()),
-            Work::Async => Stored::Yes,
-        };
-        let is_nothing = attempt.effects.is_empty() && matches!(action, Action::Abandon { .. });
-        if stored == Stored::No && is_nothing {
-            return self.ended(&run, End::Abandoned, None, attempt);
-        }
-        self.submit(run, action, attempt, stored);
-    }
-
-    fn submit(self: &Arc<Self>, run: Run, action: Action, mut attempt: Attempt, stored: Stored) {
-        let result = match &action {
-            Action::Answer(InboxResult::Answered(result)) => Some(Arc::clone(result)),
-            _ => None,
+    /// Sends the end of a run to the writer. `answer` is told once it is durable, and kept under the request's key.
+    fn submit(
+        self: &Arc<Self>,
+        mut run: Run,
+        action: Action,
+        mut attempt: Attempt,
+        stored: Stored,
+        answer: Option<InboxResult>,
+    ) {
+        let result = match &answer {
+            Some(InboxResult::Answered(result)) => Some(Arc::clone(result)),
+            Some(InboxResult::Failed(_)) | None => None,
         };
         attempt.effects_count = attempt.effects.len();
-        let writes = !attempt.effects.is_empty() || result.is_some();
+        let commits = !attempt.effects.is_empty() || result.is_some();
+        let (end, failure) = told(&action, answer.is_some());
         let settle = Settle {
             claim: run.claim.clone(),
             stored,
-            action: action.clone(),
-            reads: if writes { attempt.reads.clone() } else { Vec::new() },
+            action,
+            reads: if commits { attempt.reads.clone() } else { Vec::new() },
             effects: std::mem::take(&mut attempt.effects),
             result,
             script_version: attempt.script_version,
             fresh: self.parts.ids.next(self.parts.clock.now()),
         };
-        let mut run = run;
         run.keys = touched(&settle);
-        let pending = Pending { run, action, attempt, stored };
+        let pending = Pending { run, attempt, stored, end, failure, answer };
         let dispatcher = Arc::clone(self);
         let done = Box::new(move |result| dispatcher.settled(pending, result));
         let taken = self.writer().submit(Command::Settle(settle), done);
@@ -145,49 +170,47 @@ impl Dispatcher {
 
     /// The store has said what became of a settle. Called on the writer's thread.
     fn settled(self: &Arc<Self>, pending: Pending, result: Result<(), Refusal>) {
-        let Pending { run, action, attempt, stored } = pending;
         match result {
-            Ok(()) => self.committed(run, &action, attempt),
-            Err(Refusal::Conflict) => self.again(run, &attempt),
+            Ok(()) => self.committed(pending),
+            Err(Refusal::Conflict) => self.again(pending.run, &pending.attempt),
+            // Its insert was refused, after the settle had been put in line: it is not stored after all.
+            Err(Refusal::LeaseLost)
+                if pending.run.work() == Work::Sync
+                    && self.writer().elide(pending.run.id()) == Stored::No =>
+            {
+                let run = Run { stored: Some(Stored::No), ..pending.run };
+                self.again(run, &pending.attempt);
+            }
             Err(Refusal::LeaseLost) => {
-                tracing::warn!(execution = %run.id(), "the lease is gone, the result was dropped");
-                self.deliver(
-                    &run,
-                    internal("another owner has taken the row over", Changed::Unknown),
-                );
+                let Pending { run, attempt, .. } = pending;
+                tracing::warn!({ field::EXECUTION } = %run.id(), "the lease is gone, the result was dropped");
+                self.deliver(&run, internal("another owner has taken the row over"));
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
-            Err(Refusal::StorageLow) => {
-                self.not_written(run, attempt, InboxFailureKind::StorageLow)
-            }
+            Err(Refusal::StorageLow) => self.not_written(pending),
             Err(Refusal::StoreFailed(error)) => {
-                tracing::error!(error, execution = %run.id(), "a settle could not be written");
-                self.not_written(run, attempt, InboxFailureKind::StorageLow);
+                let id = pending.run.id();
+                tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
+                self.not_written(pending);
             }
-            Err(Refusal::Answered(kept)) => self.lost_to_the_first(run, attempt, kept, stored),
-            Err(refusal) => self.refused(run, attempt, &refusal),
+            Err(Refusal::Answered(kept)) => self.lost_to_the_first(pending, kept),
+            Err(refusal) => self.refused(pending.run, pending.attempt, &refusal),
         }
     }
 
-    fn committed(self: &Arc<Self>, run: Run, action: &Action, attempt: Attempt) {
-        let failure = match action {
-            Action::Retry { failure, .. }
-            | Action::DeadLetter { failure }
-            | Action::FailHandler { failure } => Some(failure.clone()),
-            Action::Answer(_)
-            | Action::Complete
-            | Action::Abandon { .. }
-            | Action::Release { .. } => None,
+    fn committed(self: &Arc<Self>, pending: Pending) {
+        let Pending { run, attempt, end, failure, answer, .. } = pending;
+        let delivered = match answer {
+            Some(answer) if end != End::Abandoned => self.deliver(&run, answer),
+            Some(_) | None => true,
         };
-        let mut end = end_of(action);
-        if let Action::Answer(result) = action
-            && run.waiter.is_some()
-            && !self.deliver(&run, result.clone())
-            && attempt.took.as_nanos() > 0
-        {
-            end = End::Abandoned;
+        if delivered {
+            self.ended(&run, end, failure, attempt);
+        } else {
+            // It did its work and nobody took the answer: that is on record too.
+            let action = Action::Abandon { reason: AbandonReason::CallerGone };
+            self.submit(run, action, attempt, Stored::No, None);
         }
-        self.ended(&run, end, failure, attempt);
     }
 
     /// Somebody was faster: the script runs again from nothing, keeping the claim, until its deadline.
@@ -216,7 +239,7 @@ impl Dispatcher {
             run.keys = attempt.reads.iter().map(key).collect();
         }
         let id = run.id();
-        self.enter([run]);
+        self.enter(run);
         let mut state = self.lock();
         state.ready.turn_over(id);
         self.call_thread(&mut state);
@@ -252,10 +275,14 @@ impl Dispatcher {
     }
 
     /// The disk is full. A caller is told; other work stays here until the store writes again.
-    fn not_written(self: &Arc<Self>, run: Run, attempt: Attempt, kind: InboxFailureKind) {
+    fn not_written(self: &Arc<Self>, pending: Pending) {
+        let Pending { run, attempt, .. } = pending;
         if run.work() == Work::Sync {
-            let message = "the disk is nearly full, nothing was changed".to_owned();
-            let failure = InboxFailure { kind, message, changed: Changed::Nothing };
+            let failure = InboxFailure {
+                kind: InboxFailureKind::StorageLow,
+                message: "the disk is nearly full, nothing was changed".to_owned(),
+                changed: Changed::Nothing,
+            };
             self.deliver(&run, InboxResult::Failed(failure));
             self.ended(&run, End::Answered, None, attempt);
             return;
@@ -264,13 +291,8 @@ impl Dispatcher {
     }
 
     /// Another request with the same key committed first: this one's effects are dropped, the first answer is given.
-    fn lost_to_the_first(
-        self: &Arc<Self>,
-        run: Run,
-        attempt: Attempt,
-        kept: Option<Kept>,
-        stored: Stored,
-    ) {
+    fn lost_to_the_first(self: &Arc<Self>, pending: Pending, kept: Option<Kept>) {
+        let Pending { run, attempt, stored, .. } = pending;
         let result = match kept {
             Some(Kept::Result(result)) => InboxResult::Answered(result),
             Some(Kept::Accepted { .. }) | None => InboxResult::Failed(InboxFailure {
@@ -280,10 +302,7 @@ impl Dispatcher {
             }),
         };
         self.deliver(&run, result);
-        match stored {
-            Stored::No => self.ended(&run, End::Answered, None, attempt),
-            Stored::Yes => self.submit(run, Action::Complete, attempt, stored),
-        }
+        self.end_row(run, End::Answered, stored, attempt);
     }
 
     /// Gives a claim back that was not started.
@@ -317,7 +336,7 @@ impl Dispatcher {
             log: attempt.log,
             ..execution_of(row, end, started_at)
         };
-        tell(&execution);
+        tell(&execution, &self.parts.catalog.load());
         self.history.record(execution);
         self.let_go(&run.claim);
     }
@@ -325,13 +344,24 @@ impl Dispatcher {
 
 /// One event for each settled claim, with everything on it. What succeeded is at `debug`: a line in the journal for
 /// each request would wear the card more than the request itself.
-fn tell(execution: &Execution) {
-    let Execution { id, app, script, attempt, end, took_us, queued_us, .. } = execution;
+fn tell(execution: &Execution, catalog: &Catalog) {
+    let app = catalog.apps.get(&execution.app).map(|app| &*app.slug);
     let error = execution.failure.as_ref().map(|failure| failure.message.as_str());
-    let end = end.as_str();
     macro_rules! settled {
         ($level:ident) => {
-            tracing::$level!(execution = %id, app = app.0, script = &**script, attempt, end, took_us, queued_us, error, "settled")
+            tracing::$level!(
+                { field::APP } = app,
+                { field::SCRIPT } = &*execution.script,
+                { field::EXECUTION } = %execution.id,
+                { field::SOURCE } = execution.source.as_str(),
+                { field::ATTEMPT } = execution.attempt,
+                { field::OUTCOME } = execution.end.as_str(),
+                { field::EFFECTS } = execution.effects,
+                { field::QUEUED_US } = execution.queued_us,
+                { field::TOOK_US } = execution.took_us,
+                { field::ERROR } = error,
+                "settled"
+            )
         };
     }
     match execution.end {
@@ -341,21 +371,26 @@ fn tell(execution: &Execution) {
     }
 }
 
-fn end_of(action: &Action) -> End {
+/// How a committed action is told.
+fn told(action: &Action, answers: bool) -> (End, Option<Failure>) {
     match action {
-        Action::Complete => End::Completed,
-        Action::Answer(_) => End::Answered,
-        Action::Retry { .. } => End::Retried,
-        Action::DeadLetter { .. } => End::DeadLettered,
-        Action::FailHandler { .. } => End::HandlerFailed,
-        Action::Abandon { .. } => End::Abandoned,
-        Action::Release { .. } => End::Released,
+        Action::Complete if answers => (End::Answered, None),
+        Action::Complete => (End::Completed, None),
+        Action::Answer(_) => (End::Answered, None),
+        Action::Retry { failure, .. } => (End::Retried, Some(failure.clone())),
+        Action::DeadLetter { failure } => (End::DeadLettered, Some(failure.clone())),
+        Action::FailHandler { failure } => (End::HandlerFailed, Some(failure.clone())),
+        Action::Abandon { .. } => (End::Abandoned, None),
+        Action::Release { .. } => (End::Released, None),
     }
 }
 
-fn internal(message: &str, changed: Changed) -> InboxResult {
-    let kind = InboxFailureKind::Internal;
-    InboxResult::Failed(InboxFailure { kind, message: message.to_owned(), changed })
+fn internal(message: &str) -> InboxResult {
+    InboxResult::Failed(InboxFailure {
+        kind: InboxFailureKind::Internal,
+        message: message.to_owned(),
+        changed: Changed::Nothing,
+    })
 }
 
 /// The entries for which this settle competes with others.

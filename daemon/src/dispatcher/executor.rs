@@ -22,6 +22,7 @@ use super::host::RunHost;
 /// One attempt to be made.
 pub struct Job<'a> {
     pub row: &'a OutboxRow,
+    pub app_slug: &'a Arc<str>,
     pub script: &'a Arc<Script>,
     pub principal: &'a Arc<Principal>,
     /// What the script sees as now.
@@ -61,6 +62,7 @@ impl Executor for ScriptExecutor {
         };
         let host = Arc::new(RunHost {
             app: job.row.app,
+            app_slug: Arc::clone(job.app_slug),
             execution: job.row.id,
             script: Arc::clone(&job.script.name),
             principal: Arc::clone(job.principal),

@@ -73,6 +73,8 @@ pub struct History {
 #[derive(Debug, Default)]
 struct Kept {
     executions: VecDeque<Execution>,
+    /// How many have been forgotten: the number of the oldest that is kept.
+    forgotten: u64,
     log_bytes: usize,
 }
 
@@ -88,18 +90,26 @@ impl History {
         while kept.executions.len() > self.executions_max || kept.log_bytes > LOG_BYTES_MAX {
             let Some(oldest) = kept.executions.pop_front() else { break };
             kept.log_bytes -= log_bytes(&oldest);
+            kept.forgotten += 1;
         }
     }
 
-    /// The newest first, of one app or of all, at most `limit`, only older ones than `before`.
-    pub fn newest(&self, app: Option<AppId>, before: Option<Id>, limit: usize) -> Vec<Execution> {
+    /// The newest first with their numbers, of one app or of all, at most `limit`, only those before number `before`.
+    /// Runs end in another order than their rows were made, so an id is no cursor here.
+    pub fn newest(
+        &self,
+        app: Option<AppId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Vec<(u64, Execution)> {
         let kept = self.kept.lock().expect("no panic while held");
-        let newest = kept.executions.iter().rev();
-        let newest = newest.filter(|one| app.is_none_or(|app| app == one.app));
-        newest
-            .filter(|one| before.is_none_or(|before| one.id < before))
+        let end = kept.forgotten + kept.executions.len() as u64;
+        let numbered = (kept.forgotten..end).rev().zip(kept.executions.iter().rev());
+        numbered
+            .filter(|(number, _)| before.is_none_or(|before| *number < before))
+            .filter(|(_, one)| app.is_none_or(|app| app == one.app))
             .take(limit)
-            .cloned()
+            .map(|(number, one)| (number, one.clone()))
             .collect()
     }
 
@@ -156,7 +166,7 @@ mod tests {
             history.record(execution(id, 10));
         }
         let newest = history.newest(None, None, 5_000);
-        assert_eq!((newest.len(), newest[0].id), (2_000, Id(3_000)));
+        assert_eq!((newest.len(), newest[0].0, newest[0].1.id), (2_000, 2_999, Id(3_000)));
         assert!(history.last_of(Id(1_000)).is_none());
         for id in 4_000..4_010 {
             history.record(execution(id, LOG_BYTES_MAX / 4));
@@ -167,11 +177,15 @@ mod tests {
     #[test]
     fn pages_of_the_history_follow_each_other() {
         let history = History::new(2_000);
-        for id in 1..=5 {
+        for id in [5, 1, 4, 2, 3] {
             history.record(execution(id, 1));
         }
-        let ids = |page: Vec<Execution>| page.iter().map(|one| one.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(history.newest(None, None, 2)), [5, 4]);
-        assert_eq!(ids(history.newest(None, Some(Id(4)), 2)), [3, 2]);
+        let page = |before| {
+            let page = history.newest(None, before, 2);
+            page.iter().map(|(number, one)| (*number, one.id.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None), [(4, 3), (3, 2)]);
+        assert_eq!(page(Some(3)), [(2, 4), (1, 1)]);
+        assert_eq!(page(Some(1)), [(0, 5)]);
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use picloud_scripts_runtime::effect::{Key, Stored};
-use picloud_scripts_runtime::host::{Host, HostError, Interrupt, Level, LogLine, Need, Page};
+use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
 
 use crate::entry::EntryKey;
 use crate::ids::{AppId, Id};
+use crate::log;
 use crate::principal::{Capability, Principal};
 use crate::store::read::Reader;
 use crate::time::Clock;
@@ -16,6 +17,7 @@ use crate::time::Clock;
 /// The host of one run.
 pub struct RunHost {
     pub app: AppId,
+    pub app_slug: Arc<str>,
     pub execution: Id,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
@@ -57,14 +59,7 @@ impl Host for RunHost {
     }
 
     fn log(&self, line: LogLine) {
-        let fields = line.fields.as_deref().unwrap_or_default();
-        let (app, script, execution) = (self.app.0, &*self.script, self.execution);
-        match line.level {
-            Level::Debug => tracing::debug!(app, script, %execution, fields, "{}", line.message),
-            Level::Info => tracing::info!(app, script, %execution, fields, "{}", line.message),
-            Level::Warn => tracing::warn!(app, script, %execution, fields, "{}", line.message),
-            Level::Error => tracing::error!(app, script, %execution, fields, "{}", line.message),
-        }
+        log::script_line(&self.app_slug, &self.script, &self.execution.to_string(), &line);
         self.log.lock().expect("no panic while held").push(line);
     }
 

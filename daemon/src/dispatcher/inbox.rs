@@ -84,6 +84,11 @@ impl Waiter {
         self.leave(GONE);
     }
 
+    /// Whether the caller was told already that its time was over.
+    pub fn is_expired(&self) -> bool {
+        self.state.load(Ordering::Acquire) == EXPIRED
+    }
+
     /// Hands the answer over. False when nobody takes it.
     pub fn deliver(&self, result: InboxResult) -> bool {
         let sender = self.answer.lock().expect("no panic while held").take();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entry::EntryKey;
+use crate::flow::settle::Stored;
 use crate::gate::{ExecutionGate, Permits, Work};
 use crate::ids::{AppId, Id};
 use crate::outbox::decide::SUSPECT_AFTER;
@@ -35,6 +36,8 @@ pub struct Run {
     pub alone: bool,
     /// The keys it touched when it last lost a race.
     pub keys: Vec<EntryKey>,
+    /// Whether a sync row is in the store, once that is settled: when its first attempt to commit begins.
+    pub stored: Option<Stored>,
 }
 
 /// When an attempt began.
@@ -61,6 +64,7 @@ impl Run {
             queue_max: None,
             alone,
             keys: Vec::new(),
+            stored: None,
         }
     }
 
@@ -281,7 +285,7 @@ mod tests {
     }
 
     fn ready(permits: usize) -> Ready {
-        Ready::new(Permits { permits, async_permits_max: permits, app_permits_max: permits })
+        Ready::new(Permits { all: permits, async_max: permits, app_max: permits })
     }
 
     fn order(ready: &mut Ready) -> Vec<u128> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::flow::Command;
 use crate::flow::settle::{Settle, Stored};
 use crate::ids::{Id, Ids};
+use crate::log::field;
 use crate::outbox::decide::{Action, decide_orphan};
 use crate::outbox::row::Claim;
 use crate::time::Timestamp;
@@ -14,7 +15,8 @@ pub fn settles(orphans: Vec<Claim>, running: &[Id], ids: &Ids, now: Timestamp) -
     let settle = |claim: Claim| {
         let action = decide_orphan(&claim.row, running, now);
         if !matches!(action, Action::Release { .. }) {
-            tracing::warn!(execution = %claim.row.id, script = &*claim.row.script, "a row was running when the daemon died");
+            let (id, script) = (claim.row.id, &*claim.row.script);
+            tracing::warn!({ field::EXECUTION } = %id, { field::SCRIPT } = script, "it ran when the daemon died");
         }
         Command::Settle(Settle {
             claim: Claim { row: Arc::clone(&claim.row), lease: claim.lease },

@@ -73,7 +73,8 @@ pub struct AppFields {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
-    /// Raised by every change of the app or of what belongs to it; two writers at once are told apart by it.
+    /// The revision that the change was made for, 0 for a new app; with the change it becomes one more. Two writers at
+    /// once are told apart by it.
     pub revision: i64,
 }
 

@@ -11,15 +11,16 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
 use crate::http::framing::{Body, HeadScan, Version};
 use crate::http::problem::{Code, Problem};
+use crate::http::timer::Timer;
 use crate::limits::HttpLimits;
 
 /// A connection, shared by the parser, which reads and writes it, and by who answers its requests.
@@ -99,11 +100,14 @@ const HARMLESS: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close
 /// Asks a caller that may be gone for a sign. Every HTTP/1.1 client skips it.
 const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Bytes read at once.
-const READ_BYTES: usize = 8 << 10;
+/// Bytes read at once of a head. Most heads are smaller, and every idle connection keeps a buffer of this size.
+const HEAD_READ_BYTES: usize = 2 << 10;
+
+/// Bytes read at once of a body.
+const BODY_READ_BYTES: usize = 16 << 10;
 
 /// A buffer that has grown beyond this is let go when it is empty.
-const KEPT_BYTES_MAX: usize = 16 << 10;
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes that are read from a refused caller so that it reads the refusal.
 const LINGER_BYTES_MAX: usize = 4 << 20;
@@ -168,16 +172,36 @@ impl Wire {
     }
 
     /// Reads what the socket has. `Ok(0)` means that the caller has closed its side.
-    fn fill(&self, bytes: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn fill(&self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let is_body = matches!(reading.phase, Phase::Body(_));
+        let bytes = &mut reading.bytes;
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            bytes.reserve(READ_BYTES);
-            match self.stream.try_read_buf(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+            bytes.reserve(if is_body { BODY_READ_BYTES } else { HEAD_READ_BYTES });
+            let room = bytes.capacity() - bytes.len();
+            let mut taken = None;
+            // A read that leaves room has emptied the socket. Saying so at once, as if it had been asked again and had
+            // nothing, spares the system call that would find that out.
+            let asked = self.stream.try_io(Interest::READABLE, || {
+                let (count, _) = recv(&self.stream, spare_capacity(bytes), RecvFlags::empty())?;
+                taken = Some(count);
+                if (1..room).contains(&count) {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            match (taken, asked) {
+                (Some(taken), _) => return Poll::Ready(Ok(taken)),
+                (None, Err(error)) if !is_again(&error) => return Poll::Ready(Err(error)),
+                (None, _) => {}
             }
         }
     }
+}
+
+fn is_again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Whether a connection can carry another request.
@@ -318,7 +342,7 @@ impl Wire {
             {
                 return Poll::Pending;
             }
-            match self.fill(&mut reading.bytes, cx)? {
+            match self.fill(reading, cx)? {
                 Poll::Ready(0) => {
                     reading.ended = true;
                 }
@@ -404,7 +428,7 @@ impl Wire {
         }
         loop {
             reading.bytes.clear();
-            let taken = match self.fill(&mut reading.bytes, cx) {
+            let taken = match self.fill(reading, cx) {
                 Poll::Ready(Ok(taken @ 1..)) => taken,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Pending => return reading.timer.poll(cx).map(Ok),
@@ -459,58 +483,5 @@ impl Write for WireIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_close(cx)
-    }
-}
-
-/// A deadline that is cheap to move: the runtime's timer is only touched when it is waited for, and not when it would fire too
-/// early anyway.
-#[derive(Default)]
-struct Timer {
-    deadline: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "deadlines of sockets follow the runtime's own timer"
-    )]
-    fn set(&mut self, ms: u64) {
-        self.deadline = Some(Instant::now() + Duration::from_millis(ms));
-    }
-
-    /// Keeps the deadline that is set already.
-    fn set_once(&mut self, ms: u64) {
-        if self.deadline.is_none() {
-            self.set(ms);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.deadline = None;
-    }
-
-    /// Whether it will fire at its deadline or before without being polled first.
-    fn is_running(&mut self) -> bool {
-        let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) else { return false };
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        !sleep.is_elapsed()
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::manifest::{Errors, WantedRoute, WantedTrigger, words};
 use crate::outbox::row::OutboxSourceKind;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::route::DispatchMode;
-use crate::trigger::{Ordering, TriggerDetails, compile_glob};
+use crate::trigger::{Ordering, TriggerDetails, parse_glob};
 
 const ATTEMPTS_MAX: u32 = 100;
 const BASE_MS_MAX: i64 = 24 * 3_600_000;
@@ -100,7 +100,8 @@ pub(super) fn routes(
                 "only async routes are retried; drop retry or set dispatch_mode = \"async\"",
             );
         }
-        let shape = (Arc::clone(&method), words::shape(&path));
+        let shape = (Arc::clone(&method), path.shape());
+        let path: Arc<str> = Arc::from(path.to_string());
         if let Some(other) = shapes.insert(shape, Arc::clone(&path)) {
             errors.add(&label, format!("matches the same requests as {method} {other}"));
             continue;
@@ -203,7 +204,7 @@ fn details(manifest: &Manifest, entry: &TriggerEntry) -> Result<TriggerDetails, 
             let Some(glob) = entry.collection_glob.as_deref() else {
                 return Err("needs collection_glob; \"*\" is every collection".to_owned());
             };
-            compile_glob(glob).map_err(|error| error.to_string())?;
+            parse_glob(glob).map_err(|error| error.to_string())?;
             let collection_glob = Arc::from(glob);
             if kind == "kv" {
                 let ops = ops(entry, &[ChangeOp::Set, ChangeOp::Delete])?;

@@ -8,7 +8,8 @@ use crate::flow::writes::{EntryWrite, LetterWrite, RowUpdate, RowWrite, Writes};
 use crate::ids::Id;
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
-use crate::store::rows::{self, Bulk};
+use crate::store::bulk::{self, Bulk};
+use crate::store::rows;
 use crate::store::sql;
 use crate::time::Timestamp;
 
@@ -54,13 +55,13 @@ pub(crate) async fn entries(
     for (key, write) in sorted {
         match write {
             EntryWrite::Put(entry) => {
-                rows::put_entry_key(&mut put, key);
+                bulk::put_entry_key(&mut put, key);
                 put.text(&entry.value)
                     .int(entry.version)
                     .opt_int(entry.expires_at.map(|at| at.0))
                     .text(&entry.written_by);
             }
-            EntryWrite::Delete => rows::put_entry_key(&mut delete, key),
+            EntryWrite::Delete => bulk::put_entry_key(&mut delete, key),
         }
     }
     exactly(conn, "entries_put", sql::ENTRIES_PUT, put).await?;
@@ -77,7 +78,7 @@ async fn outbox(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), Appl
     let (mut insert, mut update, mut delete) = (Bulk::new(), Bulk::new(), Bulk::new());
     for (id, write) in sorted {
         match write {
-            RowWrite::Insert(row, lease) => rows::put_outbox(&mut insert, row, *lease),
+            RowWrite::Insert(row, lease) => bulk::put_outbox(&mut insert, row, *lease),
             RowWrite::Update(change) => put_update(&mut update, *id, change),
             RowWrite::Delete => delete.id_alone(*id),
         }
@@ -102,10 +103,10 @@ fn put_update(bulk: &mut Bulk, id: Id, change: &RowUpdate) {
 async fn letters(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), ApplyError> {
     let (mut insert, mut abandoned) = (Bulk::new(), Bulk::new());
     for letter in &writes.letters {
-        rows::put_letter(&mut insert, letter);
+        bulk::put_letter(&mut insert, letter);
     }
     for one in &writes.abandoned {
-        rows::put_abandoned(&mut abandoned, one);
+        bulk::put_abandoned(&mut abandoned, one);
     }
     let (mut resolve, mut failed) = (Bulk::new(), Bulk::new());
     for (id, mark) in &writes.letter_marks {

@@ -1,14 +1,26 @@
-//! Which queues have rows that may be due, so that an idle store is not asked and each app gets its turn.
+//! The backlog: which queues have rows that may be due, so that an idle store is not asked and each app gets its
+//! turn, and the claims that ride on a batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
 
 use crate::catalog::Catalog;
-use crate::flow::facts::Room;
-use crate::ids::{AppId, QueueId};
+use crate::flow::claim;
+use crate::flow::facts::{Facts, Room, Usage};
+use crate::ids::{AppId, Id, QueueId};
+use crate::outbox::row::OutboxRow;
+use crate::store::batch::{BATCH_ROWS_MAX, Batcher, Planned, Undone};
+use crate::store::rows::{self, PackedRow};
+use crate::store::{apply, sql};
 use crate::time::Timestamp;
 
 /// Queues from which one batch claims.
 pub(crate) const QUEUES_MAX: usize = 16;
+
+/// Bytes of the backlog's rows that are read at once.
+const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
 
 /// For each queue with pending rows the earliest time at which one could be due. May be too early, never too late.
 #[derive(Clone, Debug, Default)]
@@ -90,4 +102,112 @@ impl Backlog {
         let waiting = self.queues.iter().filter(|(key, at)| **at > now && runs(key));
         waiting.map(|(_, at)| *at).min()
     }
+}
+
+impl Batcher {
+    /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
+    pub(crate) async fn claim_backlog(
+        &mut self,
+        batch: &mut Planned,
+        facts: &mut Facts,
+    ) -> Result<(), Undone> {
+        let queues = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let mut candidates = Vec::new();
+        let mut looked_at = Vec::new();
+        for (app, queue) in &queues {
+            let rows = self.candidates(*app, *queue, queues.len(), facts).await?;
+            looked_at.push((*app, *queue, rows.len()));
+            candidates.extend(rows);
+        }
+        let (writes, claims) = claim::plan(candidates.clone(), facts);
+        batch.writes.next = batch.writes.next.max(writes.next);
+        if !claims.is_empty() {
+            apply::claims(&mut self.conn, &claims, self.owner).await?;
+        }
+        let taken: HashSet<Id> = claims.iter().map(|claim| claim.row.id).collect();
+        let mut rows = candidates.iter();
+        for (app, queue, count) in looked_at {
+            let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
+            let next = match left.map(|row| row.available_at).min() {
+                Some(at) => Some(at),
+                None => self.next_of(queue).await?,
+            };
+            batch.backlog.set(app, queue, next);
+        }
+        batch.backlog.served(&queues);
+        batch.claims.extend(claims);
+        Ok(())
+    }
+
+    /// The due rows of a queue, at most its share of the room.
+    async fn candidates(
+        &mut self,
+        app: AppId,
+        queue: QueueId,
+        queues: usize,
+        facts: &Facts,
+    ) -> Result<Vec<Arc<OutboxRow>>, sqlx::Error> {
+        let room = &facts.room;
+        let held = room.app_rows.get(&app).copied().unwrap_or(0);
+        let of_app = room.app_rows_max.saturating_sub(held);
+        let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
+        let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
+        let share = i64::try_from(share).unwrap_or(i64::MAX);
+        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
+        let fitting = if self.usage(app).bytes <= bytes_max {
+            share
+        } else {
+            // One row is always let through.
+            let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
+            let query = query.bind(queue.0).bind(facts.now.0).bind(share).bind(bytes_max);
+            query.fetch_one(&mut self.conn).await?
+        };
+        if fitting == 0 {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
+        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
+        let found = query.fetch_one(&mut self.conn).await?;
+        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
+        rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
+    }
+
+    async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
+        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_NEXT).bind(queue.0);
+        Ok(query.fetch_optional(&mut self.conn).await?.map(Timestamp))
+    }
+}
+
+/// What waits at the start, searched queue by queue.
+pub(crate) async fn load(
+    conn: &mut SqliteConnection,
+) -> Result<(HashMap<AppId, Usage>, Backlog), sqlx::Error> {
+    let mut usage: HashMap<AppId, Usage> = HashMap::new();
+    let mut backlog = Backlog::default();
+    for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
+        let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
+        backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
+        let pending = sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
+        let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
+        usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
+    }
+    for row in &sqlx::query(sql::USAGE_CLAIMED).fetch_all(&mut *conn).await? {
+        let claimed = Usage { rows: rows::int(row, 1)?, bytes: rows::int(row, 2)?, delayed: 0 };
+        usage.entry(AppId(rows::int(row, 0)?)).or_default().add(&claimed);
+    }
+    for (app, usage) in &mut usage {
+        let query = sqlx::query_scalar::<_, i64>(sql::USAGE_DELAYED).bind(app.0);
+        usage.delayed = query.fetch_one(&mut *conn).await?;
+    }
+    Ok((usage, backlog))
+}
+
+pub(crate) async fn load_letters_open(
+    conn: &mut SqliteConnection,
+) -> Result<HashMap<QueueId, i64>, sqlx::Error> {
+    let found = sqlx::query(sql::LETTERS_OPEN).fetch_all(conn).await?;
+    found.iter().map(|row| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?))).collect()
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use crate::catalog::Catalog;
 use crate::faults::{Bug, CrashPoint, Faults};
@@ -18,11 +18,11 @@ use crate::flow::writes::{RowWrite, Writes};
 use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
-use crate::outbox::row::{Claim, OutboxRow};
+use crate::outbox::row::Claim;
 use crate::store::apply::{self, ApplyError};
-use crate::store::backlog::Backlog;
+use crate::store::backlog::{self, Backlog};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
-use crate::store::rows::{self, PackedRow, RetryCache};
+use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
@@ -33,12 +33,6 @@ pub const BATCH_ROWS_MAX: usize = 10_000;
 
 /// Bytes left on the file system below which only what frees space or was promised is still written.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
-
-/// Bytes of the backlog's rows that are read at once.
-const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
-
-/// Bytes of a page, SQLite's default.
-const PAGE_BYTES: u64 = 4_096;
 
 /// By how much the counter's ceiling is raised: one write for so many numbers.
 const COUNTER_STEP: i64 = 10_000;
@@ -71,9 +65,11 @@ pub enum BatchError {
 
 /// Why a transaction was undone.
 #[derive(Debug)]
-enum Undone {
+pub(crate) enum Undone {
     Apply(ApplyError),
     Commit(sqlx::Error),
+    /// Not undone at all: it is committed, but what came of it could not be read.
+    Afterwards(sqlx::Error),
     Crash(CrashPoint),
 }
 
@@ -131,7 +127,7 @@ pub struct Batcher {
     seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
-    retries: RetryCache,
+    pub(crate) retries: RetryCache,
     _lock: File,
 }
 
@@ -149,9 +145,9 @@ impl Batcher {
         };
         let catalog = catalog::load(&mut conn).await.map_err(fail("reading what is configured"))?;
         let (usage, backlog) =
-            load_backlog(&mut conn).await.map_err(fail("counting the outbox"))?;
+            backlog::load(&mut conn).await.map_err(fail("counting the outbox"))?;
         let letters_open =
-            load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
+            backlog::load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
         let standing = Standing {
             next: counter_ceiling,
             ceiling: counter_ceiling,
@@ -230,57 +226,15 @@ impl Batcher {
             let next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
             return Ok(BatchReport { next_due, ..BatchReport::default() });
         }
-        match self.attempt(commands, now, room.clone()).await {
+        match self.attempt(commands, now, room).await {
             Ok(report) => Ok(report),
             Err(undone) => match self.undo(undone).await? {
                 (Trouble::Full | Trouble::ReadOnly, why) => {
-                    Ok(self.only_settles(commands, &why, now).await?)
+                    self.only_settles(commands, &why, now).await
                 }
-                (Trouble::Statement | Trouble::Fatal, _) if commands.len() > 1 => {
-                    self.one_at_a_time(commands, now, room).await
-                }
-                (Trouble::Statement | Trouble::Fatal, why) => Ok(refused(commands, &why)),
+                (Trouble::Statement | Trouble::Fatal, _) => self.one_at_a_time(commands, now).await,
             },
         }
-    }
-
-    /// Ends in order: everything is in the database file afterwards, and the next start knows.
-    pub async fn stop(mut self) -> Result<(), StoreError> {
-        let path = self.config.path.clone();
-        let fail = |source| named(&path, "stopping", source);
-        sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
-        sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
-        self.conn.close().await.map_err(fail)
-    }
-
-    /// Copies the log into the database file as far as readers let it.
-    pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
-        done.map(drop).map_err(|source| named(&self.config.path, "a checkpoint", source))
-    }
-
-    /// The same, and cuts the log to nothing. `false` when somebody was reading from it.
-    pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
-        let busy = done.and_then(|row| rows::int(&row, 0));
-        Ok(busy.map_err(|source| named(&self.config.path, "a checkpoint", source))? == 0)
-    }
-
-    /// Writes a little to see whether the store can be written again.
-    pub async fn probe(&mut self) -> Result<(), StoreError> {
-        let ceiling = self.standing.ceiling + 1;
-        let done = sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
-        done.map_err(|source| named(&self.config.path, "writing to it", source))?;
-        self.standing.ceiling = ceiling;
-        Ok(())
-    }
-
-    /// Bytes of the log that are not overwritten yet by a new round.
-    pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
-        let found = sqlx::query(sql::LOG_LENGTH).fetch_one(&mut self.conn).await;
-        let pages = found.and_then(|row| rows::int(&row, 1));
-        let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
-        Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)
     }
 
     async fn attempt(
@@ -294,9 +248,19 @@ impl Batcher {
         for command in commands {
             command.needs(&facts, &mut keys);
         }
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        facts::read(&mut self.conn, keys, &mut facts).await?;
+        let reads = !facts::is_empty(&keys);
+        if reads {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            facts::read(&mut self.conn, keys, &mut facts).await?;
+        }
         let mut batch = Planned::of(commands, &mut facts, &self.standing.backlog);
+        if !reads {
+            let due = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
+            if batch.writes.is_empty() && due.is_empty() {
+                return Ok(batch.nothing_to_write(&facts));
+            }
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        }
         self.crash_at(CrashPoint::BeforeApply)?;
         self.apply(&mut batch, now).await?;
         self.claim_backlog(&mut batch, &mut facts).await?;
@@ -333,8 +297,22 @@ impl Batcher {
         let end = if committed { "COMMIT" } else { "ROLLBACK" };
         sqlx::query(end).execute(&mut self.conn).await.map_err(Undone::Commit)?;
         self.standing.backlog = backlog;
-        self.standing.next = facts.next.max(writes.next);
-        self.standing.ceiling = ceiling.max(self.standing.ceiling);
+        if committed {
+            self.standing.next = facts.next.max(writes.next);
+            self.standing.ceiling = ceiling;
+        }
+        self.learn(&writes, facts);
+        if !writes.pauses.is_empty() {
+            self.reload_catalog().await.map_err(Undone::Afterwards)?;
+        }
+        if committed {
+            self.crash_at(CrashPoint::AfterCommit)?;
+        }
+        Ok(report)
+    }
+
+    /// Takes over what a committed batch changed of what outlives it.
+    fn learn(&mut self, writes: &Writes, facts: &Facts) {
         let mut seen = self.seen.waiting.lock().expect("no panic while held");
         for (app, change) in &writes.usage {
             self.standing.usage.entry(*app).or_default().add(change);
@@ -345,14 +323,6 @@ impl Batcher {
             seen.letters_open.clone_from(&facts.letters_open);
         }
         seen.storage_low = self.storage_low;
-        drop(seen);
-        if !writes.pauses.is_empty() {
-            self.reload_catalog().await?;
-        }
-        if committed {
-            self.crash_at(CrashPoint::AfterCommit)?;
-        }
-        Ok(report)
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
@@ -401,90 +371,6 @@ impl Batcher {
         Ok(ceiling)
     }
 
-    /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
-    async fn claim_backlog(
-        &mut self,
-        batch: &mut Planned,
-        facts: &mut Facts,
-    ) -> Result<(), Undone> {
-        let queues = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
-        if queues.is_empty() {
-            return Ok(());
-        }
-        let mut candidates = Vec::new();
-        let mut looked_at = Vec::new();
-        for (app, queue) in &queues {
-            let rows = self.candidates(*app, *queue, queues.len(), facts).await?;
-            looked_at.push((*app, *queue, rows.len()));
-            candidates.extend(rows);
-        }
-        let (writes, claims) = claim::plan(candidates.clone(), facts);
-        batch.writes.next = batch.writes.next.max(writes.next);
-        if !claims.is_empty() {
-            apply::claims(&mut self.conn, &claims, self.owner).await?;
-        }
-        let taken: HashSet<Id> = claims.iter().map(|claim| claim.row.id).collect();
-        let mut rows = candidates.iter();
-        for (app, queue, count) in looked_at {
-            let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
-            let next = match left.map(|row| row.available_at).min() {
-                Some(at) => Some(at),
-                None => self.next_of(queue).await?,
-            };
-            batch.backlog.set(app, queue, next);
-        }
-        batch.backlog.served(&queues);
-        batch.claims.extend(claims);
-        Ok(())
-    }
-
-    /// The due rows of a queue, at most its share of the room.
-    async fn candidates(
-        &mut self,
-        app: AppId,
-        queue: QueueId,
-        queues: usize,
-        facts: &Facts,
-    ) -> Result<Vec<Arc<OutboxRow>>, sqlx::Error> {
-        let room = &facts.room;
-        let of_app = room.app_rows_max - room.app_rows.get(&app).copied().unwrap_or(0);
-        let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
-        let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
-        let share = i64::try_from(share).unwrap_or(i64::MAX);
-        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
-        let fitting = self.fitting(app, queue, share, bytes_max, facts.now).await?;
-        if fitting == 0 {
-            return Ok(Vec::new());
-        }
-        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
-        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
-        let found = query.fetch_one(&mut self.conn).await?;
-        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
-        rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
-    }
-
-    /// How many of a queue's next rows have at most so many bytes together. One row is always let through.
-    async fn fitting(
-        &mut self,
-        app: AppId,
-        queue: QueueId,
-        share: i64,
-        bytes_max: i64,
-        now: Timestamp,
-    ) -> Result<i64, sqlx::Error> {
-        if self.usage(app).bytes <= bytes_max {
-            return Ok(share);
-        }
-        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
-        let query = query.bind(queue.0).bind(now.0).bind(share).bind(bytes_max);
-        query.fetch_one(&mut self.conn).await
-    }
-
-    async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
-        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_NEXT).bind(queue.0);
-        Ok(query.fetch_optional(&mut self.conn).await?.map(Timestamp))
-    }
-
     pub(crate) fn crash_at(&self, point: CrashPoint) -> Result<(), Crash> {
         if self.faults.crashes(point) { Err(Crash(point)) } else { Ok(()) }
     }
@@ -493,6 +379,7 @@ impl Batcher {
     async fn undo(&mut self, undone: Undone) -> Result<(Trouble, String), BatchError> {
         let (trouble, why) = match &undone {
             Undone::Crash(point) => return Err(BatchError::Crashed(*point)),
+            Undone::Afterwards(error) => return Err(BatchError::Fatal(error.to_string())),
             Undone::Commit(error) => (trouble::of(error, Stage::Commit), error.to_string()),
             Undone::Apply(ApplyError::Sql(error)) => {
                 (trouble::of(error, Stage::Statement), error.to_string())
@@ -501,6 +388,7 @@ impl Batcher {
                 (Trouble::Statement, error.to_string())
             }
         };
+        tracing::warn!(error = why, "a batch was undone");
         if trouble == Trouble::Fatal {
             // Remounted read-only under way: nothing was lost that had been promised, and reads go on.
             if !open::is_read_only(&self.config.path) {
@@ -551,29 +439,24 @@ impl Batcher {
         Ok(BatchReport { outcomes: outcomes.collect(), ..report })
     }
 
+    /// Without claims, so that a backlog which cannot be read does not keep runs from being settled.
     async fn one_at_a_time(
         &mut self,
         commands: &[Command],
         now: Timestamp,
-        mut room: Room,
     ) -> Result<BatchReport, BatchError> {
-        let mut whole = BatchReport::default();
+        let mut whole = BatchReport { more: !commands.is_empty(), ..BatchReport::default() };
         for command in commands {
             let one = std::slice::from_ref(command);
-            let report = match self.attempt(one, now, room.clone()).await {
+            let report = match self.attempt(one, now, Room::default()).await {
                 Ok(report) => report,
                 Err(undone) => {
                     let (_, why) = self.undo(undone).await?;
                     refused(one, &why)
                 }
             };
-            for claim in &report.claims {
-                room.take(claim.row.app, claim.row.queue, claim.row.bytes());
-            }
             whole.outcomes.extend(report.outcomes);
-            whole.claims.extend(report.claims);
             whole.committed |= report.committed;
-            whole.more = report.more;
         }
         whole.next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
         Ok(whole)
@@ -590,11 +473,11 @@ impl From<Crash> for Undone {
 }
 
 /// Everything that a batch will write, before anything is written.
-struct Planned {
-    writes: Writes,
+pub(crate) struct Planned {
+    pub(crate) writes: Writes,
     outcomes: Vec<Result<(), Refusal>>,
-    claims: Vec<Claim>,
-    backlog: Backlog,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) backlog: Backlog,
     /// The counter's ceiling after the batch; 0 when it has not been asked for.
     ceiling: i64,
 }
@@ -626,6 +509,12 @@ impl Planned {
         }
         Planned { writes, outcomes, claims, backlog, ceiling: 0 }
     }
+
+    /// Neither facts nor writes: the database need not be asked at all.
+    fn nothing_to_write(self, facts: &Facts) -> BatchReport {
+        let next_due = self.backlog.next_due(&facts.catalog, facts.now);
+        BatchReport { outcomes: self.outcomes, next_due, ..BatchReport::default() }
+    }
 }
 
 /// What a settle makes pending stands in the queue of its row: the row itself, or the next of its line.
@@ -644,34 +533,4 @@ fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) 
 fn refused(commands: &[Command], why: &str) -> BatchReport {
     let outcomes = commands.iter().map(|_| Err(Refusal::StoreFailed(why.to_owned()))).collect();
     BatchReport { outcomes, ..BatchReport::default() }
-}
-
-async fn load_backlog(
-    conn: &mut SqliteConnection,
-) -> Result<(HashMap<AppId, Usage>, Backlog), sqlx::Error> {
-    let mut usage: HashMap<AppId, Usage> = HashMap::new();
-    let mut backlog = Backlog::default();
-    for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
-        let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
-        backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
-        let pending = sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
-        let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
-        usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
-    }
-    for row in &sqlx::query(sql::USAGE_CLAIMED).fetch_all(&mut *conn).await? {
-        let claimed = Usage { rows: rows::int(row, 1)?, bytes: rows::int(row, 2)?, delayed: 0 };
-        usage.entry(AppId(rows::int(row, 0)?)).or_default().add(&claimed);
-    }
-    for (app, usage) in &mut usage {
-        let query = sqlx::query_scalar::<_, i64>(sql::USAGE_DELAYED).bind(app.0);
-        usage.delayed = query.fetch_one(&mut *conn).await?;
-    }
-    Ok((usage, backlog))
-}
-
-async fn load_letters_open(
-    conn: &mut SqliteConnection,
-) -> Result<HashMap<QueueId, i64>, sqlx::Error> {
-    let found = sqlx::query(sql::LETTERS_OPEN).fetch_all(conn).await?;
-    found.iter().map(|row| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?))).collect()
 }

@@ -1,7 +1,6 @@
 //! Reading what a batch depends on: one query for each kind of fact, whatever the number of commands.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
@@ -10,9 +9,21 @@ use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
-use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::bulk::{self, Bulk};
+use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
+
+/// Whether there is nothing to read.
+pub(crate) fn is_empty(keys: &Keys) -> bool {
+    let Keys { entries, rows, dedupe, requests, lines, letters } = keys;
+    entries.is_empty()
+        && rows.is_empty()
+        && dedupe.is_empty()
+        && requests.is_empty()
+        && lines.is_empty()
+        && letters.is_empty()
+}
 
 /// Completes the facts by what the keys name.
 pub(crate) async fn read(
@@ -38,7 +49,7 @@ async fn read_entries(
     }
     let mut bulk = Bulk::new();
     for key in &keys {
-        rows::put_entry_key(&mut bulk, key);
+        bulk::put_entry_key(&mut bulk, key);
     }
     let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
     let found = query.fetch_one(conn).await?;
@@ -131,7 +142,7 @@ async fn read_lines(
     let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         let line = keys[rows::place(row)?].clone();
-        facts.lines.entry(line).or_insert_with(VecDeque::new).push_back(rows::id(row, 1)?);
+        facts.lines.entry(line).or_default().push_back(rows::id(row, 1)?);
     }
     Ok(())
 }

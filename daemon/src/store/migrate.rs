@@ -24,7 +24,7 @@ pub(crate) enum Found {
 }
 
 pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
-    let query = "SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
+    let query = "-- schema_tables\nSELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
     let row = sqlx::query(query).fetch_one(&mut *conn).await?;
     let (tables, ours): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     if tables == 0 {
@@ -33,7 +33,7 @@ pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Err
     if ours == 0 {
         return Ok(Found::Foreign);
     }
-    let query = "SELECT schema_version, oldest_daemon FROM meta";
+    let query = "-- schema_version\nSELECT schema_version, oldest_daemon FROM meta";
     match sqlx::query(query).fetch_optional(conn).await {
         Ok(Some(row)) => {
             Ok(Found::Schema { version: row.try_get(0)?, oldest_daemon: row.try_get(1)? })

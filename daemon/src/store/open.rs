@@ -89,7 +89,7 @@ impl Store {
         let fail = |doing| move |source: sqlx::Error| named(&path, doing, source);
         let options = connect_options(&config).create_if_missing(true);
         let mut conn = options.connect().await.map_err(fail.clone()("opening it"))?;
-        let version = sqlx::query_scalar::<_, String>("SELECT sqlite_version()");
+        let version = sqlx::query_scalar::<_, String>("-- sqlite_version\nSELECT sqlite_version()");
         let version = version.fetch_one(&mut conn).await;
         check_version(version.map_err(fail.clone()("asking SQLite's version"))?)?;
         prepare_file(&mut conn, &config).await?;

@@ -1,5 +1,6 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use crate::flow::facts::{KeptRequest, RequestKey};
 use crate::flow::writes::DeadLetter;
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
 use crate::outbox::row::{AbandonReason, Lease, OutboxRow, OutboxSourceKind};
+use crate::store::bulk::{self, Bulk};
 use crate::store::open::{StoreConfig, StoreError, connect_options, named};
-use crate::store::rows::{self, Bulk, RetryCache};
+use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
 
@@ -87,6 +89,16 @@ pub enum Letters {
     All,
 }
 
+/// What waits in one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueWaiting {
+    pub app: AppId,
+    pub queue: QueueId,
+    /// Pending rows, due or not, and their bytes.
+    pub rows: i64,
+    pub bytes: i64,
+}
+
 /// A page of a list, and where the next one begins; `None` at the end.
 #[derive(Debug)]
 pub struct Listed<T> {
@@ -126,7 +138,7 @@ impl Reader {
     pub async fn entry(&self, key: &EntryKey, now: Timestamp) -> Result<Option<Entry>, StoreError> {
         let query = sqlx::query(sql::ENTRY)
             .bind(key.app.0)
-            .bind(rows::space_text(key.key.space))
+            .bind(bulk::space_text(key.key.space))
             .bind(&*key.key.collection)
             .bind(&*key.key.key);
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
@@ -147,7 +159,7 @@ impl Reader {
         let limit = i64::try_from(page.limit.saturating_add(extra)).unwrap_or(i64::MAX);
         let query = sqlx::query(sql::ENTRIES_PAGE)
             .bind(app.0)
-            .bind(rows::space_text(page.space))
+            .bind(bulk::space_text(page.space))
             .bind(&*page.collection)
             .bind(after.unwrap_or(prefix))
             .bind(now.0)
@@ -174,7 +186,7 @@ impl Reader {
     ) -> Result<Vec<i64>, StoreError> {
         let mut bulk = Bulk::new();
         for key in keys {
-            rows::put_entry_key(&mut bulk, key);
+            bulk::put_entry_key(&mut bulk, key);
         }
         let query = sqlx::query(sql::VERSIONS).bind(bulk.finish());
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
@@ -246,6 +258,31 @@ impl Reader {
             }
         }
         Ok(listed)
+    }
+
+    /// The queues that have pending rows. Counts an index, so its cost grows with the backlog.
+    pub async fn waiting(&self) -> Result<Vec<QueueWaiting>, StoreError> {
+        let query = sqlx::query(sql::BACKLOG_QUEUES);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut waiting = Vec::new();
+        for row in &found {
+            let queue = rows::int(row, 0).map_err(self.failed())?;
+            let app = AppId(rows::int(row, 1).map_err(self.failed())?);
+            let query = sqlx::query(sql::USAGE_PENDING).bind(queue);
+            let counted = query.fetch_one(&self.pool).await.map_err(self.failed())?;
+            let rows = rows::int(&counted, 0).map_err(self.failed())?;
+            let bytes = rows::int(&counted, 1).map_err(self.failed())?;
+            waiting.push(QueueWaiting { app, queue: QueueId(queue), rows, bytes });
+        }
+        Ok(waiting)
+    }
+
+    /// How many dead letters are open, by the queue that they came from.
+    pub async fn letters_open(&self) -> Result<HashMap<QueueId, i64>, StoreError> {
+        let query = sqlx::query(sql::LETTERS_OPEN);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let open = |row: &SqliteRow| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?));
+        found.iter().map(open).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
     pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {

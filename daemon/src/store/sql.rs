@@ -7,12 +7,13 @@
 
 /// Declares the statements as constants, and the list of all of them.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $sql;)*
+    ($($(#[$attribute:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$attribute])* pub(crate) const $name: &str = $sql;)*
 
         /// Every statement of this file, for the tests that prepare and explain each.
         #[cfg(test)]
-        pub(crate) const ALL: &[&str] = &[$($name),*];
+        #[allow(unused_doc_comments, reason = "they are for the constants above")]
+        pub(crate) const ALL: &[&str] = &[$($(#[$attribute])* $name),*];
     };
 }
 
@@ -149,6 +150,10 @@ statements! {
         FROM jsonb_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
+
+    #[cfg(feature = "faults")]
+    LEASE_STEAL = "-- lease_steal
+        UPDATE outbox SET lease_owner = $2, lease_token = $3 WHERE id = $1 AND lease_token IS NOT NULL";
 
     // The backlog.
 

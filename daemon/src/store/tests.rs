@@ -28,6 +28,8 @@ use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
 mod batches;
 mod configuring;
+#[cfg(feature = "faults")]
+mod crashing;
 mod full;
 mod opening;
 mod reading;

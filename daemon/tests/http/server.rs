@@ -168,7 +168,17 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server {
-    let mut limits = HttpLimits::default();
+    let far_ms = 600_000;
+    let mut limits = HttpLimits {
+        head_ms: far_ms,
+        idle_ms: far_ms,
+        body_ms: far_ms,
+        write_ms: far_ms,
+        stop_ms: far_ms,
+        linger_ms: far_ms,
+        half_close_ms: far_ms,
+        ..HttpLimits::default()
+    };
     change(&mut limits);
     let apps = vec![app(1, "demo", Some("Claimed.example"), false), app(2, "other", None, true)];
     let catalog = Catalog::build(CatalogRows { apps, ..CatalogRows::default() });

@@ -1,6 +1,6 @@
 //! What callers do to a connection.
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{header, json, problem, server, server_with, status, within};
 
@@ -43,8 +43,43 @@ async fn a_body_that_does_not_come_whole_is_a_408() {
 }
 
 #[tokio::test]
+async fn single_bytes_buy_no_time() {
+    let server = server_with(|limits| (limits.head_ms, limits.body_ms) = (50, 50)).await;
+    let body = "POST /demo/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    for start in ["GET /", body] {
+        let mut client = server.connect().await;
+        client.send(start).await;
+        let mut drip = tokio::time::interval(std::time::Duration::from_millis(5));
+        let answered = async {
+            let mut first = [0; 12];
+            loop {
+                tokio::select! {
+                    read = client.stream.read(&mut first) => break (read.unwrap(), first),
+                    _ = drip.tick() => {}
+                }
+                let _ = client.stream.try_write(b"a");
+            }
+        };
+        assert_eq!(within(answered).await, (12, *b"HTTP/1.1 408"));
+    }
+}
+
+#[tokio::test]
+async fn empty_lines_buy_no_time() {
+    let server = server_with(|limits| limits.head_ms = 50).await;
+    assert_eq!(server.exchange("\r\n\r\n").await, "");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let server = server_with(|limits| limits.idle_ms = 50).await;
+    let server = server_with(|limits| (limits.idle_ms, limits.head_ms) = (50, 600_000)).await;
+    // Also one that has sent its whole request at once, and one that has not.
+    let mut slow = server.connect().await;
+    slow.send(&GET[..9]).await;
+    tokio::task::yield_now().await;
+    slow.send(&GET[9..]).await;
+    assert_eq!(status(&slow.response().await), 200);
+    assert_eq!(slow.rest().await, "");
     let mut client = server.connect().await;
     client.send(GET).await;
     assert_eq!(status(&client.response().await), 200);
@@ -167,6 +202,8 @@ async fn a_chunked_body_is_read_and_its_extras_are_dropped() {
 async fn pipelined_requests_are_answered_in_order() {
     let server = server().await;
     let mut client = server.connect().await;
+    client.send(GET).await;
+    client.response().await;
     let requests: String = (0..1_000)
         .map(|n| format!("GET /demo/echo/{n} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         .collect();
@@ -214,8 +251,10 @@ async fn a_caller_that_has_closed_its_side_is_answered() {
 async fn a_caller_that_has_closed_its_side_and_stays_is_answered_late_too() {
     let server = server_with(|limits| limits.half_close_ms = 10).await;
     let mut client = server.connect().await;
+    client.send(GET).await;
+    client.response().await;
     client.send("GET /demo/held HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+    client.stream.shutdown().await.unwrap();
     assert_eq!(client.response().await, "HTTP/1.1 100 Continue\r\n\r\n");
     server.engine.gate.add_permits(1);
     let response = client.rest().await;
@@ -258,8 +297,9 @@ async fn a_caller_that_goes_away_is_noticed_while_its_script_runs() {
 async fn a_caller_that_does_not_take_its_answers_is_closed() {
     let server = server_with(|limits| limits.write_ms = 50).await;
     let mut client = server.connect().await;
-    // More than the buffers of both sockets hold.
+    // More than the buffers of both sockets hold. The first one is taken, so that the rest is known to be under way.
     client.send("GET /demo/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64)).await;
+    assert_eq!(status(&client.response().await), 200);
     server.is_quiet().await;
     assert!(server.engine.call_count() < 64);
 }
@@ -270,8 +310,13 @@ async fn a_refusal_arrives_although_its_caller_sends_on() {
     let head = "POST /demo/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n";
     let mut client = server.connect().await;
     client.send(head).await;
-    client.send(vec![b'a'; 1_900_000]).await;
-    assert_eq!(problem(&client.rest().await), (413, "body_too_large".to_owned()));
+    assert_eq!(problem(&client.response().await), (413, "body_too_large".to_owned()));
+    for _ in 0..19 {
+        // A connection that is closed altogether would be reset by this.
+        within(client.stream.write_all(&[b'a'; 100_000])).await.unwrap();
+    }
+    assert_eq!(client.rest().await, "");
+    server.is_quiet().await;
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use picloud_tui::cli::{Surroundings, main_with};
+
 fn main() -> ExitCode {
-    picloud_tui::main()
+    main_with(&Surroundings::of_this_process())
 }

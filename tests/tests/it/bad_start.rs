@@ -65,14 +65,15 @@ fn a_store_that_may_not_be_written_is_refused() {
     }
     let site = Site::new();
     let launch = Launch { as_nobody: Some(Nobody), ..Launch::default() };
-    assert_says(&site, launch, &[&path(&site.store), "ermission denied"]);
+    assert_says(&site, launch, &[&path(&site.store), "may not be read and written by this user"]);
 }
 
 #[test]
 fn a_store_in_a_folder_that_is_missing_is_refused() {
     let mut site = Site::new();
-    site.store = site.path().join("nowhere").join("picloud.db");
-    assert_says(&site, Launch::default(), &[&path(&site.store)]);
+    let folder = site.path().join("nowhere");
+    site.store = folder.join("picloud.db");
+    assert_says(&site, Launch::default(), &[&path(&folder), "does not exist", "[store] url"]);
 }
 
 #[test]

@@ -274,7 +274,7 @@ impl<'a> Plan<'a> {
             host: wanted.host.clone(),
             allow_hosts: wanted.allow_hosts.clone(),
             expose_errors: wanted.expose_errors,
-            revision: answer.revision,
+            revision: revision_before,
         })];
         changes.extend(self.changes);
         changes.push(CatalogChange::Audit(Audit {
@@ -460,7 +460,7 @@ pub(crate) mod tests {
                     host: fields.host,
                     allow_hosts: fields.allow_hosts,
                     expose_errors: fields.expose_errors,
-                    revision: fields.revision,
+                    revision: fields.revision + 1,
                     scripts,
                     routes,
                 });

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::flow::Command;
 use crate::flow::Refusal;
 use crate::flow::facts::Room;
 use crate::flow::settle::{Settle, Stored};
-use crate::flow::Command;
 use crate::inbox::InboxResult;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OutboxRow};
@@ -142,8 +142,10 @@ async fn what_is_in_line_at_the_stop_is_still_committed_and_nothing_new_is_taken
     assert_eq!(told.load(Ordering::SeqCst), 1_000);
     let store = Store::open(config(&folder), id(5)).await;
     let mut conn = store.expect("opens").conn;
-    let rows: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut conn).await.expect("counts");
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox")
+        .fetch_one(&mut conn)
+        .await
+        .expect("counts");
     assert_eq!(rows, 1_000);
 }
 

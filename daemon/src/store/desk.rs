@@ -1,0 +1,240 @@
+//! The writer's desk: what its thread does, round after round.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::faults::CrashPoint;
+use crate::flow::{Command, Lane, Refusal};
+use crate::store::batch::{BATCH_ROWS_MAX, BatchError, BatchReport, Batcher};
+use crate::store::open::{StoreError, free_bytes};
+use crate::store::writer::{Done, Handover, Job, Lanes, Shared, Waiting, WriterError};
+use crate::time::Timestamp;
+
+/// Rows that a command touches at least.
+fn rows(command: &Command) -> usize {
+    match command {
+        Command::Accept(_) => 1,
+        Command::Settle(settle) => 1 + settle.effects.len(),
+        Command::Mutate(mutate) => mutate.effects.len(),
+    }
+}
+
+/// A commit that took longer than this opens the window before the next batch.
+const SLOW_COMMIT: Duration = Duration::from_millis(3);
+/// The window: two groups that would take turns waiting for each other's fsync become one.
+const WINDOW: Duration = Duration::from_millis(1);
+/// How often the free space is looked at while batches come.
+const FREE_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How often a store that cannot be written is tried again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// After so long without a commit the log is copied into the file and cut.
+const QUIET: Duration = Duration::from_secs(5);
+/// Commits between two looks at the length of the log.
+const COMMITS_A_LOOK: u32 = 8;
+/// Bytes of commands in one batch, unless one command alone has more.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// What the thread works with.
+pub(crate) struct Desk {
+    batcher: Batcher,
+    pub(crate) shared: Arc<Shared>,
+    handover: Arc<dyn Handover>,
+    last_commit_took: Duration,
+    looked_at_space: Option<Duration>,
+    commits_since_look: u32,
+    /// When the log is to be cut, in monotonic time.
+    cut_at: Option<Duration>,
+    flush_at: Option<Duration>,
+    /// When to try again a store that could not be written.
+    probe_at: Option<Duration>,
+    told_due: Option<Timestamp>,
+}
+
+impl Desk {
+    pub(crate) fn new(batcher: Batcher, shared: Arc<Shared>, handover: Arc<dyn Handover>) -> Desk {
+        // What the last daemon left in the log is cut like anything else.
+        let cut_at = Some(shared.clock.monotonic() + QUIET);
+        Desk {
+            batcher,
+            shared,
+            handover,
+            last_commit_took: Duration::ZERO,
+            looked_at_space: None,
+            commits_since_look: 0,
+            cut_at,
+            flush_at: None,
+            probe_at: None,
+            told_due: None,
+        }
+    }
+
+    pub(crate) async fn work(mut self) -> Result<(), WriterError> {
+        // The first pass takes up what was left by the last daemon.
+        let mut woken = true;
+        loop {
+            self.flush_behind();
+            if self.last_commit_took > SLOW_COMMIT && self.has_commands() {
+                tokio::time::sleep(WINDOW).await;
+            }
+            let (batch, jobs, stopping) = self.take(&mut woken);
+            for job in jobs {
+                job(&mut self.batcher, self.shared.clock.now()).await?;
+                self.cut_at = Some(self.shared.clock.monotonic() + QUIET);
+                woken = true;
+            }
+            if !batch.is_empty() || woken {
+                woken = self.run(batch).await?;
+                continue;
+            }
+            if stopping {
+                return Ok(self.batcher.stop().await?);
+            }
+            self.tend().await?;
+            self.wait().await;
+        }
+    }
+
+    fn has_commands(&self) -> bool {
+        let lanes = self.shared.lanes.lock().expect("no panic while held");
+        !(lanes.settle.is_empty() && lanes.accept.is_empty() && lanes.bulk.is_empty())
+    }
+
+    /// Puts sync rows in line whose runs last long.
+    fn flush_behind(&mut self) {
+        let monotonic = self.shared.clock.monotonic();
+        let (flushed, again) = self.shared.behind.flush(monotonic);
+        self.flush_at = again.map(|after| monotonic + after);
+        if flushed.is_empty() {
+            return;
+        }
+        let mut lanes = self.shared.lanes.lock().expect("no panic while held");
+        for accept in flushed {
+            let (shared, row, lease) =
+                (Arc::clone(&self.shared), Arc::clone(&accept.row), accept.lease);
+            let done: Done = Box::new(move |outcome| {
+                if let (Err(_), Some(lease)) = (outcome, lease) {
+                    shared.behind.put_back(row, lease);
+                }
+            });
+            lanes.settle.push_back(Waiting { command: Command::Accept(accept), bytes: 0, done });
+        }
+    }
+
+    /// Takes a batch in the order of the lanes, and all changes of configuration.
+    fn take(&self, woken: &mut bool) -> (Vec<Waiting>, VecDeque<Job>, bool) {
+        let mut lanes = self.shared.lanes.lock().expect("no panic while held");
+        let (mut batch, mut held, mut bytes) = (Vec::new(), 0, 0);
+        let Lanes { settle, accept, bulk, .. } = &mut *lanes;
+        for lane in [settle, accept, bulk] {
+            while let Some(next) = lane.front() {
+                held += rows(&next.command);
+                bytes += next.bytes;
+                let fits = held <= BATCH_ROWS_MAX && bytes <= BATCH_BYTES_MAX;
+                if !fits && !batch.is_empty() {
+                    break;
+                }
+                batch.extend(lane.pop_front());
+            }
+        }
+        let queued = batch.iter().filter(|one| one.command.lane() != Lane::Settle);
+        lanes.bytes -= queued.map(|one| one.bytes).sum::<usize>();
+        *woken |= std::mem::take(&mut lanes.woken);
+        (batch, std::mem::take(&mut lanes.jobs), lanes.stopping)
+    }
+
+    /// Commits a batch and tells everybody. Returns whether to look for due rows again at once.
+    async fn run(&mut self, batch: Vec<Waiting>) -> Result<bool, WriterError> {
+        let before = self.shared.clock.monotonic();
+        self.look_at_space(before);
+        let (commands, dones): (Vec<Command>, Vec<Done>) =
+            batch.into_iter().map(|one| (one.command, one.done)).unzip();
+        let (now, room) = (self.shared.clock.now(), self.handover.room());
+        let report = self.batcher.run(&commands, now, room).await?;
+        let after = self.shared.clock.monotonic();
+        let BatchReport { outcomes, claims, next_due, more, committed } = report;
+        let failed = outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
+        if !claims.is_empty() {
+            self.handover.take(claims);
+        }
+        for (outcome, done) in outcomes.into_iter().zip(dones) {
+            done(outcome);
+        }
+        if next_due != self.told_due {
+            self.told_due = next_due;
+            self.handover.next_due(next_due);
+        }
+        if committed {
+            self.last_commit_took = after.saturating_sub(before);
+            self.cut_at = Some(after + QUIET);
+            self.commits_since_look += 1 + u32::try_from(commands.len() / 256).unwrap_or(0);
+            self.batcher
+                .crash_at(CrashPoint::AfterAck)
+                .map_err(|_| WriterError::Batch(BatchError::Crashed(CrashPoint::AfterAck)))?;
+            self.look_at_log().await?;
+        }
+        match (failed, committed) {
+            (true, _) => self.probe_at = Some(after + PROBE_EVERY),
+            (false, true) if self.probe_at.take().is_some() => self.handover.writable(),
+            (false, _) => {}
+        }
+        Ok(more)
+    }
+
+    fn look_at_space(&mut self, monotonic: Duration) {
+        let due = self.looked_at_space.is_none_or(|at| monotonic >= at + FREE_SPACE_EVERY);
+        if !due {
+            return;
+        }
+        self.looked_at_space = Some(monotonic);
+        if let Some(free) = free_bytes(self.batcher.path()) {
+            self.batcher.note_free_bytes(free, self.shared.config.free_bytes_min);
+        }
+    }
+
+    /// Copies the log into the file when it has grown to its limit.
+    async fn look_at_log(&mut self) -> Result<(), StoreError> {
+        if self.commits_since_look < COMMITS_A_LOOK {
+            return Ok(());
+        }
+        self.commits_since_look = 0;
+        if self.batcher.log_bytes().await? >= self.batcher.config.wal_bytes_max {
+            self.batcher.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// What is due without commands: cutting the log, trying a store that could not be written.
+    async fn tend(&mut self) -> Result<(), StoreError> {
+        let monotonic = self.shared.clock.monotonic();
+        if self.cut_at.is_some_and(|at| monotonic >= at) {
+            self.commits_since_look = 0;
+            let is_cut = self.batcher.checkpoint_and_cut().await?;
+            self.cut_at = (!is_cut).then(|| monotonic + QUIET);
+        }
+        if self.probe_at.is_some_and(|at| monotonic >= at) {
+            self.looked_at_space = None;
+            self.look_at_space(monotonic);
+            if self.batcher.probe().await.is_ok() {
+                self.probe_at = None;
+                self.handover.writable();
+            } else {
+                self.probe_at = Some(monotonic + PROBE_EVERY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do. Without timers that is for ever.
+    async fn wait(&self) {
+        let timers = [self.cut_at, self.flush_at, self.probe_at];
+        let Some(next) = timers.into_iter().flatten().min() else {
+            return self.shared.something.notified().await;
+        };
+        let left = next.saturating_sub(self.shared.clock.monotonic());
+        tokio::select! {
+            () = self.shared.something.notified() => {}
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Crash points and planted bugs reach the store.
+
+use std::sync::Arc;
+
+use crate::faults::{Bug, CrashPoint, Faults};
+use crate::flow::Refusal;
+use crate::flow::configure::CatalogChange;
+use crate::flow::facts::Room;
+use crate::outbox::decide::Action;
+use crate::outbox::row::Lease;
+use crate::store::batch::BatchError;
+use crate::store::configure::ConfigureError;
+use crate::store::tests::{
+    NOW, Scratch, accept, id, kv_trigger, mutate, put, room, scratch_with_app, settle, task,
+};
+use crate::trigger::Ordering;
+
+async fn dying_at(point: CrashPoint) -> Scratch {
+    let mut scratch = scratch_with_app().await;
+    scratch.batcher().faults = Faults::default().with_hook(Arc::new(move |here| here == point));
+    scratch
+}
+
+#[tokio::test]
+async fn p1_a_crash_before_the_commit_leaves_nothing_and_one_after_it_leaves_all() {
+    for (point, rows) in
+        [(CrashPoint::BeforeApply, 0), (CrashPoint::BeforeCommit, 0), (CrashPoint::AfterCommit, 2)]
+    {
+        let mut scratch = dying_at(point).await;
+        let commands = [accept(task(1)), accept(task(2))];
+        let outcome = scratch.batcher().run(&commands, NOW, Room::default()).await;
+        assert!(matches!(outcome, Err(BatchError::Crashed(here)) if here == point), "{outcome:?}");
+        scratch.restart().await;
+        assert_eq!(scratch.count("outbox").await, rows, "{}", point.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_crash_in_a_deploy_leaves_the_old_configuration() {
+    let mut scratch = dying_at(CrashPoint::InDeploy).await;
+    let changes = vec![CatalogChange::PutTrigger(kv_trigger(50, Ordering::Any))];
+    let plan = |_: &_, next, _| Ok::<_, std::convert::Infallible>((changes, next));
+    let outcome = scratch.batcher().configure(plan, NOW).await;
+    assert!(matches!(outcome, Err(ConfigureError::Fatal(BatchError::Crashed(_)))));
+    scratch.restart().await;
+    assert_eq!(scratch.count("triggers").await, 0);
+}
+
+#[tokio::test]
+async fn effects_outside_the_transaction_survive_a_crash_that_they_should_not() {
+    let mut scratch = dying_at(CrashPoint::BeforeCommit).await;
+    scratch.batcher().faults =
+        scratch.batcher().faults.clone().with_bug(Bug::EffectsOutsideTransaction);
+    let commands = [mutate(1, vec![put("a", "1")]), accept(task(1))];
+    assert!(scratch.batcher().run(&commands, NOW, Room::default()).await.is_err());
+    scratch.restart().await;
+    assert_eq!((scratch.count("entries").await, scratch.count("outbox").await), (1, 0));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_before_the_commit_can_be_planted() {
+    let mut scratch = dying_at(CrashPoint::BeforeCommit).await;
+    scratch.batcher().faults = scratch.batcher().faults.clone().with_bug(Bug::AckBeforeCommit);
+    let report = scratch.run(&[accept(task(1))], Room::default()).await;
+    assert_eq!((report.outcomes, scratch.count("outbox").await), (vec![Ok(())], 0));
+}
+
+#[tokio::test]
+async fn p3_a_stolen_lease_keeps_the_late_result_out() {
+    let mut scratch = scratch_with_app().await;
+    let claim = scratch.run(&[accept(task(1))], room(1)).await.claims.remove(0);
+    let thief = Lease { owner: id(77), token: 1 << 40 };
+    assert!(scratch.batcher().steal_lease(claim.row.id, thief).await.expect("steals"));
+    let late = settle(&claim, Action::Complete, vec![put("a", "1")]);
+    let report = scratch.run(&[late], Room::default()).await;
+    assert_eq!(report.outcomes, [Err(Refusal::LeaseLost)]);
+    assert_eq!((scratch.count("entries").await, scratch.count("outbox").await), (0, 1));
+}

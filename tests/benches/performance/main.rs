@@ -1,0 +1,162 @@
+//! Measures every figure of speed and of the board, each against base lines of the same run, and writes
+//! `docs/performance.md`.
+//!
+//! `cargo bench -p picloud-tests --bench performance -- --help` names the options and the cases.
+#![allow(clippy::disallowed_methods, reason = "a benchmark is about real time and real processes")]
+#![allow(
+    unreachable_pub,
+    reason = "a program has no interface; `pub` here means other modules of it"
+)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to who started it")]
+
+mod base;
+mod cases;
+mod daemon;
+mod ground;
+mod options;
+mod profile;
+mod shim;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use picloud_daemon::store::bench::sqlite_version;
+use picloud_tests::measure::figure::{BaseSample, Measured, Round, Verdict, summarise};
+use picloud_tests::measure::machine;
+use picloud_tests::measure::report::{CaseReport, Report, markdown};
+
+use crate::cases::Case;
+use crate::ground::Ground;
+use crate::options::Extent;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        Some(base::SERVE) => base::serve_constant().map(|()| ExitCode::SUCCESS),
+        Some(base::SYNC_LOOP) => base::sync_loop(&arguments[1..]).map(|()| ExitCode::SUCCESS),
+        _ => measure(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("performance: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(arguments: &[String]) -> Result<ExitCode> {
+    // Cargo starts a benchmark in its package; paths that people name are seen from the workspace.
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    let options = options::parse(arguments)?;
+    if options.lists_only {
+        print!("{}", options::help(&cases::ALL));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = options.choose(&cases::ALL)?;
+    let ground = Ground::prepare(options)?;
+    let machine = describe(&ground)?;
+    let mut bases = Vec::new();
+    let mut reports = Vec::new();
+    for case in chosen {
+        eprintln!("{} …", case.name);
+        let report = run_case(&ground, case, &mut bases);
+        show(&report);
+        reports.push(report);
+    }
+    let report = Report {
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        machine,
+        how: ground.options.how(),
+        bases,
+        cases: reports,
+    };
+    publish(&ground, &report)?;
+    let far = |one: &Measured| one.verdict() == Verdict::FarMissed;
+    let any_far = report.cases.iter().flat_map(|case| &case.measured).any(far);
+    let fails = ground.options.extent == Extent::Quick && any_far;
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn describe(ground: &Ground) -> Result<machine::Description> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut lines = machine::describe(&ground.folder);
+    lines.push(("SQLite", runtime.block_on(sqlite_version())?));
+    Ok(lines)
+}
+
+/// Runs a case's rounds. What goes wrong in one ends the case, not the run.
+fn run_case(ground: &Ground, case: &Case, bases: &mut Vec<BaseSample>) -> CaseReport {
+    let mut measured: Vec<Measured> = case.lines.iter().copied().map(Measured::new).collect();
+    let failure = run_rounds(ground, case, bases, &mut measured).err();
+    let profile = match &failure {
+        None if case.profiled == cases::Profiled::Yes => ground.profile_of(case),
+        None | Some(_) => Vec::new(),
+    };
+    CaseReport {
+        name: case.name,
+        title: case.title,
+        measured,
+        failure: failure.map(|error| format!("{error:#}")),
+        notes: ground.take_notes(),
+        profile,
+    }
+}
+
+fn run_rounds(
+    ground: &Ground,
+    case: &Case,
+    bases: &mut Vec<BaseSample>,
+    measured: &mut [Measured],
+) -> Result<()> {
+    let mut before = ground.base_lines(case.bases)?;
+    bases.push(before.clone());
+    for _ in 0..ground.options.rounds_of(case) {
+        let round: Round = (case.round)(ground)?;
+        let after = ground.base_lines(case.bases)?;
+        bases.push(after.clone());
+        for one in &mut *measured {
+            one.take(&round, &before, &after);
+        }
+        before = after;
+    }
+    Ok(())
+}
+
+/// What is known so far, for who watches.
+fn show(report: &CaseReport) {
+    for one in &report.measured {
+        let Some(value) = summarise(&one.values) else { continue };
+        let base = one.line.per.map(|base| format!(" {}", base.symbol())).unwrap_or_default();
+        let ratio = match (one.line.per, one.judged()) {
+            (Some(_), Some(ratio)) => format!(" = {:.3}{base}", ratio.median),
+            (Some(_), None) | (None, _) => String::new(),
+        };
+        let value = one.line.unit.show(value.median);
+        eprintln!("  {}: {value}{ratio} ({:?})", one.line.title, one.verdict());
+    }
+    for note in &report.notes {
+        eprintln!("  {note}");
+    }
+    if let Some(failure) = &report.failure {
+        eprintln!("  not measured to its end: {failure}");
+    }
+}
+
+/// A whole run writes the documentation, a part or a quick run prints its page.
+fn publish(ground: &Ground, report: &Report) -> Result<()> {
+    let page = markdown(report);
+    let Some(file) = ground.options.page() else {
+        print!("{page}");
+        return Ok(());
+    };
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("wrote {}", shown(&file));
+    Ok(())
+}
+
+fn shown(file: &Path) -> String {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned()).display().to_string()
+}

@@ -1,0 +1,237 @@
+//! `picloud` against a daemon that gives prepared answers.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use picloud_tui::cli::{Exit, Surroundings, run};
+use picloud_tui::output::Colours;
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+
+/// What a run printed, and how it ended.
+struct Printed {
+    exit: Exit,
+    results: String,
+    errors: String,
+}
+
+fn surroundings(socket: &Path, arguments: &[&str]) -> Surroundings {
+    Surroundings {
+        arguments: ["picloud"].iter().chain(arguments).map(OsString::from).collect(),
+        socket: Some(socket.into()),
+        columns: None,
+        colours: Colours::Off,
+    }
+}
+
+async fn picloud_at(socket: &Path, arguments: &[&str]) -> Printed {
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    let exit = run(&surroundings(socket, arguments), &mut results, &mut errors).await;
+    let text = |bytes| String::from_utf8(bytes).expect("what is printed is text");
+    Printed { exit, results: text(results), errors: text(errors) }
+}
+
+/// Runs `picloud` against a daemon that answers every request with `status` and `answer`; `{request}` in it stands for
+/// method and target.
+async fn picloud(status: u16, answer: &'static str, arguments: &[&str]) -> Printed {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("admin.sock");
+    let listener = UnixListener::bind(&socket).expect("the socket can be made");
+    let router = Router::new().fallback(async move |request: Request| {
+        let asked = format!("{} {}", request.method(), request.uri());
+        let status = StatusCode::from_u16(status).expect("the status is right");
+        (status, answer.replace("{request}", &asked)).into_response()
+    });
+    tokio::select! {
+        ended = async { axum::serve(listener, router).await } => panic!("the daemon ended: {ended:?}"),
+        printed = picloud_at(&socket, arguments) => printed,
+    }
+}
+
+const NO_APPS: &str = r#"{"items": [], "next": null, "now": 0}"#;
+
+#[tokio::test]
+async fn the_exit_code_says_what_kind_of_failure_it_was() {
+    for (status, exit) in [
+        (400, Exit::Failed),
+        (403, Exit::NotAllowed),
+        (404, Exit::NotFound),
+        (409, Exit::Conflict),
+        (422, Exit::Failed),
+        (503, Exit::Failed),
+    ] {
+        let answer =
+            r#"{"status": 1, "code": "x", "title": "t", "detail": "d: {request}", "hint": "h"}"#
+                .replace("\"status\": 1", &format!("\"status\": {status}"));
+        let printed = picloud(status, answer.leak(), &["apps", "list"]).await;
+        assert_eq!(printed.exit, exit, "{status}");
+        assert_eq!(printed.results, "");
+        assert_eq!(printed.errors, "picloud: d: GET /api/v1/admin/apps?limit=100\nhint: h\n");
+    }
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_error_says_how_to_start_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("none.sock");
+    let printed = picloud_at(&socket, &["apps", "list"]).await;
+    assert_eq!(printed.exit, Exit::NoDaemon);
+    assert!(printed.errors.contains("no daemon answers at "), "{}", printed.errors);
+    assert!(printed.errors.contains("\nhint: sudo systemctl start picloud"), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_a_usage_error_and_help_is_none() {
+    let nowhere = Path::new("/nowhere");
+    for arguments in [
+        &[][..],
+        &["aps"],
+        &["apps"],
+        &["apps", "list", "--limit", "x"],
+        &["apps", "list", "--limit", "0"],
+        &["deploy"],
+        &["pause", "/trigger"],
+        &["pause", "app/"],
+    ] {
+        let printed = picloud_at(nowhere, arguments).await;
+        assert_eq!(printed.exit, Exit::Usage, "{arguments:?}");
+        assert!(printed.results.is_empty() && !printed.errors.is_empty(), "{arguments:?}");
+    }
+    for arguments in [&["--help"], &["--version"]] {
+        let printed = picloud_at(nowhere, arguments).await;
+        assert_eq!(printed.exit, Exit::Done);
+        assert!(!printed.results.is_empty() && printed.errors.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_socket_of_the_argument_wins_over_that_of_the_environment() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let named = folder.path().join("named.sock");
+    let named_text = named.to_str().expect("the path is text");
+    let printed =
+        picloud_at(Path::new("/environment.sock"), &["--socket", named_text, "apps", "list"]).await;
+    assert!(printed.errors.contains("named.sock"), "{}", printed.errors);
+    let printed = picloud_at(Path::new("/environment.sock"), &["apps", "list"]).await;
+    assert!(printed.errors.contains("/environment.sock"), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn an_empty_list_prints_nothing_for_programs() {
+    let printed = picloud(200, NO_APPS, &["--json", "apps", "list"]).await;
+    assert_eq!((printed.exit, printed.results.as_str()), (Exit::Done, ""));
+    assert_eq!(printed.errors, "");
+}
+
+#[tokio::test]
+async fn a_list_is_a_table_or_a_line_of_json_for_each_item() {
+    let page = r#"{"items": [{"id": "01", "app": "a\u001b[2J", "script": "s", "source": "kv", "origin": "t",
+        "state": "retry", "available_at": 5000, "created_at": 0, "attempt": 1, "max_attempts": 5, "key": null,
+        "depth": 1, "root_id": "01", "error": {"kind": "threw", "message": "no\u0007", "line": 3},
+        "of_a_newer_daemon": true}], "next": "01", "now": 1000}"#;
+    let printed = picloud(200, page, &["outbox", "list", "--limit", "1"]).await;
+    assert_eq!(printed.exit, Exit::Done, "{}", printed.errors);
+    assert_eq!(
+        printed.results,
+        "STATE  WHEN    APP/SCRIPT  CAUSE  TRY  KEY  LAST ERROR      ID\n\
+         retry  in 4 s  a␛[2J/s     kv t   1/5       line 3: no\\x07  01\n"
+    );
+    assert_eq!(printed.errors, "there are more: --after 01\n");
+    let printed = picloud(200, page, &["--json", "outbox", "list", "--limit", "1"]).await;
+    assert!(printed.results.starts_with(r#"{"id":"01","app":"a\u001b[2J""#), "{}", printed.results);
+    assert_eq!(printed.results.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_nobody_knows_what_is_an_error() {
+    let printed = picloud(200, "<html>", &["apps", "list"]).await;
+    assert_eq!(printed.exit, Exit::Failed);
+    assert!(printed.errors.contains("cannot be understood"), "{}", printed.errors);
+    let printed = picloud(502, "<html>", &["apps", "list"]).await;
+    assert!(printed.errors.contains("status 502"), "{}", printed.errors);
+}
+
+fn app_folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let manifest = "[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"\n";
+    std::fs::write(folder.path().join("picloud.toml"), manifest).expect("it can be written");
+    std::fs::write(folder.path().join("s.rhai"), "42").expect("it can be written");
+    folder
+}
+
+#[tokio::test]
+async fn deploy_prints_the_difference() {
+    let folder = app_folder();
+    let dir = folder.path().to_str().expect("the path is text");
+    let difference = r#"{"app": "a", "revision_before": 1, "revision": 2, "warnings": ["hm"], "changes": [
+        {"change": "add", "kind": "script", "name": "s", "details": []},
+        {"change": "change", "kind": "trigger", "name": "t", "details": ["enabled: true -> false"]},
+        {"change": "remove", "kind": "route", "name": "GET /", "details": []}]}"#;
+    let printed = picloud(200, difference, &["deploy", dir]).await;
+    assert_eq!(
+        printed.results,
+        "+ script   s\n~ trigger  t\n    enabled: true -> false\n- route    GET /\na: deployed, revision 2\n"
+    );
+    assert_eq!(printed.errors, "warning: hm\n");
+    let printed = picloud(200, difference, &["deploy", dir, "--dry-run"]).await;
+    assert!(printed.results.ends_with("a: nothing was changed, this was a dry run\n"));
+    let same =
+        r#"{"app": "a", "revision_before": 2, "revision": 2, "warnings": [], "changes": []}"#;
+    let printed = picloud(200, same, &["deploy", dir]).await;
+    assert_eq!(printed.results, "a: nothing to do, it is at revision 2\n");
+}
+
+#[tokio::test]
+async fn a_refused_manifest_is_shown_entry_by_entry() {
+    let folder = app_folder();
+    let dir = folder.path().to_str().expect("the path is text");
+    let problem = r#"{"status": 422, "code": "bad_manifest", "title": "t", "detail": "1 thing is wrong", "errors": [
+        {"entry": "script \"s\"", "message": "does not compile: s.rhai, line 1, column 9: no",
+         "excerpt": "1 | let x = ;\n  |         ^"}]}"#;
+    let printed = picloud(422, problem, &["deploy", dir]).await;
+    assert_eq!(printed.exit, Exit::Failed);
+    assert_eq!(
+        printed.errors,
+        "picloud: 1 thing is wrong\n  script \"s\": does not compile: s.rhai, line 1, column 9: no\n    \
+         1 | let x = ;\n      |         ^\n"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_without_a_manifest_is_not_found() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let dir = folder.path().to_str().expect("the path is text");
+    let printed = picloud_at(Path::new("/nowhere"), &["deploy", dir]).await;
+    assert_eq!(printed.exit, Exit::NotFound);
+    assert!(printed.errors.contains("picloud.toml is not there\nhint: "), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn export_never_writes_outside_its_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let dir = folder.path().join("new");
+    let dir = dir.to_str().expect("the path is text");
+    let hostile = r#"{"manifest": {"app": {"slug": "a"}}, "sources": {"../evil.rhai": "1"}}"#;
+    let printed = picloud(200, hostile, &["export", "a", dir]).await;
+    assert_eq!(printed.exit, Exit::Failed);
+    assert!(!folder.path().join("evil.rhai").exists());
+    let right = r#"{"manifest": {"app": {"slug": "a"}}, "sources": {"s.rhai": "1"}}"#;
+    let printed = picloud(200, right, &["export", "a", dir]).await;
+    assert_eq!(printed.exit, Exit::Done, "{}", printed.errors);
+    let printed = picloud(200, right, &["export", "a", dir]).await;
+    assert_eq!(printed.exit, Exit::Conflict);
+}
+
+#[tokio::test]
+async fn a_pause_says_the_way_out() {
+    let paused = r#"{"changed": true, "paused": {"target": "a/t", "reason": "rebuilt", "since": 0, "by": null}}"#;
+    let printed = picloud(200, paused, &["pause", "a/t", "--reason", "rebuilt"]).await;
+    assert_eq!(printed.results, "a/t paused: rebuilt\npicloud resume a/t lets it run again\n");
+    let resumed = r#"{"changed": false, "paused": null}"#;
+    let printed = picloud(200, resumed, &["resume"]).await;
+    assert_eq!(printed.results, "the instance was not paused\n");
+}

@@ -1,0 +1,286 @@
+//! The command line `picloud`: nouns, then verbs. Results go to standard output, everything else to standard error.
+
+pub mod folder;
+
+mod deploy;
+mod export;
+mod list;
+mod pause;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::folder::FolderError;
+use crate::client::{Client, ClientError, DEFAULT_SOCKET};
+use crate::output::{self, Colours, Form, Output};
+
+/// How a command ended. The numbers are the process's exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    NotAllowed = 4,
+    Conflict = 5,
+    NoDaemon = 6,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody reads the results any more, or the disk is full.
+    #[error("cannot print the result")]
+    Print(#[from] io::Error),
+}
+
+impl CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Client(ClientError::NoDaemon { .. }) => Exit::NoDaemon,
+            Self::Client(ClientError::Closed { .. }) => Exit::NotAllowed,
+            Self::Client(ClientError::Problem(problem)) => match problem.status {
+                401 | 403 => Exit::NotAllowed,
+                404 => Exit::NotFound,
+                409 => Exit::Conflict,
+                _ => Exit::Failed,
+            },
+            Self::Folder(FolderError::NotFound { .. }) => Exit::NotFound,
+            Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
+            Self::Usage(_) => Exit::Usage,
+            Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
+            | Self::Folder(_)
+            | Self::Print(_) => Exit::Failed,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Client(ClientError::Problem(problem)) => output::problem_text(problem),
+            Self::Client(
+                error @ (ClientError::NoDaemon { source, .. } | ClientError::Closed { source, .. }),
+            ) => format!("{error}: {source}"),
+            Self::Folder(error) => error.text(),
+            Self::Client(_) | Self::Usage(_) | Self::Print(_) => self.to_string(),
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Client(ClientError::NoDaemon { .. }) => Some(
+                "sudo systemctl start picloud, or name its socket with --socket PATH or $PICLOUD_SOCKET",
+            ),
+            Self::Client(ClientError::Closed { .. }) => {
+                Some("call as root, or as the user that the daemon runs as")
+            }
+            Self::Client(ClientError::Silent) => Some("journalctl -u picloud says what it does"),
+            Self::Client(ClientError::Odd(_)) => {
+                Some("daemon and command line may be of different versions")
+            }
+            Self::Client(ClientError::Problem(problem)) => problem.hint.as_deref(),
+            Self::Folder(error) => error.hint(),
+            Self::Client(ClientError::Broken(_)) | Self::Usage(_) | Self::Print(_) => None,
+        }
+    }
+}
+
+/// What a process is started with.
+pub struct Surroundings {
+    pub arguments: Vec<OsString>,
+    /// `$PICLOUD_SOCKET`
+    pub socket: Option<OsString>,
+    /// Columns of the terminal that standard output is; `None` if it is none.
+    pub columns: Option<usize>,
+    pub colours: Colours,
+}
+
+impl Surroundings {
+    #[allow(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn of_this_process() -> Surroundings {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let stdout = io::stdout();
+        let columns = stdout.is_terminal().then(|| {
+            let told = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+            let named = || set("COLUMNS")?.to_str()?.parse().ok();
+            if told > 0 { usize::from(told) } else { named().unwrap_or(80) }
+        });
+        let colours =
+            if columns.is_some() && set("NO_COLOR").is_none() { Colours::On } else { Colours::Off };
+        Surroundings {
+            arguments: std::env::args_os().collect(),
+            socket: set("PICLOUD_SOCKET"),
+            columns,
+            colours,
+        }
+    }
+}
+
+/// Deploy apps to a PiCloud and look at what it does.
+#[derive(Parser)]
+#[command(name = "picloud", version, max_term_width = 100)]
+struct Arguments {
+    /// Admin socket of the daemon [default: $PICLOUD_SOCKET, or /run/picloud/admin.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON: one line for each item of a list, one document otherwise.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an app what DIR/picloud.toml says, and print the difference.
+    Deploy {
+        dir: PathBuf,
+        /// Print the difference only.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write an app's manifest and scripts into an empty folder.
+    Export { app: String, dir: PathBuf },
+    /// Apps.
+    #[command(subcommand)]
+    Apps(Listing),
+    /// Work that waits or runs.
+    #[command(subcommand)]
+    Outbox(Listing),
+    /// Work that could not be done.
+    #[command(subcommand)]
+    DeadLetters(Listing),
+    /// Runs that ended lately.
+    #[command(subcommand)]
+    Executions(Listing),
+    /// Keep the instance, an app or a trigger from running; what comes in is kept.
+    Pause {
+        /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
+        target: Option<String>,
+        /// Shown wherever the pause is shown.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let it run again.
+    Resume {
+        /// As for pause.
+        target: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Listing {
+    List(ListArgs),
+}
+
+#[derive(Args)]
+struct ListArgs {
+    /// Only of this app.
+    #[arg(long, value_name = "APP")]
+    app: Option<String>,
+    /// Items at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Begin behind this cursor, which the end of the list before named.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
+
+/// Runs the command line on the process's own streams.
+pub fn main_with(surroundings: &Surroundings) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _closed = writeln!(io::stderr(), "picloud: cannot start: {error}");
+            return ExitCode::from(Exit::Failed as u8);
+        }
+    };
+    let (mut results, mut errors) = (io::stdout(), io::stderr());
+    let exit = runtime.block_on(run(surroundings, &mut results, &mut errors));
+    ExitCode::from(exit as u8)
+}
+
+/// Runs the command line.
+pub async fn run(
+    surroundings: &Surroundings,
+    results: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Exit {
+    let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let text = error.render();
+            let _closed = if error.use_stderr() {
+                write!(errors, "{text}")
+            } else {
+                write!(results, "{text}")
+            };
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let named = surroundings.socket.as_ref().map(PathBuf::from);
+    let socket = arguments.socket.or(named).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+    let mut output = Output {
+        results,
+        columns: surroundings.columns,
+        colours: surroundings.colours,
+        form: if arguments.json { Form::Json } else { Form::Text },
+    };
+    match obey(arguments.command, &Client::new(&socket), &mut output, errors).await {
+        Ok(()) => Exit::Done,
+        // `picloud outbox list | head` is no failure.
+        Err(CliError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            let _closed = output::error(errors, &error.text(), error.hint());
+            error.exit()
+        }
+    }
+}
+
+async fn obey(
+    command: Command,
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+) -> Result<(), CliError> {
+    match command {
+        Command::Deploy { dir, dry_run } => {
+            let mode = if dry_run { deploy::Mode::DryRun } else { deploy::Mode::ForReal };
+            deploy::run(client, output, errors, &dir, mode).await
+        }
+        Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
+        Command::Apps(Listing::List(args)) => list::apps(client, output, errors, args).await,
+        Command::Outbox(Listing::List(args)) => list::outbox(client, output, errors, args).await,
+        Command::DeadLetters(Listing::List(args)) => {
+            list::dead_letters(client, output, errors, args).await
+        }
+        Command::Executions(Listing::List(args)) => {
+            list::executions(client, output, errors, args).await
+        }
+        Command::Pause { target, reason } => {
+            pause::pause(client, output, target.as_deref(), reason).await
+        }
+        Command::Resume { target } => pause::resume(client, output, target.as_deref()).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

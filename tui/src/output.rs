@@ -1,0 +1,252 @@
+//! What is printed: tables for people, one line of JSON for programs, errors with their hints.
+
+use std::io::{self, Write};
+
+use picloud_api::problem::Problem;
+use picloud_api::text;
+use serde::Serialize;
+
+/// Where results go.
+pub struct Output<'a> {
+    pub results: &'a mut dyn Write,
+    /// Columns of the terminal that results go to; `None` in a pipe, where nothing is cut.
+    pub columns: Option<usize>,
+    pub colours: Colours,
+    pub form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For programs: the API's types.
+    Json,
+}
+
+impl Output<'_> {
+    /// A line of text; whatever a terminal would obey is shown instead.
+    pub fn line(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.results, "{}", text::visible(line))
+    }
+
+    /// One value as one line of JSON, with escapes for whatever a terminal would obey or hide.
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let line = serde_json::to_string(value)?;
+        let mut safe = String::with_capacity(line.len());
+        for c in line.chars() {
+            if text::is_plain(c) {
+                safe.push(c);
+            } else {
+                let units = c.encode_utf16(&mut [0; 2]).to_vec();
+                safe.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
+        writeln!(self.results, "{safe}")
+    }
+
+    /// Rows below their headings, each cell cut so that the table fits a terminal: the widest column gives most.
+    pub fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| text::visible(cell)).collect()).collect();
+        let mut widths: Vec<usize> = headings.iter().map(|heading| width(heading)).collect();
+        for row in &rows {
+            for (cell, most) in row.iter().zip(&mut widths) {
+                *most = (*most).max(width(cell));
+            }
+        }
+        if let Some(columns) = self.columns {
+            fit(&mut widths, columns);
+        }
+        let (bold, off) = match self.colours {
+            Colours::On => ("\x1b[1m", "\x1b[0m"),
+            Colours::Off => ("", ""),
+        };
+        let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+        writeln!(self.results, "{bold}{}{off}", aligned(&headings, &widths))?;
+        for row in &rows {
+            writeln!(self.results, "{}", aligned(row, &widths))?;
+        }
+        Ok(())
+    }
+}
+
+const GAP: usize = 2;
+
+/// Makes the widest columns narrower until all fit; none below 8.
+fn fit(widths: &mut [usize], columns: usize) {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > columns {
+        let Some(widest) = widths.iter_mut().max() else { return };
+        if *widest <= 8 {
+            return;
+        }
+        *widest -= 1;
+    }
+}
+
+fn aligned(row: &[String], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (n, (cell, most)) in row.iter().zip(widths).enumerate() {
+        if n > 0 {
+            line.push_str("  ");
+        }
+        let cell = cut(cell, *most);
+        line.push_str(&cell);
+        line.extend(std::iter::repeat_n(' ', most.saturating_sub(width(&cell))));
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn cut(cell: &str, most: usize) -> String {
+    if width(cell) <= most {
+        return cell.to_owned();
+    }
+    let mut kept = String::new();
+    let mut taken = 0;
+    for c in cell.chars() {
+        taken += char_width(c);
+        if taken >= most {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    kept
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// Columns of a character: two for those of East Asia and pictures, none for marks upon the one before.
+fn char_width(c: char) -> usize {
+    match u32::from(c) {
+        0x300..=0x36F | 0x1AB0..=0x1AFF | 0x20D0..=0x20FF => 0,
+        0x1100..=0x115F
+        | 0x2E80..=0xA4CF
+        | 0xAC00..=0xD7A3
+        | 0xF900..=0xFAFF
+        | 0xFE30..=0xFE6F
+        | 0xFF00..=0xFF60
+        | 0xFFE0..=0xFFE6
+        | 0x1F300..=0x1FAFF
+        | 0x20000..=0x3FFFD => 2,
+        _ => 1,
+    }
+}
+
+/// An error with its causes and, on a line of its own, what to do.
+pub fn error(errors: &mut dyn Write, cause: &str, hint: Option<&str>) -> io::Result<()> {
+    writeln!(errors, "picloud: {}", text::visible_lines(cause))?;
+    match hint {
+        Some(hint) => writeln!(errors, "hint: {}", text::visible(hint)),
+        None => Ok(()),
+    }
+}
+
+/// The text of a problem: its detail, and each entry that is wrong.
+pub fn problem_text(problem: &Problem) -> String {
+    let mut text = problem.detail.clone();
+    for error in &problem.errors {
+        text.push_str(&format!("\n  {}: {}", error.entry, error.message));
+        for line in error.excerpt.iter().flat_map(|excerpt| excerpt.lines()) {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+/// A time as people say it: `in 4 s`, `12 m ago`.
+pub fn relative(at: i64, now: i64) -> String {
+    let away = at.saturating_sub(now);
+    if away.abs() < 1_000 {
+        return "now".to_owned();
+    }
+    let seconds = away.unsigned_abs() / 1_000;
+    let amount = match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} m", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    };
+    if away > 0 { format!("in {amount}") } else { format!("{amount} ago") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: Option<usize>, rows: &[&[&str]]) -> String {
+        let mut results = Vec::new();
+        let mut output =
+            Output { results: &mut results, columns, colours: Colours::Off, form: Form::Text };
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
+        output.table(&["STATE", "ERROR"], &rows).expect("writing to memory does not fail");
+        String::from_utf8(results).expect("tables are text")
+    }
+
+    #[test]
+    fn a_table_is_cut_on_a_terminal_and_whole_in_a_pipe() {
+        let rows: &[&[&str]] = &[&["due", "connection refused by the other side"], &["later", ""]];
+        assert_eq!(
+            table(None, rows),
+            "STATE  ERROR\ndue    connection refused by the other side\nlater\n"
+        );
+        assert_eq!(table(Some(20), rows), "STATE  ERROR\ndue    connection r…\nlater\n");
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let rows: &[&[&str]] = &[&["水水", "x"], &["abcde", "水が足りない水が足りない"]];
+        let text = table(Some(20), rows);
+        assert_eq!(text, "STATE  ERROR\n水水   x\nabcde  水が足りない…\n");
+    }
+
+    #[test]
+    fn nothing_foreign_reaches_the_terminal_as_it_is() {
+        let hostile = "a\x1b]52;c;x\x07\u{9b}2J\u{202e}b\u{e0041}";
+        let text = table(Some(80), &[&[hostile, hostile]]);
+        assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
+
+        let mut results = Vec::new();
+        let mut output = Output {
+            results: &mut results,
+            columns: None,
+            colours: Colours::Off,
+            form: Form::Json,
+        };
+        output.json(&hostile).expect("writing to memory does not fail");
+        let text = String::from_utf8(results).expect("JSON is text");
+        assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
+        assert!(text.contains("\\u202e") && text.contains("\\udb40\\udc41"), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).expect("it is JSON"), hostile);
+
+        let mut errors = Vec::new();
+        error(&mut errors, hostile, Some(hostile)).expect("writing to memory does not fail");
+        let text = String::from_utf8(errors).expect("errors are text");
+        assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        for (away, expected) in [
+            (0, "now"),
+            (4_000, "in 4 s"),
+            (-4_900, "4 s ago"),
+            (-600_000, "10 m ago"),
+            (3_600_000 * 5, "in 5 h"),
+            (-86_400_000 * 9, "9 d ago"),
+        ] {
+            assert_eq!(relative(1_000_000_000 + away, 1_000_000_000), expected);
+        }
+    }
+}
