@@ -32,7 +32,11 @@ pub struct Broken {
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "seed {} breaks after {} operations: {}", self.seed, self.step, self.violation)?;
+        writeln!(
+            f,
+            "seed {} breaks after {} operations: {}",
+            self.seed, self.step, self.violation
+        )?;
         for operation in &self.tail {
             writeln!(f, "    {operation:?}")?;
         }
@@ -92,7 +96,12 @@ impl Stage {
     }
 }
 
-async fn play(seed: u64, image: &[u8], base: &Path, bug: Option<Bug>) -> Result<Tally, Box<Broken>> {
+async fn play(
+    seed: u64,
+    image: &[u8],
+    base: &Path,
+    bug: Option<Bug>,
+) -> Result<Tally, Box<Broken>> {
     let list = operations::list(seed);
     let mut world = World::begin(seed, image, base, bug).await;
     let broken = |step: usize, violation| {

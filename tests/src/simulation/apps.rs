@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
+use picloud_daemon::catalog::Script;
 use picloud_daemon::entry::ChangeOp;
 use picloud_daemon::faults::Faults;
 use picloud_daemon::flow::configure::{AppFields, CatalogChange};
-use picloud_daemon::catalog::Script;
 use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId, ScriptId, TriggerId};
 use picloud_daemon::limits::OutboxLimits;
 use picloud_daemon::outbox::row::OutboxSourceKind;
@@ -41,8 +41,20 @@ pub struct Watch {
 
 /// The triggers of each app. Place in this list is the offset of their numbers.
 pub const WATCHES: [Watch; 6] = [
-    Watch { space: Space::Kv, collection: "kv", ops: &[], ordering: Ordering::Any, concurrency: None },
-    Watch { space: Space::Kv, collection: "line", ops: &[], ordering: Ordering::ByKey, concurrency: None },
+    Watch {
+        space: Space::Kv,
+        collection: "kv",
+        ops: &[],
+        ordering: Ordering::Any,
+        concurrency: None,
+    },
+    Watch {
+        space: Space::Kv,
+        collection: "line",
+        ops: &[],
+        ordering: Ordering::ByKey,
+        concurrency: None,
+    },
     Watch {
         space: Space::Docs,
         collection: "docs",
@@ -50,9 +62,27 @@ pub const WATCHES: [Watch; 6] = [
         ordering: Ordering::Any,
         concurrency: None,
     },
-    Watch { space: Space::Docs, collection: "docs", ops: &[], ordering: Ordering::ByKey, concurrency: None },
-    Watch { space: Space::Kv, collection: "one", ops: &[], ordering: Ordering::Any, concurrency: Some(1) },
-    Watch { space: Space::Kv, collection: "deep", ops: &[ChangeOp::Set], ordering: Ordering::Any, concurrency: None },
+    Watch {
+        space: Space::Docs,
+        collection: "docs",
+        ops: &[],
+        ordering: Ordering::ByKey,
+        concurrency: None,
+    },
+    Watch {
+        space: Space::Kv,
+        collection: "one",
+        ops: &[],
+        ordering: Ordering::Any,
+        concurrency: Some(1),
+    },
+    Watch {
+        space: Space::Kv,
+        collection: "deep",
+        ops: &[ChangeOp::Set],
+        ordering: Ordering::Any,
+        concurrency: None,
+    },
 ];
 
 pub fn sync_route(app: AppId) -> RouteId {
@@ -87,9 +117,9 @@ pub fn watch_trigger(app: AppId, place: usize) -> TriggerId {
 /// Small limits, so that the simulation meets them.
 pub fn limits() -> OutboxLimits {
     OutboxLimits {
-        app_rows_max: 60,
-        app_delayed_max: 5,
-        settle_rows_max: 8,
+        app_rows_max: 24,
+        app_delayed_max: 2,
+        settle_rows_max: 5,
         trigger_depth_max: 5,
         open_letters_max: 6,
         ..OutboxLimits::default()
@@ -107,9 +137,10 @@ pub fn trigger(app: AppId, place: usize, enabled: Enabled) -> Trigger {
         Space::Kv => {
             TriggerDetails::Kv { collection_glob: watch.collection.into(), ops: watch.ops.to_vec() }
         }
-        Space::Docs => {
-            TriggerDetails::Docs { collection_glob: watch.collection.into(), ops: watch.ops.to_vec() }
-        }
+        Space::Docs => TriggerDetails::Docs {
+            collection_glob: watch.collection.into(),
+            ops: watch.ops.to_vec(),
+        },
     };
     Trigger {
         id: watch_trigger(app, place),

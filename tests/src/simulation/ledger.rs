@@ -88,7 +88,10 @@ impl End {
 
 /// What is known of a batch.
 pub enum Known<'a> {
-    Report { outcomes: &'a [Result<(), Refusal>], claims: &'a [Claim] },
+    Report {
+        outcomes: &'a [Result<(), Refusal>],
+        claims: &'a [Claim],
+    },
     /// The daemon died before the commit.
     Nothing,
     /// The daemon died after the commit, before anybody was told.
@@ -217,7 +220,8 @@ impl Ledger {
             Command::Settle(settle) => {
                 let id = settle.claim.row.id.to_string();
                 let mark = mark_of(settle.claim.row.app.0, &id);
-                let left_mark = found.entries.contains_key(&mark) && !self.entries.contains_key(&mark);
+                let left_mark =
+                    found.entries.contains_key(&mark) && !self.entries.contains_key(&mark);
                 if settle.stored == Stored::No {
                     return left_mark;
                 }
@@ -250,7 +254,9 @@ impl Ledger {
                 let owner = settle.claim.lease.owner.to_string();
                 row.lease() == Some((owner.as_str(), settle.claim.lease.token))
             }
-            None => stage.map_or(settle.claim.row.is_sync(), |stage| stage.accepted.contains_key(&id)),
+            None => {
+                stage.map_or(settle.claim.row.is_sync(), |stage| stage.accepted.contains_key(&id))
+            }
         }
     }
 
@@ -285,9 +291,7 @@ impl Ledger {
                 };
                 stage.apply(self, &mutate.effects, &cause, moment.now)
             }
-            (Command::Settle(settle), Means::End(end)) => {
-                self.settled(settle, end, stage, moment)
-            }
+            (Command::Settle(settle), Means::End(end)) => self.settled(settle, end, stage, moment),
             (Command::Settle(_), means) => {
                 Err(broken("simulation", format!("a settle was noted as {means:?}")))
             }
@@ -379,13 +383,19 @@ impl Ledger {
         match (refusal, &noted.command) {
             (Refusal::LeaseLost, Command::Settle(settle)) => {
                 let id = settle.claim.row.id;
-                ensure!(!self.holds(settle, Some(stage)), "P3", "row {id} has its lease, yet it was refused");
+                ensure!(
+                    !self.holds(settle, Some(stage)),
+                    "P3",
+                    "row {id} has its lease, yet it was refused"
+                );
             }
             (Refusal::Conflict, command) => {
                 let (app, reads) = match command {
                     Command::Settle(settle) => (settle.claim.row.app, &settle.reads),
                     Command::Mutate(mutate) => (mutate.app, &mutate.reads),
-                    Command::Accept(_) => return Err(broken("serializable", "an accept conflicted")),
+                    Command::Accept(_) => {
+                        return Err(broken("serializable", "an accept conflicted"));
+                    }
                 };
                 ensure!(
                     reads.iter().any(|read| !self.is_current(app, read, stage)),
@@ -397,7 +407,10 @@ impl Ledger {
                 ensure!(self.storage_low, "P7", "refused for a full disk that is not full");
             }
             (Refusal::StoreFailed(why), _) => {
-                return Err(broken("P2", format!("the store could not do what was planned: {why}")));
+                return Err(broken(
+                    "P2",
+                    format!("the store could not do what was planned: {why}"),
+                ));
             }
             (Refusal::Answered(kept), command) => {
                 let answer = match kept {
@@ -427,9 +440,13 @@ impl Ledger {
         answer: &str,
         stage: Option<&Stage>,
     ) -> Checked {
-        let known = stage.and_then(|stage| stage.requests.get(at)).or_else(|| self.requests.get(at));
+        let known =
+            stage.and_then(|stage| stage.requests.get(at)).or_else(|| self.requests.get(at));
         let Some(known) = known else {
-            return Err(broken("P3", format!("request {at:?} was answered though it was never done")));
+            return Err(broken(
+                "P3",
+                format!("request {at:?} was answered though it was never done"),
+            ));
         };
         ensure!(
             known.answer == answer && known.body_hash == body_hash,
@@ -489,9 +506,10 @@ impl Ledger {
             found.entries_count
         );
         if whole == Whole::Yes {
-            let lost = self.entries.keys().find(|at| {
-                !stage.entries.contains_key(*at) && !found.entries.contains_key(*at)
-            });
+            let lost = self
+                .entries
+                .keys()
+                .find(|at| !stage.entries.contains_key(*at) && !found.entries.contains_key(*at));
             ensure!(lost.is_none(), "P1", "{lost:?} was committed and is gone");
         }
         Ok(())
@@ -511,7 +529,12 @@ impl Ledger {
         let mut lines: BTreeMap<(i64, String), i64> = BTreeMap::new();
         let mut places: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
         for row in &fresh {
-            ensure!(!self.ended.contains_key(&row.id), "P3", "row {} has ended and is back", row.id);
+            ensure!(
+                !self.ended.contains_key(&row.id),
+                "P3",
+                "row {} has ended and is back",
+                row.id
+            );
             match stage.accepted.get(&row.id) {
                 Some(accepted) => check_accepted(row, accepted)?,
                 None => places.entry(row.cause.as_deref().unwrap_or("")).or_default().push(row),
@@ -519,7 +542,8 @@ impl Ledger {
         }
         for (id, row) in &stage.accepted {
             ensure!(
-                found.rows.contains_key(id) || stage.ends.get(id).is_some_and(End::is_last) && row.is_sync(),
+                found.rows.contains_key(id)
+                    || stage.ends.get(id).is_some_and(End::is_last) && row.is_sync(),
                 "P1",
                 "row {id} was accepted and is not there"
             );
@@ -542,7 +566,12 @@ impl Ledger {
             if let (Some(line), Some(version)) = (row.line(), row.order_version) {
                 let line = (line.0, line.1.to_owned());
                 let before = lines.insert(line, version).unwrap_or(self.number_max);
-                ensure!(version > before, "by_key", "row {} has version {version}, not after {before}", row.id);
+                ensure!(
+                    version > before,
+                    "by_key",
+                    "row {} has version {version}, not after {before}",
+                    row.id
+                );
             }
             if wanted.due > moment.now {
                 stage.not_before.insert(row.id.clone(), wanted.due);
@@ -600,7 +629,10 @@ impl Ledger {
                     release(&mut wanted);
                 }
                 Some(end) => {
-                    return Err(broken("P2", format!("row {id} has ended as {end:?} and is still there")));
+                    return Err(broken(
+                        "P2",
+                        format!("row {id} has ended as {end:?} and is still there"),
+                    ));
                 }
             }
             if old.available_at == Timestamp::NEVER.0 && row.available_at <= moment.now {
@@ -623,7 +655,9 @@ impl Ledger {
             let expected = match end {
                 End::Letter => (1, None),
                 End::Abandoned(reason) => (0, Some(*reason)),
-                End::Gone | End::HandlerFailed | End::Retry { .. } | End::Released { .. } => (0, None),
+                End::Gone | End::HandlerFailed | End::Retry { .. } | End::Released { .. } => {
+                    (0, None)
+                }
             };
             ensure!(
                 (letter, reason) == expected,
@@ -643,14 +677,37 @@ impl Ledger {
         moment: &Moment,
     ) -> Checked {
         let id = &row.id;
-        let (owner, token) = row.lease().ok_or_else(|| broken("leases", format!("row {id}: half a lease")))?;
-        ensure!(owner == moment.owner, "leases", "row {id} was claimed for {owner}, who is not here");
-        ensure!(token > self.number_max, "counter", "lease {token} of row {id} was given out before");
-        ensure!(due <= moment.now, "claims", "row {id} is due at {due} and was claimed at {}", moment.now);
+        let (owner, token) =
+            row.lease().ok_or_else(|| broken("leases", format!("row {id}: half a lease")))?;
+        ensure!(
+            owner == moment.owner,
+            "leases",
+            "row {id} was claimed for {owner}, who is not here"
+        );
+        ensure!(
+            token > self.number_max,
+            "counter",
+            "lease {token} of row {id} was given out before"
+        );
+        ensure!(
+            due <= moment.now,
+            "claims",
+            "row {id} is due at {due} and was claimed at {}",
+            moment.now
+        );
         let not_before = self.not_before.get(id).copied().unwrap_or(0);
-        ensure!(not_before <= moment.now, "claims", "row {id} was put off until {not_before} and runs at {}", moment.now);
+        ensure!(
+            not_before <= moment.now,
+            "claims",
+            "row {id} was put off until {not_before} and runs at {}",
+            moment.now
+        );
         for target in [0, row.app, row.queue] {
-            ensure!(!self.pauses.contains(&target), "pause", "row {id} was claimed though {target} is paused");
+            ensure!(
+                !self.pauses.contains(&target),
+                "pause",
+                "row {id} was claimed though {target} is paused"
+            );
         }
         if let Some((queue, key)) = row.line() {
             let before = found.rows.values().find(|other| {
@@ -660,12 +717,17 @@ impl Ledger {
         }
         match known {
             Known::Report { claims, .. } => {
-                let told = claims.iter().any(|claim| {
-                    claim.row.id.to_string() == *id && claim.lease.token == token
-                });
+                let told = claims
+                    .iter()
+                    .any(|claim| claim.row.id.to_string() == *id && claim.lease.token == token);
                 ensure!(told, "leases", "row {id} is claimed and the dispatcher does not know");
             }
-            Known::Nothing => return Err(broken("P2", format!("row {id} was claimed by a batch that did not commit"))),
+            Known::Nothing => {
+                return Err(broken(
+                    "P2",
+                    format!("row {id} was claimed by a batch that did not commit"),
+                ));
+            }
             Known::All => {}
         }
         Ok(())
@@ -684,24 +746,35 @@ impl Ledger {
             }
             if let Some(replay) = stage.resolved.get(id) {
                 wanted.resolved = 1;
-                wanted.resolution = Some(replay.as_ref().map_or("discarded", |_| "replayed").to_owned());
+                wanted.resolution =
+                    Some(replay.as_ref().map_or("discarded", |_| "replayed").to_owned());
                 let by = stage.rows.iter().find(|row| row.replay_of.as_ref() == Some(id));
                 wanted.resolved_by = by.and_then(|row| row.found.clone());
             }
             let in_doubt = stage.failed_handlers.contains(id) && stage.resolved.contains_key(id);
-            ensure!(in_doubt || wanted == *letter, "P4", "dead letter is {letter:?}, was to be {wanted:?}");
+            ensure!(
+                in_doubt || wanted == *letter,
+                "P4",
+                "dead letter is {letter:?}, was to be {wanted:?}"
+            );
         }
         for (id, letter) in found.letters.iter().filter(|(id, _)| !self.letters.contains_key(*id)) {
             let ended = stage.ends.get(&letter.row) == Some(&End::Letter);
             ensure!(ended, "P4", "dead letter {id} of row {}, which did not die", letter.row);
             let attempts = self.rows.get(&letter.row).map_or(0, |row| row.attempt) + 1;
-            ensure!(letter.attempts == attempts, "attempts", "dead letter {id} tells {} attempts, there were {attempts}", letter.attempts);
+            ensure!(
+                letter.attempts == attempts,
+                "attempts",
+                "dead letter {id} tells {} attempts, there were {attempts}",
+                letter.attempts
+            );
         }
         let lost = self.abandoned.keys().find(|id| !found.abandoned.contains_key(*id));
         ensure!(lost.is_none(), "P4", "abandoned execution {lost:?} vanished");
-        let other = found.abandoned.keys().find(|id| {
-            !self.abandoned.contains_key(*id) && !stage.ends.contains_key(*id)
-        });
+        let other = found
+            .abandoned
+            .keys()
+            .find(|id| !self.abandoned.contains_key(*id) && !stage.ends.contains_key(*id));
         ensure!(other.is_none(), "P4", "abandoned execution {other:?} of a row that did not end");
         Ok(())
     }
@@ -747,7 +820,12 @@ impl Ledger {
         let lost = self.pauses.difference(&found_pauses).next();
         ensure!(lost.is_none(), "P1", "the pause of {lost:?} is gone");
         let disabled: BTreeSet<i64> = found.disabled.iter().copied().collect();
-        ensure!(disabled == self.disabled, "P1", "switched off are {disabled:?}, were to be {:?}", self.disabled);
+        ensure!(
+            disabled == self.disabled,
+            "P1",
+            "switched off are {disabled:?}, were to be {:?}",
+            self.disabled
+        );
         for queue in found_pauses.difference(&self.pauses) {
             let buried = stage.buried.get(queue).copied().unwrap_or(0);
             let open = self.letters_open(*queue) + buried;
@@ -787,7 +865,12 @@ impl Ledger {
             ensure!(seen.insert(number), "counter", "number {number} was given out twice");
         }
         if let Some(last) = seen.last() {
-            ensure!(*last < found.ceiling, "counter", "number {last} is not below the ceiling {}", found.ceiling);
+            ensure!(
+                *last < found.ceiling,
+                "counter",
+                "number {last} is not below the ceiling {}",
+                found.ceiling
+            );
         }
         Ok(())
     }
@@ -818,7 +901,8 @@ impl Ledger {
         self.ended.extend(stage.ends.into_iter().filter(|(_, end)| end.is_last()));
         self.not_before.extend(stage.not_before);
         // Once it was claimed it may come back at any time; the clock may have been set back meanwhile.
-        self.not_before.retain(|id, _| found.rows.get(id).is_some_and(|row| row.lease_token.is_none()));
+        self.not_before
+            .retain(|id, _| found.rows.get(id).is_some_and(|row| row.lease_token.is_none()));
         self.requests.extend(stage.requests);
         self.pauses = found.pauses.into_iter().collect();
         self.rows = found.rows;
@@ -943,7 +1027,11 @@ pub fn check_concurrency(rows: &BTreeMap<String, Row>) -> Checked {
             let queue = apps::watch_trigger(app, place).0;
             let held = held(rows, queue);
             let most = watch.concurrency.map_or(usize::MAX, |max| max as usize);
-            ensure!(held <= most, "concurrency", "{held} rows of queue {queue} are claimed at a time");
+            ensure!(
+                held <= most,
+                "concurrency",
+                "{held} rows of queue {queue} are claimed at a time"
+            );
         }
     }
     Ok(())

@@ -10,30 +10,49 @@ use crate::chance::Chance;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Operation {
     /// A request whose caller waits.
-    Ask { app: AppId, key: Option<u64> },
+    Ask {
+        app: AppId,
+        key: Option<u64>,
+    },
     /// A request that gets a 202.
-    Post { app: AppId, key: Option<u64> },
+    Post {
+        app: AppId,
+        key: Option<u64>,
+    },
     /// An edit from the admin API.
-    Edit { app: AppId },
+    Edit {
+        app: AppId,
+    },
     /// So many waiting runs begin.
-    Start { runs: u64 },
+    Start {
+        runs: u64,
+    },
     /// Every run reads its next key.
     Proceed,
     /// So many runs end.
-    Finish { runs: u64 },
+    Finish {
+        runs: u64,
+    },
     /// The writer makes a batch of what is waiting.
     Commit,
     /// Some runs begin, some end, the writer makes a batch.
     Round,
     /// Sync runs last so long that their rows are written.
     Linger,
-    Advance { ms: i64 },
+    Advance {
+        ms: i64,
+    },
     /// The clock is set.
-    Jump { ms: i64 },
+    Jump {
+        ms: i64,
+    },
     /// Time passes until the next row is due.
     UntilDue,
     /// The daemon is to die at this point, the `skip`-th time from now.
-    Arm { point: CrashPoint, skip: u64 },
+    Arm {
+        point: CrashPoint,
+        skip: u64,
+    },
     /// The daemon dies between two batches.
     Kill,
     /// The same, and the runtime directory is lost with it.

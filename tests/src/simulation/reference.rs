@@ -45,7 +45,10 @@ pub struct Expected {
 pub enum Event {
     Is(Value),
     /// Of the dead letter of this row.
-    Letter { row: String, event: Value },
+    Letter {
+        row: String,
+        event: Value,
+    },
 }
 
 impl Expected {
@@ -119,7 +122,13 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn apply(&mut self, ledger: &Ledger, effects: &[Effect], cause: &Cause, now: i64) -> Checked {
+    pub fn apply(
+        &mut self,
+        ledger: &Ledger,
+        effects: &[Effect],
+        cause: &Cause,
+        now: i64,
+    ) -> Checked {
         for effect in effects {
             match effect {
                 Effect::Put { .. }
@@ -154,12 +163,15 @@ impl Stage {
             Effect::Put { value, .. } => Some(parsed(value)),
             Effect::Increment { by: Amount::Integer(by), .. } => {
                 let old = before.as_ref().map_or(Some(0), Value::as_i64);
-                let old = old.ok_or_else(|| broken("P2", format!("{at:?} is no number, yet it was increased")))?;
+                let old = old.ok_or_else(|| {
+                    broken("P2", format!("{at:?} is no number, yet it was increased"))
+                })?;
                 Some(json!(old + by))
             }
             Effect::Patch { patch, .. } => {
                 let old = before.clone();
-                let mut old = old.ok_or_else(|| broken("P2", format!("{at:?} is absent, yet it was patched")))?;
+                let mut old = old
+                    .ok_or_else(|| broken("P2", format!("{at:?} is absent, yet it was patched")))?;
                 for (name, value) in parsed(patch).as_object().cloned().unwrap_or_default() {
                     old[name] = value;
                 }
@@ -200,10 +212,15 @@ impl Stage {
                 continue;
             }
             let event = match watch.space {
-                Space::Kv => json!({"op": op.as_str(), "collection": at.2, "key": at.3, "value": after, "prev_value": before}),
-                Space::Docs => json!({"op": op.as_str(), "collection": at.2, "id": at.3, "data": after, "prev_data": before}),
+                Space::Kv => {
+                    json!({"op": op.as_str(), "collection": at.2, "key": at.3, "value": after, "prev_value": before})
+                }
+                Space::Docs => {
+                    json!({"op": op.as_str(), "collection": at.2, "id": at.3, "data": after, "prev_data": before})
+                }
             };
-            let order_key = (watch.ordering == Ordering::ByKey).then(|| format!("{}/{}", at.2, at.3));
+            let order_key =
+                (watch.ordering == Ordering::ByKey).then(|| format!("{}/{}", at.2, at.3));
             self.rows.push(Expected {
                 cause: cause.clone(),
                 queue,
@@ -223,11 +240,14 @@ impl Stage {
     }
 
     fn enqueue(&mut self, ledger: &Ledger, effect: &Effect, cause: &Cause, now: i64) {
-        let Effect::Enqueue { script, payload, delay_ms, order_key, dedupe } = effect else { return };
+        let Effect::Enqueue { script, payload, delay_ms, order_key, dedupe } = effect else {
+            return;
+        };
         let mut optional = false;
         if let Some(value) = dedupe {
             let same = |other: &Option<String>| other.as_deref() == Some(&**value);
-            let staged = self.rows.iter().find(|row| same(&row.dedupe) && row.cause.app == cause.app);
+            let staged =
+                self.rows.iter().find(|row| same(&row.dedupe) && row.cause.app == cause.app);
             optional = staged.is_some_and(|row| row.optional);
             let waits = ledger.rows.values().any(|row| {
                 row.app == cause.app.0

@@ -70,7 +70,8 @@ pub fn effects(
     if row.source == OutboxSourceKind::DeadLetter {
         effects.extend(of_letter(row, chance));
     }
-    let in_deep = row.source == OutboxSourceKind::Kv && row.event.contains(r#""collection":"deep""#);
+    let in_deep =
+        row.source == OutboxSourceKind::Kv && row.event.contains(r#""collection":"deep""#);
     if in_deep || (row.depth == 0 && chance.below(5) == 0) {
         effects.push(put("deep", "k", chance));
     }

@@ -306,7 +306,8 @@ impl World {
             self.start(8).await?;
             self.finish(8).await?;
             self.commit().await?;
-            let idle = self.executing.is_empty() && self.ready.is_empty() && self.pending.is_empty();
+            let idle =
+                self.executing.is_empty() && self.ready.is_empty() && self.pending.is_empty();
             if idle && self.ledger.rows.is_empty() {
                 return self.check_end().await;
             }
@@ -336,8 +337,13 @@ impl World {
             let died = self.ledger.dead.values().any(|row| row.id == id.to_string());
             let end = self.ledger.ended.get(&id.to_string());
             let unseen = self.asks.contains_key(id) && end.is_none();
-            let over = unseen || matches!(end, Some(End::Letter | End::HandlerFailed | End::Abandoned(_)));
-            ensure!(*kills < 40 && (died || over), "P6", "row {id} killed the daemon {kills} times and ended as {end:?}");
+            let over =
+                unseen || matches!(end, Some(End::Letter | End::HandlerFailed | End::Abandoned(_)));
+            ensure!(
+                *kills < 40 && (died || over),
+                "P6",
+                "row {id} killed the daemon {kills} times and ended as {end:?}"
+            );
         }
         Ok(())
     }
@@ -458,7 +464,8 @@ impl World {
         self.monotonic += FLUSH_AFTER;
         for accept in self.behind.flush(self.monotonic).0 {
             let command = Command::Accept(accept);
-            self.pending.push(Pending { noted: Noted { command, means: Means::Behind }, run: None });
+            self.pending
+                .push(Pending { noted: Noted { command, means: Means::Behind }, run: None });
         }
     }
 
@@ -502,7 +509,8 @@ impl World {
             let Some(run) = self.ready.next() else { return Ok(()) };
             let row = Arc::clone(&run.claim.row);
             ensure!(
-                self.executing.is_empty() || (!run.alone && !self.executing.iter().any(|one| one.run.alone)),
+                self.executing.is_empty()
+                    || (!run.alone && !self.executing.iter().any(|one| one.run.alone)),
                 "P6",
                 "row {} does not run alone",
                 row.id
@@ -608,7 +616,8 @@ impl World {
             Fate::Throws => fail(FailureKind::Threw),
             Fate::Rejected => fail(FailureKind::DoesNotCompile),
             Fate::Succeeds | Fate::Kills => {
-                let only_reads = row.is_sync() && row.idempotency.is_none() && self.chance.below(3) == 0;
+                let only_reads =
+                    row.is_sync() && row.idempotency.is_none() && self.chance.below(3) == 0;
                 let effects = match (only_reads, self.quiet) {
                     (true, _) => Vec::new(),
                     (false, true) => vec![script::mark(row.id)],
@@ -639,8 +648,8 @@ impl World {
             self.settle(run, action, end, effects, reads);
             return Ok(());
         }
-        let keeps = row.idempotency.is_some()
-            && matches!(action, Action::Answer(InboxResult::Answered(_)));
+        let keeps =
+            row.idempotency.is_some() && matches!(action, Action::Answer(InboxResult::Answered(_)));
         if effects.is_empty() && !keeps {
             return self.answer_at_once(run, action, end);
         }
@@ -697,7 +706,14 @@ impl World {
         Ok(())
     }
 
-    fn settle(&mut self, run: Run, action: Action, end: End, effects: Vec<Effect>, reads: Vec<Read>) {
+    fn settle(
+        &mut self,
+        run: Run,
+        action: Action,
+        end: End,
+        effects: Vec<Effect>,
+        reads: Vec<Read>,
+    ) {
         let stored = match run.work() {
             Work::Sync => self.behind.elide(run.id()),
             Work::Async => Stored::Yes,
@@ -744,9 +760,9 @@ impl World {
         };
         ensure!(ask.answers.is_empty(), "P5", "request {id} is answered twice");
         let app = id_app(&self.ledger, id);
-        let mark = app.iter().any(|app| {
-            self.ledger.entries.contains_key(&ledger::mark_of(*app, &id.to_string()))
-        });
+        let mark = app
+            .iter()
+            .any(|app| self.ledger.entries.contains_key(&ledger::mark_of(*app, &id.to_string())));
         if let InboxResult::Failed(InboxFailure { changed: Changed::Nothing, .. }) = &result {
             ensure!(!mark, "P5", "request {id} was told that nothing changed");
         }
@@ -764,9 +780,10 @@ impl World {
             ..Room::default()
         };
         for app in apps::APPS {
-            let held = self.held.iter().filter(|(id, _)| {
-                self.ledger.rows.get(id).is_some_and(|row| row.app == app.0)
-            });
+            let held = self
+                .held
+                .iter()
+                .filter(|(id, _)| self.ledger.rows.get(id).is_some_and(|row| row.app == app.0));
             room.app_rows.insert(app, held.count());
             for (place, watch) in apps::WATCHES.iter().enumerate() {
                 let queue = apps::watch_trigger(app, place).queue();
@@ -936,12 +953,7 @@ impl World {
             .values()
             .filter_map(|row| row.lease().map(|(_, token)| (row.id.clone(), token)))
             .collect();
-        ensure!(
-            leased == self.held,
-            "leases",
-            "claimed are {leased:?}, held are {:?}",
-            self.held
-        );
+        ensure!(leased == self.held, "leases", "claimed are {leased:?}, held are {:?}", self.held);
         Ok(())
     }
 
@@ -1085,7 +1097,12 @@ impl World {
         let mut evidence = slots::read(&self.base.join("running"));
         evidence.sort_unstable();
         self.evidence.sort_unstable();
-        ensure!(evidence == self.evidence, "P6", "ran {:?}, noted were {evidence:?}", self.evidence);
+        ensure!(
+            evidence == self.evidence,
+            "P6",
+            "ran {:?}, noted were {evidence:?}",
+            self.evidence
+        );
         if let Some(died) = self.take_over(&evidence).await? {
             return Ok(died);
         }
@@ -1103,8 +1120,10 @@ impl World {
             let orphans = orphans.map_err(|error| broken("P1", error.to_string()))?;
             let Some((_, last)) = orphans.last() else { return Ok(None) };
             after = Some(last.token);
-            let claims: Vec<Claim> =
-                orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
+            let claims: Vec<Claim> = orphans
+                .into_iter()
+                .map(|(row, lease)| Claim { row: Arc::new(row), lease })
+                .collect();
             let now = self.time();
             let settles = takeover::settles(claims.clone(), evidence, &self.ids, now);
             let mut noted = Vec::new();
@@ -1137,7 +1156,8 @@ impl World {
             return end_of(row, &Outcome::OwnerDied, self.now);
         }
         let ran = evidence.contains(&row.id);
-        let orphaned = if ran { i64::from(SUSPECT_AFTER) } else { orphaned + 1 };
+        let most = i64::from(SUSPECT_AFTER);
+        let orphaned = if ran { most } else { most.min(orphaned + 1) };
         End::Released { at: self.now, orphaned }
     }
 
@@ -1251,7 +1271,12 @@ impl World {
         self.script_version += 1;
         let changes = vec![
             CatalogChange::PutTrigger(apps::trigger(app, place, enabled)),
-            CatalogChange::PutScript(apps::script(apps::work(app), app, "work", self.script_version)),
+            CatalogChange::PutScript(apps::script(
+                apps::work(app),
+                app,
+                "work",
+                self.script_version,
+            )),
         ];
         if self.configure(changes).await? == Configured::Yes {
             match enabled {
