@@ -436,6 +436,17 @@ fn p4_a_dead_letter_is_made_with_a_row_for_each_of_its_handlers() {
 }
 
 #[test]
+fn p4_a_row_of_a_full_app_can_die_and_its_handler_is_kept() {
+    let details = TriggerDetails::DeadLetter { source: None, trigger: None };
+    let mut facts = facts(vec![trigger(40, "handler", details)]);
+    facts.limits = Arc::new(OutboxLimits { app_rows_max: 1, ..OutboxLimits::default() });
+    facts.usage.insert(APP, Usage { rows: 1, bytes: 200, delayed: 0 });
+    let action = Action::DeadLetter { failure: Failure::new(FailureKind::Threw, "no") };
+    let writes = plan(&Settle { action, ..settle(row(), Vec::new()) }, &facts).expect("planned");
+    assert_eq!((writes.letters.len(), writes.rows.len()), (1, 2));
+}
+
+#[test]
 fn p7_a_queue_full_of_dead_letters_is_paused() {
     let mut facts = facts(Vec::new());
     let action = Action::DeadLetter { failure: Failure::new(FailureKind::Threw, "no") };
