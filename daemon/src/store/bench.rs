@@ -22,24 +22,25 @@ const BATCH: i64 = 1_000;
 /// Batches of [`claim_micros`]; a backlog has to have so many times its rows.
 const CLAIMS: usize = 9;
 
-const SCHEMA: &str = "CREATE TABLE outbox (
+const SCHEMA: &str = "-- bench_schema\nCREATE TABLE outbox (
     id TEXT PRIMARY KEY, app_id INTEGER NOT NULL, queue_id INTEGER NOT NULL, script TEXT NOT NULL,
     event TEXT NOT NULL, state TEXT NOT NULL, available_at INTEGER NOT NULL, attempt INTEGER NOT NULL,
     lease_token INTEGER, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_due ON outbox (queue_id, state, available_at)";
 
-const INSERT: &str = "WITH RECURSIVE numbers (n) AS
+const INSERT: &str = "-- bench_insert
+WITH RECURSIVE numbers (n) AS
     (SELECT $1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < $1 + $2)
 INSERT INTO outbox SELECT printf('01J%023d', n), 1, 2, 'record', '{\"n\":' || n || '}', 'pending', n, 0, NULL, n
 FROM numbers";
 
-const CLAIM: &str = "UPDATE outbox SET state = 'claimed', lease_token = $1 WHERE id IN
+const CLAIM: &str =
+    "-- bench_claim\nUPDATE outbox SET state = 'claimed', lease_token = $1 WHERE id IN
     (SELECT id FROM outbox WHERE queue_id = 2 AND state = 'pending' AND available_at <= $2
      ORDER BY available_at LIMIT $3)
 RETURNING id, event";
 
-const DELETE: &str =
-    "DELETE FROM outbox WHERE lease_token = $2 AND id IN (SELECT value FROM json_each($1))";
+const DELETE: &str = "-- bench_delete\nDELETE FROM outbox WHERE lease_token = $2 AND id IN (SELECT value FROM json_each($1))";
 
 /// How many rows a second go through SQLite alone, each inserted, claimed by update and deleted, in batches of
 /// 1,000 and with one commit a batch (WAL, synchronous=FULL). Uses a file of its own in `folder`.
@@ -73,21 +74,23 @@ pub async fn bare_rows_per_second(folder: &Path, time: Duration) -> Result<f64, 
 /// SQLite's own version.
 pub async fn sqlite_version() -> Result<String, sqlx::Error> {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
-    sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await
+    sqlx::query_scalar("-- bench_version\nSELECT sqlite_version()").fetch_one(&mut connection).await
 }
 
 /// Copies one row of a table of a store that no daemon has open until there are `rows` of it. Each copy has an id
 /// of its own, also where the row names itself, and is a millisecond older than the next.
 pub async fn multiply(file: &Path, table: &str, rows: i64) -> Result<(), sqlx::Error> {
     let mut connection = open(file, SqliteSynchronous::Off).await?;
-    let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
-        .bind(table)
-        .fetch_all(&mut connection)
-        .await?;
+    let columns: Vec<String> =
+        sqlx::query_scalar("-- bench_columns\nSELECT name FROM pragma_table_info($1)")
+            .bind(table)
+            .fetch_all(&mut connection)
+            .await?;
     let values: Vec<String> = columns.iter().map(|column| copied(column)).collect();
     let (columns, values) = (columns.join(", "), values.join(", "));
     let copy = format!(
-        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < $1)
+        "-- bench_multiply
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < $1)
          INSERT INTO {table} ({columns}) SELECT {values}
          FROM (SELECT * FROM {table} ORDER BY id LIMIT 1), numbers"
     );
@@ -111,7 +114,7 @@ fn copied(column: &str) -> String {
 #[allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 pub async fn claim_micros(file: &Path, rows: usize) -> anyhow::Result<f64> {
     let mut connection = open(file, SqliteSynchronous::Off).await?;
-    sqlx::raw_sql("DELETE FROM pauses").execute(&mut connection).await?;
+    sqlx::raw_sql("-- bench_resume\nDELETE FROM pauses").execute(&mut connection).await?;
     connection.close().await?;
     let now = SystemClock::start().now();
     let store = Store::open(StoreConfig::at(file), Ids::random().next(now)).await?;
@@ -162,18 +165,18 @@ mod tests {
         remove(&file);
         let mut connection = open(&file, SqliteSynchronous::Off).await.unwrap();
         let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
-        sqlx::raw_sql("CREATE TABLE rows (id TEXT PRIMARY KEY, root_id TEXT, cause_id TEXT, created_at INTEGER) STRICT")
+        sqlx::raw_sql("-- bench_rows\nCREATE TABLE rows (id TEXT PRIMARY KEY, root_id TEXT, cause_id TEXT, created_at INTEGER) STRICT")
             .execute(&mut connection)
             .await
             .unwrap();
-        sqlx::query("INSERT INTO rows VALUES ($1, $1, NULL, 50)")
+        sqlx::query("-- bench_row\nINSERT INTO rows VALUES ($1, $1, NULL, 50)")
             .bind(id)
             .execute(&mut connection)
             .await
             .unwrap();
         multiply(&file, "rows", 10).await.unwrap();
         let facts: (i64, i64, i64, i64) = sqlx::query_as(
-            "SELECT count(*), count(DISTINCT root_id), sum(root_id = id AND length(id) = 26), min(created_at) FROM rows",
+            "-- bench_copies\nSELECT count(*), count(DISTINCT root_id), sum(root_id = id AND length(id) = 26), min(created_at) FROM rows",
         )
         .fetch_one(&mut connection)
         .await
