@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use picloud_api::problem::Problem;
+use picloud_scripts_runtime::bounds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,8 @@ pub enum Pausing {
 const WORKERS_MAX: usize = 4;
 /// Threads for what blocks: looking up a name, reading a file.
 const BLOCKING_MAX: usize = 4;
-const WORKER_STACK_BYTES: usize = 1 << 20;
+/// A deploy compiles scripts on one of them.
+const WORKER_STACK_BYTES: usize = bounds::STACK_BYTES + (256 << 10);
 
 /// Runs the daemon until it is told to stop.
 pub fn run(start: Start) -> anyhow::Result<()> {

@@ -10,6 +10,16 @@ pub fn kills() -> u64 {
     wish("PICLOUD_KILLS").unwrap_or(200)
 }
 
+/// How many seeds the simulation plays: `PICLOUD_SEEDS`, or 1,000.
+pub fn seeds() -> u64 {
+    wish("PICLOUD_SEEDS").unwrap_or(1_000)
+}
+
+/// Where the simulation's seeds begin: `PICLOUD_FIRST_SEED`, or 0.
+pub fn first_seed() -> u64 {
+    wish("PICLOUD_FIRST_SEED").unwrap_or(0)
+}
+
 #[allow(clippy::disallowed_methods, reason = "the configuration of the tests")]
 fn wish(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

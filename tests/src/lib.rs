@@ -7,6 +7,7 @@ pub mod history;
 pub mod ledger;
 pub mod measure;
 pub mod mount;
+pub mod simulation;
 pub mod source;
 pub mod store_file;
 pub mod tidy;

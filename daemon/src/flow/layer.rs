@@ -63,10 +63,10 @@ impl<'a> Layer<'a> {
         self.insert(row)
     }
 
-    /// Adds a row: to the end of its line if it has one, and within what its app may have waiting.
-    pub fn insert(&mut self, mut row: OutboxRow) -> Result<(), Refusal> {
+    /// Adds a row, within what its app may have waiting.
+    pub fn insert(&mut self, row: OutboxRow) -> Result<(), Refusal> {
         let used = self.facts.usage.get(&row.app).copied().unwrap_or_default();
-        let added = self.writes.usage.entry(row.app).or_default();
+        let mut added = self.writes.usage.get(&row.app).copied().unwrap_or_default();
         added.add(&weight(&row));
         let limits = &self.facts.limits;
         let (rows, bytes) = (used.rows + added.rows, used.bytes + added.bytes);
@@ -76,6 +76,13 @@ impl<'a> Layer<'a> {
         if is_delayed(&row) && used.delayed + added.delayed > limits.app_delayed_max {
             return Err(Refusal::TooManyDelayed { max: limits.app_delayed_max });
         }
+        self.insert_owed(row);
+        Ok(())
+    }
+
+    /// Adds a row that no limit keeps out, since what it comes of has to end: to the end of its line if it has one.
+    pub fn insert_owed(&mut self, mut row: OutboxRow) {
+        self.writes.usage.entry(row.app).or_default().add(&weight(&row));
         if let Some(line) = line_of(&row) {
             if self.front(&line).is_some() && !self.facts.faults.has(Bug::OrderIgnored) {
                 row.available_at = Timestamp::NEVER;
@@ -83,7 +90,6 @@ impl<'a> Layer<'a> {
             self.writes.lines.push((line, LineWrite::Joined(row.id)));
         }
         self.writes.rows.insert(row.id, RowWrite::Insert(Arc::new(row), None));
-        Ok(())
     }
 
     /// Adds a row that runs already: no limit can stop it any more.

@@ -99,12 +99,18 @@ pub fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
         return Err(Refusal::StorageLow);
     }
     let mut layer = Layer::over(facts, settle.fresh);
-    let author = author_of(settle);
+    if settle.stored == Stored::No && facts.faults.has(Bug::ElideRowWithEffects) {
+        return Ok(layer.writes);
+    }
+    let mut author = author_of(settle);
+    if facts.faults.has(Bug::DepthIgnored) {
+        author.depth = row.depth;
+    }
     for effect in &settle.effects {
         apply(effect, &author, row, &mut layer)?;
     }
     keep_answer(settle, &mut layer)?;
-    end(settle, &mut layer)?;
+    end(settle, &mut layer);
     Ok(layer.writes)
 }
 
@@ -286,14 +292,14 @@ fn keep_answer(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
 }
 
 /// What happens to the row itself.
-fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
+fn end(settle: &Settle, layer: &mut Layer) {
     let row = &settle.claim.row;
     let now = layer.facts.now;
     if settle.stored == Stored::No {
         if let Action::Abandon { reason } = settle.action {
             layer.writes.abandoned.push(Abandoned { row: Arc::clone(row), reason, at: now });
         }
-        return Ok(());
+        return;
     }
     match &settle.action {
         Action::Complete | Action::Answer(_) => layer.delete(row),
@@ -311,7 +317,7 @@ fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
         }
         Action::DeadLetter { failure } => {
             if !layer.facts.faults.has(Bug::LetterLost) {
-                bury(settle, failure, layer)?;
+                bury(settle, failure, layer);
             }
             layer.delete(row);
         }
@@ -337,11 +343,11 @@ fn end(settle: &Settle, layer: &mut Layer) -> Result<(), Refusal> {
             layer.writes.rows.insert(row.id, RowWrite::Update(update));
         }
     }
-    Ok(())
 }
 
-/// Makes a dead letter of the row, and a row for each of its handlers. A queue that is full of them is paused.
-fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) -> Result<(), Refusal> {
+/// Makes a dead letter of the row, and a row for each of its handlers, also in a full app: a row has to be able to end.
+/// A queue that is full of dead letters is paused.
+fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) {
     let row = &settle.claim.row;
     let facts = layer.facts;
     let letter = DeadLetter {
@@ -359,7 +365,7 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) -> Result<(), Ref
         facts.catalog.matching.for_letter(row.app, row.source, trigger.map(|one| &*one.name))
     {
         let id = layer.next_id();
-        layer.insert_caused(OutboxRow {
+        layer.insert_owed(OutboxRow {
             queue: handler.id.queue(),
             source: OutboxSourceKind::DeadLetter,
             origin: Some(handler.id.0),
@@ -370,7 +376,7 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) -> Result<(), Ref
             available_at: facts.now,
             letter: Some(letter.id),
             ..task(row, id)
-        })?;
+        });
     }
     let open = facts.letters_open.get(&row.queue).copied().unwrap_or(0) + 1;
     if open >= facts.limits.open_letters_max {
@@ -378,7 +384,6 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) -> Result<(), Ref
         layer.writes.pauses.insert(row.queue, reason);
     }
     layer.writes.letters.push(letter);
-    Ok(())
 }
 
 /// The event of a dead-letter handler as JSON text.

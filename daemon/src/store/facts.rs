@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
+use crate::flow::layer::line_of;
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
 use crate::store::bulk::{self, Bulk};
@@ -35,8 +36,11 @@ pub(crate) async fn read(
     read_entries(conn, keys.entries.into_iter().collect(), facts).await?;
     read_dedupe(conn, keys.dedupe.into_iter().collect(), facts).await?;
     read_requests(conn, keys.requests.into_iter().collect(), facts).await?;
-    read_lines(conn, keys.lines.into_iter().collect(), facts).await?;
-    read_letters(conn, keys.letters.into_iter().collect(), facts).await
+    read_letters(conn, keys.letters.into_iter().collect(), facts).await?;
+    // A letter that is replayed joins its row's line, which is known only now.
+    let mut lines = keys.lines;
+    lines.extend(facts.letters.values().filter_map(|letter| line_of(&letter.row)));
+    read_lines(conn, lines.into_iter().collect(), facts).await
 }
 
 async fn read_entries(

@@ -1,5 +1,10 @@
 //! What a bad script can do: fail. All on a thread with the stack that is promised, none larger.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "that a run ends in time is what some of these tests are about"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

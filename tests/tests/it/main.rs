@@ -9,5 +9,6 @@ mod disk;
 mod process;
 mod requests;
 mod scripts;
+mod simulation;
 mod tidy;
 mod work;

@@ -259,6 +259,28 @@ async fn rows_of_one_key_are_claimed_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_is_replayed_goes_to_the_end_of_its_line() {
+    let mut scratch = scratch_with_app().await;
+    scratch.configure(vec![CatalogChange::PutTrigger(kv_trigger(50, Ordering::ByKey))], 100).await;
+    let first = scratch.run(&[mutate(1, vec![put("a", "1")])], room(5)).await.claims;
+    let failure = Failure::new(FailureKind::Threw, "no");
+    let dies = settle(&first[0], Action::DeadLetter { failure }, vec![]);
+    scratch.run(&[dies], room(5)).await;
+    let letter: String = sqlx::query_scalar("SELECT id FROM dead_letters")
+        .fetch_one(scratch.conn())
+        .await
+        .expect("it died");
+    // Another row of the key runs, and one waits behind it.
+    let changes = [mutate(2, vec![put("a", "2")]), mutate(3, vec![put("a", "3")])];
+    assert_eq!(scratch.run(&changes, room(5)).await.claims.len(), 1);
+    let replayer = scratch.run(&[accept(task(4))], room(5)).await.claims;
+    let replay = Effect::ReplayDeadLetter { id: letter.into(), payload: None };
+    let report =
+        scratch.run(&[settle(&replayer[0], Action::Complete, vec![replay])], room(5)).await;
+    assert_eq!((report.outcomes, report.claims.len()), (vec![Ok(())], 0));
+}
+
+#[tokio::test]
 async fn a_queue_whose_maker_is_gone_still_runs() {
     let mut scratch = scratch_with_app().await;
     let row = OutboxRow { queue: QueueId(4_711), ..task(1) };
