@@ -31,6 +31,7 @@ use crate::gate::Permits;
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
+use crate::store::backlog::Left;
 use crate::store::read::Reader;
 use crate::store::writer::{Handover, Writer};
 use crate::time::{Clock, Timestamp};
@@ -102,8 +103,8 @@ struct Held {
     by_app: HashMap<AppId, usize>,
     /// Of triggers with a limit of their own.
     by_queue: HashMap<QueueId, usize>,
-    /// Due rows wait in the store for room here.
-    backlog: bool,
+    /// Whether due rows wait in the store for room here.
+    left: Left,
 }
 
 impl Dispatcher {
@@ -302,9 +303,9 @@ impl Held {
             true
         });
         self.by_queue.retain(|_, rows| *rows > 0);
-        let wake = self.backlog && (was_limited || self.rows <= HELD_ROWS_MAX / 4);
+        let wake = self.left == Left::Some && (was_limited || self.rows <= HELD_ROWS_MAX / 4);
         if wake {
-            self.backlog = false;
+            self.left = Left::None;
         }
         wake
     }
@@ -361,11 +362,9 @@ impl Handover for Arc<Dispatcher> {
         }
     }
 
-    fn next_due(&self, at: Option<Timestamp>) {
-        let is_due = at.is_some_and(|at| at <= self.parts.clock.now());
-        self.lock().held.backlog = is_due;
-        let timer = at.filter(|_| !is_due);
-        self.due.send_if_modified(|due| std::mem::replace(due, timer) != timer);
+    fn next_due(&self, at: Option<Timestamp>, left: Left) {
+        self.lock().held.left = left;
+        self.due.send_if_modified(|due| std::mem::replace(due, at) != at);
     }
 
     fn writable(&self) {

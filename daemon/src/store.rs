@@ -15,7 +15,7 @@ pub mod batch;
 pub mod configure;
 
 mod apply;
-mod backlog;
+pub mod backlog;
 mod facts;
 mod sweep;
 

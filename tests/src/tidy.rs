@@ -95,11 +95,18 @@ fn is_unit_tests(path: &str) -> bool {
     path.contains("src/") && (path.ends_with("/tests.rs") || path.contains("/tests/"))
 }
 
+/// What only benchmarks use, though it stands beside what they measure.
+fn is_of_benchmarks(path: &str) -> bool {
+    path.ends_with("/bench.rs")
+}
+
 /// A statement without its name in front cannot be found in a trace or a slow-query log.
 pub fn nameless_sql(file: &Source) -> Vec<Complaint> {
     const VERBS: [&str; 6] =
         ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "REPLACE INTO", "WITH "];
-    let is_product = file.path.starts_with("daemon/src/") && !is_unit_tests(&file.path);
+    let is_product = file.path.starts_with("daemon/src/")
+        && !is_unit_tests(&file.path)
+        && !is_of_benchmarks(&file.path);
     let literals = file.literals.iter().filter(|_| is_product);
     let statements = literals.filter(|literal| {
         let start = literal.text.trim_start_matches(['\\', '\n', ' ']);

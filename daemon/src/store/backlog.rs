@@ -22,6 +22,14 @@ pub(crate) const QUEUES_MAX: usize = 16;
 /// Bytes of the backlog's rows that are read at once.
 const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
 
+/// Whether due rows had to stay behind because whoever runs them had no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Left {
+    #[default]
+    None,
+    Some,
+}
+
 /// For each queue with pending rows the earliest time at which one could be due. May be too early, never too late.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
@@ -94,6 +102,15 @@ impl Backlog {
             }
         }
         chosen
+    }
+
+    /// Whether rows are due that nothing holds up but a lack of room.
+    pub(crate) fn left(&self, catalog: &Catalog, now: Timestamp) -> Left {
+        let is_left = self
+            .queues
+            .iter()
+            .any(|((app, queue), at)| *at <= now && catalog.pause(*app, *queue).is_none());
+        if is_left { Left::Some } else { Left::None }
     }
 
     /// When the next row of a queue that is not paused becomes due; what is due already waits for room instead.

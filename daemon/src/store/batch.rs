@@ -20,7 +20,7 @@ use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
 use crate::store::apply::{self, ApplyError};
-use crate::store::backlog::{self, Backlog};
+use crate::store::backlog::{self, Backlog, Left};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
 use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
@@ -46,6 +46,8 @@ pub struct BatchReport {
     pub claims: Vec<Claim>,
     /// When the next row becomes due that is not due already.
     pub next_due: Option<Timestamp>,
+    /// Whether due rows are left for which there was no room.
+    pub left: Left,
     /// Whether due rows are left for which there was room.
     pub more: bool,
     /// Whether anything was written.
@@ -222,10 +224,22 @@ impl Batcher {
         now: Timestamp,
         room: Room,
     ) -> Result<BatchReport, BatchError> {
-        if commands.is_empty() && !self.has_due(&room, now) {
-            let next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
-            return Ok(BatchReport { next_due, ..BatchReport::default() });
-        }
+        let is_idle = commands.is_empty() && !self.has_due(&room, now);
+        let report = match is_idle {
+            true => BatchReport::default(),
+            false => self.commit_or_undo(commands, now, room).await?,
+        };
+        let (catalog, backlog) = (self.catalog.load(), &self.standing.backlog);
+        let (next_due, left) = (backlog.next_due(&catalog, now), backlog.left(&catalog, now));
+        Ok(BatchReport { next_due, left, ..report })
+    }
+
+    async fn commit_or_undo(
+        &mut self,
+        commands: &[Command],
+        now: Timestamp,
+        room: Room,
+    ) -> Result<BatchReport, BatchError> {
         match self.attempt(commands, now, room).await {
             Ok(report) => Ok(report),
             Err(undone) => match self.undo(undone).await? {
@@ -257,7 +271,7 @@ impl Batcher {
         if !reads {
             let due = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
             if batch.writes.is_empty() && due.is_empty() {
-                return Ok(batch.nothing_to_write(&facts));
+                return Ok(batch.nothing_to_write());
             }
             sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         }
@@ -282,10 +296,9 @@ impl Batcher {
         facts: &Facts,
     ) -> Result<BatchReport, Undone> {
         let Planned { writes, outcomes, claims, backlog, ceiling } = batch;
-        let next_due = backlog.next_due(&facts.catalog, facts.now);
         let more =
             !claims.is_empty() && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
-        let report = BatchReport { outcomes, claims, next_due, more, committed };
+        let report = BatchReport { outcomes, claims, more, committed, ..BatchReport::default() };
         let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
         if crashed && self.faults.has(Bug::AckBeforeCommit) {
             sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
@@ -458,7 +471,6 @@ impl Batcher {
             whole.outcomes.extend(report.outcomes);
             whole.committed |= report.committed;
         }
-        whole.next_due = self.standing.backlog.next_due(&self.catalog.load(), now);
         Ok(whole)
     }
 }
@@ -511,9 +523,8 @@ impl Planned {
     }
 
     /// Neither facts nor writes: the database need not be asked at all.
-    fn nothing_to_write(self, facts: &Facts) -> BatchReport {
-        let next_due = self.backlog.next_due(&facts.catalog, facts.now);
-        BatchReport { outcomes: self.outcomes, next_due, ..BatchReport::default() }
+    fn nothing_to_write(self) -> BatchReport {
+        BatchReport { outcomes: self.outcomes, ..BatchReport::default() }
     }
 }
 

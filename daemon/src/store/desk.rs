@@ -9,7 +9,6 @@ use crate::flow::{Command, Lane, Refusal};
 use crate::store::batch::{BATCH_ROWS_MAX, BatchError, BatchReport, Batcher};
 use crate::store::open::{StoreError, free_bytes};
 use crate::store::writer::{Done, Handover, Job, Lanes, Shared, Waiting, WriterError};
-use crate::time::Timestamp;
 
 /// Rows that a command touches at least.
 fn rows(command: &Command) -> usize {
@@ -48,7 +47,6 @@ pub(crate) struct Desk {
     flush_at: Option<Duration>,
     /// When to try again a store that could not be written.
     probe_at: Option<Duration>,
-    told_due: Option<Timestamp>,
 }
 
 impl Desk {
@@ -65,7 +63,6 @@ impl Desk {
             cut_at,
             flush_at: None,
             probe_at: None,
-            told_due: None,
         }
     }
 
@@ -152,17 +149,15 @@ impl Desk {
         let (now, room) = (self.shared.clock.now(), self.handover.room());
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
-        let BatchReport { outcomes, claims, next_due, more, committed } = report;
+        let BatchReport { outcomes, claims, next_due, left, more, committed } = report;
         let failed = outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
         if !claims.is_empty() {
             self.handover.take(claims);
         }
+        // Before ends are told: each of them makes room, and is worth a wake only if something waits for it.
+        self.handover.next_due(next_due, left);
         for (outcome, done) in outcomes.into_iter().zip(dones) {
             done(outcome);
-        }
-        if next_due != self.told_due {
-            self.told_due = next_due;
-            self.handover.next_due(next_due);
         }
         if committed {
             self.last_commit_took = after.saturating_sub(before);

@@ -13,6 +13,7 @@ use crate::flow::settle::Stored;
 use crate::flow::{Command, Lane, Refusal};
 use crate::ids::Id;
 use crate::outbox::row::{Claim, Lease, OutboxRow};
+use crate::store::backlog::Left;
 use crate::store::batch::{BatchError, Batcher, FREE_BYTES_MIN};
 use crate::store::behind::{Behind, Timer};
 use crate::store::configure::{ConfigureError, Plan};
@@ -28,8 +29,9 @@ pub trait Handover: Send + Sync {
     /// Takes rows that are durable and claimed.
     fn take(&self, claims: Vec<Claim>);
 
-    /// Says when the next row becomes due; it has to call [`Writer::wake`] then, and when it has room again.
-    fn next_due(&self, at: Option<Timestamp>);
+    /// Says when the next row becomes due that is not due yet, and whether due rows are left for lack of room. It has to
+    /// call [`Writer::wake`] at that time, which may have passed by now, and when it has room again.
+    fn next_due(&self, at: Option<Timestamp>, left: Left);
 
     /// The store can be written again after it could not.
     fn writable(&self);

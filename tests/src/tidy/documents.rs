@@ -81,8 +81,11 @@ fn missing_item(path: &str, item: &str, files: &[Source]) -> Option<String> {
     else {
         return Some(format!("no file {path}"));
     };
+    // A type's functions may stand in another file than the type.
+    let is_there =
+        |name: &str| file.declares(name) || file.code.contains(&format!("impl {name} {{"));
     let mut names = item.trim_end_matches("()").split("::");
-    names.find(|name| !file.declares(name)).map(|name| format!("{} declares no {name}", file.path))
+    names.find(|name| !is_there(name)).map(|name| format!("{} declares no {name}", file.path))
 }
 
 fn is_place(span: &str) -> bool {
@@ -184,11 +187,11 @@ mod tests {
 
     #[test]
     fn names_of_what_is_not_there_are_found() {
-        let text = "`flow/a.rs::plan`, `flow/a.rs::Row::end()`, `flow/a.rs::gone`\n`flow/b.rs::plan` `p1_it_holds`\n\
+        let text = "`flow/a.rs::plan`, `flow/a.rs::Elsewhere::work`, `flow/a.rs::Row::end()`, `flow/a.rs::gone`\n`flow/b.rs::plan` `p1_it_holds`\n\
             `p2_it_does_not` `nowhere/` `/nowhere/` `a b.rs`\n```sh\n`flow/c.rs::plan`\n```\n";
         let file = Source::parse(
             "daemon/src/flow/a.rs",
-            "fn plan() {} struct Row; impl Row { fn end() {} }\n#[test]\nfn p1_it_holds() {}\n",
+            "fn plan() {} struct Row; impl Row { fn end() {} } impl Elsewhere { fn work() {} }\n#[test]\nfn p1_it_holds() {}\n",
         );
         let found = missing_names(document(text), &[file], Path::new("/"));
         assert_eq!(

@@ -50,16 +50,9 @@ fn comes_to_rest(site: &Site, daemon: &Daemon) {
     });
 }
 
-fn site() -> Site {
-    let mut site = Site::new();
-    // The note of what runs lies in memory on a real machine, so it does not count here either.
-    site.settings = "[limits.store]\ncheckpoint_ms = 100".to_owned();
-    site
-}
-
 #[test]
 fn p9_an_idle_daemon_writes_no_bytes() {
-    let site = site();
+    let site = Site::new();
     let daemon = site.start();
     site.deploy(&ledger::app());
     for number in 0..20 {
@@ -77,7 +70,7 @@ fn p9_an_idle_daemon_writes_no_bytes() {
 
 #[test]
 fn p9_requests_that_only_read_write_no_bytes() {
-    let site = site();
+    let site = Site::new();
     let daemon = site.start();
     site.deploy_app(&InlineApp {
         slug: "reads",

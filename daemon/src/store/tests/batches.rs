@@ -14,6 +14,7 @@ use crate::ids::{PrincipalId, QueueId};
 use crate::inbox::InboxResult;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, IdempotencyKey, Lease, OrderKey, OutboxRow};
+use crate::store::backlog::Left;
 use crate::store::read::{Cursor, Letters};
 use crate::store::tests::{
     APP, NOW, QUEUE, accept, entry_key, id, kv_trigger, mutate, put, room, scratch_with_app,
@@ -135,6 +136,19 @@ async fn rows_are_inserted_claimed_while_there_is_room_and_claimed_later_by_upda
     let report = scratch.run(&[], room(9)).await;
     assert_eq!((report.claims.len(), report.more, report.next_due), (1, false, None));
     assert!(!scratch.run(&[], room(9)).await.committed);
+}
+
+#[tokio::test]
+async fn due_rows_that_are_left_for_lack_of_room_are_told_of() {
+    let mut scratch = scratch_with_app().await;
+    let later = OutboxRow { available_at: NOW.plus_ms(9), ..task(3) };
+    let report = scratch.run(&[accept(task(1)), accept(task(2)), accept(later)], room(1)).await;
+    assert_eq!((report.claims.len(), report.more, report.left), (1, false, Left::Some));
+    // Also by a round without commands.
+    assert_eq!(scratch.run(&[], Room::default()).await.left, Left::Some);
+    let report = scratch.run(&[], room(1)).await;
+    assert_eq!((report.claims.len(), report.left), (1, Left::None));
+    assert_eq!(report.next_due, Some(NOW.plus_ms(9)));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::flow::settle::{Settle, Stored};
 use crate::inbox::InboxResult;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OutboxRow};
+use crate::store::backlog::Left;
 use crate::store::open::Store;
 use crate::store::tests::{
     Scratch, accept, config, entry_key, id, mutate, put, room, scratch_with_app, settle, task,
@@ -62,7 +63,7 @@ impl Handover for Desk {
         self.took.notify_one();
     }
 
-    fn next_due(&self, at: Option<Timestamp>) {
+    fn next_due(&self, at: Option<Timestamp>, _left: Left) {
         *self.due.lock().expect("is whole") = at;
     }
 
