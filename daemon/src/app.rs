@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use picloud_api::problem::Problem;
+use picloud_scripts_runtime::bounds;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,14 +50,17 @@ pub enum Pausing {
 const WORKERS_MAX: usize = 4;
 /// Threads for what blocks: looking up a name, reading a file.
 const BLOCKING_MAX: usize = 4;
-const WORKER_STACK_BYTES: usize = 1 << 20;
+/// A deploy compiles scripts on one of them.
+const WORKER_STACK_BYTES: usize = bounds::STACK_BYTES + (256 << 10);
 
 /// Runs the daemon until it is told to stop.
 pub fn run(start: Start) -> anyhow::Result<()> {
     runtime()?.block_on(async {
+        // From the first moment on: whoever stops it while it starts gets a stop in order, too.
+        let signals = Signals::watch()?;
         let daemon = Daemon::start(start).await?;
         daemon.announce()?;
-        daemon.serve().await
+        daemon.serve(signals).await
     })
 }
 
@@ -78,13 +82,14 @@ pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow
     config.runtime.directory = folder.path().join("run");
     let socket = config.admin.socket.clone();
     runtime()?.block_on(async {
+        let signals = Signals::watch()?;
         let start = Start { config, pausing: Pausing::AsStored, look, faults };
         let daemon = Daemon::start(start)
             .await
             .context("the demo cannot start (--port N and --dir DIR take others)")?;
         daemon.deploy_demo().await?;
         say(&demo::invitation(daemon.address, &socket))?;
-        daemon.serve().await
+        daemon.serve(signals).await
     })
 }
 
@@ -139,6 +144,22 @@ fn cores() -> usize {
 fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
+}
+
+/// What tells the daemon to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("cannot wait for signals");
+        Ok(Signals {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// Everything that runs.
@@ -261,12 +282,10 @@ impl Daemon {
     }
 
     /// Waits for the end and brings it about: no new requests, runs end or go back, the store is closed.
-    async fn serve(mut self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    async fn serve(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let ended = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            _ = signals.terminate.recv() => None,
+            _ = signals.interrupt.recv() => None,
             ended = &mut self.engine.writer_thread.ended => Some(ended),
         };
         if let Some(ended) = ended {

@@ -21,6 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use picloud_scripts_runtime::bounds;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
@@ -43,6 +44,9 @@ use slots::Slots;
 /// Rows that the dispatcher holds at most, and what they may weigh.
 pub const HELD_ROWS_MAX: usize = 4_096;
 pub const HELD_BYTES_MAX: i64 = 8 << 20;
+
+/// What an executor thread needs of its stack beside what the sandbox asks for.
+const OWN_STACK_BYTES: usize = 256 << 10;
 
 /// What the dispatcher is made of.
 pub struct Parts {
@@ -134,7 +138,7 @@ impl Dispatcher {
             self.lock().threads += 1;
             std::thread::Builder::new()
                 .name(format!("script-{slot}"))
-                .stack_size(picloud_scripts_runtime::bounds::STACK_BYTES)
+                .stack_size(bounds::STACK_BYTES + OWN_STACK_BYTES)
                 .spawn(move || dispatcher.execute(slot))?;
         }
         Ok(())
@@ -235,7 +239,7 @@ impl Dispatcher {
             if state.stopping {
                 return None;
             }
-            if let Some(run) = state.ready.next() {
+            if let Some(run) = state.ready.admit_next() {
                 if !state.ready.is_empty() {
                     self.call_thread(&mut state);
                 }

@@ -11,7 +11,6 @@ pub mod facts;
 pub mod layer;
 pub mod mutate;
 pub mod settle;
-pub mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod writes;

@@ -105,7 +105,7 @@ impl ExecutionGate {
 }
 
 /// Takes one away, and forgets who has none left, so that the map is bounded by the permits.
-fn decrease<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) {
+fn decrease<K: std::hash::Hash + Eq + Copy>(counts: &mut HashMap<K, usize>, key: K) {
     if let Some(count) = counts.get_mut(&key) {
         *count -= 1;
         if *count == 0 {

@@ -233,6 +233,16 @@ part! {
         kept_answer_ms: i64 = 24 * 3_600_000, Ms 0..=30 * DAY_MS;
         /// Bytes of kept answers of an app.
         kept_answers_app_bytes_max: i64 = 16 << 20, Bytes 0..=1 << 30;
+        /// Resolved dead letters of an app that are kept.
+        kept_letters_max: i64 = 1_000, Count 0..=1_000_000;
+        /// Time for which resolved dead letters are kept.
+        kept_letters_ms: i64 = 30 * 24 * 3_600_000, Ms 0..=3_650 * DAY_MS;
+        /// Abandoned executions of an app that are kept.
+        kept_abandoned_max: i64 = 1_000, Count 0..=1_000_000;
+        /// Versions of a script that are kept, the current one included.
+        kept_script_versions_max: i64 = 20, Count 1..=1_000;
+        /// Entries of the audit log that are kept.
+        kept_audit_max: i64 = 10_000, Count 100..=1_000_000;
     }
 }
 
@@ -241,30 +251,10 @@ part! {
     StoreLimits, STORE of store {
         /// Commands that wait for the writer; more are refused as busy.
         waiting_max: usize = 10_000, Count 16..=1_000_000;
-        /// Rows that one commit writes, or one command.
-        batch_rows_max: usize = 10_000, Count 1..=100_000;
-        /// Time for which the writer waits for company after a commit that was slow.
-        window_ms: u64 = 1, Ms 0..=100;
-        /// A commit that took longer was slow.
-        slow_commit_ms: u64 = 3, Ms 0..=10_000;
-        /// Connections for reading.
-        readers: u32 = 2, Count 1..=16;
         /// Bytes of the write-ahead log at which it is written back.
         log_bytes_max: u64 = 4 << 20, Bytes 65_536..=1 << 30;
-        /// Time after the last commit at which the write-ahead log is written back.
-        checkpoint_ms: u64 = 5_000, Ms 100..=60_000;
         /// Bytes of free space below which nothing new is taken in.
         free_bytes_min: u64 = 64 << 20, Bytes 0..=1 << 40;
-        /// Versions of a script that are kept.
-        script_versions_max: u32 = 20, Count 1..=1_000;
-        /// Resolved dead letters of an app that are kept.
-        resolved_letters_max: i64 = 1_000, Count 0..=1_000_000;
-        /// Time for which resolved dead letters are kept.
-        resolved_letters_ms: i64 = 30 * 24 * 3_600_000, Ms 0..=3_650 * DAY_MS;
-        /// Abandoned executions of an app that are kept.
-        abandoned_max: i64 = 1_000, Count 0..=1_000_000;
-        /// Entries of the audit log that are kept.
-        audit_max: i64 = 10_000, Count 100..=1_000_000;
     }
 }
 

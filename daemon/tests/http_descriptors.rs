@@ -43,7 +43,7 @@ async fn without_descriptors_accepting_pauses_and_goes_on() {
     client.write_all(b"GET /_picloud/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(next_descriptor()), ..before }).unwrap();
-    let serving = tokio::spawn(serve(listener, Arc::new(edge), tracker, stop.clone()));
+    let serving = tracker.spawn(serve(listener, Arc::new(edge), tracker.clone(), stop.clone()));
     let mut answer = [0; 12];
     let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut answer)).await;
     assert!(early.is_err(), "it cannot be accepted");

@@ -66,11 +66,11 @@ pub(crate) fn get(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
 /// Asks the host, once a run for each key, and notes the version.
 fn read(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
     let held = GAUGE.with(|gauge| gauge.held.get());
-    let stored = run.host.read(key).map_err(host_failed)?;
+    let stored = run.host.read(key).map_err(|error| host_failed(&error))?;
     let version = stored.as_ref().map_or(0, |stored| stored.version);
     let value = stored.map(|stored| stored.value);
     // The value may come from another thread's memory; from here on it is this run's.
-    set_held(held + value.as_ref().map_or(0, |text| size(text)));
+    set_held(held + value.as_ref().map_or(0, size));
     run.entries.reads.push(Read { key: key.clone(), version });
     Ok(value)
 }
@@ -129,7 +129,7 @@ pub(crate) fn shown(key: &Key) -> String {
     format!("{space} {:?}, {:?}", key.collection, key.key)
 }
 
-pub(crate) fn host_failed(error: HostError) -> Fault {
+fn host_failed(error: &HostError) -> Fault {
     Fault::Fatal(ExecErrorKind::HostFailed, format!("the store could not answer: {error}"))
 }
 
@@ -146,6 +146,9 @@ pub(crate) struct Scan {
     /// Keys that the run has touched, in order.
     own: VecDeque<Arc<str>>,
 }
+
+/// A key and its JSON text.
+pub(crate) type Entry = (Arc<str>, Arc<str>);
 
 /// Keys of the first page, whose values may be large, and of the later ones at most.
 const FIRST_PAGE_ITEMS: usize = 32;
@@ -180,7 +183,7 @@ impl Scan {
     }
 
     /// The next entry that exists.
-    pub(crate) fn next(&mut self, run: &mut Run) -> Result<Option<(Arc<str>, Arc<str>)>, Fault> {
+    pub(crate) fn next(&mut self, run: &mut Run) -> Result<Option<Entry>, Fault> {
         loop {
             if self.at == self.rows.len() && !self.is_last {
                 self.fetch(run)?;
@@ -237,7 +240,7 @@ impl Scan {
         run.check_interrupt()?;
         self.release();
         let held = GAUGE.with(|gauge| gauge.held.get());
-        let rows = run.host.list(&self.page).map_err(host_failed)?;
+        let rows = run.host.list(&self.page).map_err(|error| host_failed(&error))?;
         self.rows_bytes = rows.iter().map(|(key, stored)| size(key) + size(&stored.value)).sum();
         set_held(held + self.rows_bytes);
         run.check_memory()?;

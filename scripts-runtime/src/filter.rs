@@ -363,3 +363,160 @@ pub(crate) fn sort_order(a: &Dynamic, b: &Dynamic) -> Ordering {
         _ => order(a, b).unwrap_or(Ordering::Equal),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::read::{Blobs, value};
+    use crate::limits::RunLimits;
+
+    fn read(json: &str) -> Dynamic {
+        value(json, "the text", Blobs::Decoded, &RunLimits::default()).expect("it is JSON")
+    }
+
+    fn parse(json: &str) -> Result<Filter, String> {
+        Filter::parse(&read(json).as_map_ref().expect("it is a map"))
+    }
+
+    #[test]
+    fn filters_match_by_value_path_and_operator() {
+        let document = read(
+            r#"{"n":5,"f":5.0,"big":9007199254740993,"s":"five","t":true,"z":null,"a":[1,{"k":"v"}],"m":{"x":{"y":2}},"b":{"$base64":"AP8="}}"#,
+        );
+        for (filter, expected) in [
+            ("{}", true),
+            (r#"{"n":5}"#, true),
+            (r#"{"n":5.0,"f":5}"#, true),
+            (r#"{"n":"5"}"#, false),
+            (r#"{"big":9007199254740992.0}"#, false),
+            (r#"{"big":{"$gt":9007199254740992.0}}"#, true),
+            (r#"{"z":null,"missing":null}"#, true),
+            (r#"{"n":null}"#, false),
+            (r#"{"m.x.y":2}"#, true),
+            (r#"{"m":{"x":{"y":2}}}"#, true),
+            (r#"{"m":{"x":{}}}"#, false),
+            (r#"{"a.1.k":"v","a.0":1}"#, true),
+            (r#"{"a.2":null,"a.x":null,"n.x":null}"#, true),
+            (r#"{"a":[1,{"k":"v"}]}"#, true),
+            (r#"{"b":{"$base64":"AP8="}}"#, true),
+            (r#"{"n":{"$gt":4,"$lt":6,"$gte":5,"$lte":5.0}}"#, true),
+            (r#"{"n":{"$gt":5}}"#, false),
+            (r#"{"s":{"$gt":"f","$lt":"g"}}"#, true),
+            (r#"{"s":{"$gt":1}}"#, false),
+            (r#"{"missing":{"$lt":1}}"#, false),
+            (r#"{"n":{"$ne":5}}"#, false),
+            (r#"{"missing":{"$ne":5}}"#, true),
+            (r#"{"missing":{"$ne":null}}"#, false),
+            (r#"{"n":{"$in":[1,5]}}"#, true),
+            (r#"{"n":{"$in":[]}}"#, false),
+            (r#"{"missing":{"$in":[null]}}"#, true),
+            (r#"{"z":{"$exists":true},"missing":{"$exists":false}}"#, true),
+            (r#"{"a":{"$contains":{"k":"v"}},"s":{"$contains":"iv"}}"#, true),
+            (r#"{"s":{"$starts_with":"fi"}}"#, true),
+            (r#"{"n":{"$starts_with":"5"}}"#, false),
+            (r#"{"n":{"$not":{"$gt":4}}}"#, false),
+            (r#"{"n":{"$not":{"$gt":5}}}"#, true),
+            (r#"{"n":{"$not":5}}"#, false),
+            (r#"{"$not":{"n":6}}"#, true),
+            (r#"{"$or":[{"n":6},{"s":"five"}]}"#, true),
+            (r#"{"$and":[{"n":5},{"s":"six"}]}"#, false),
+        ] {
+            let matches = parse(filter).map(|filter| filter.matches(&document));
+            assert_eq!(matches, Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused_with_a_reason() {
+        for (filter, reason) in [
+            (r#"{"n":{"$gtt":1}}"#, "unknown operator \"$gtt\"; there are $eq"),
+            (r#"{"$nor":[]}"#, "unknown operator \"$nor\""),
+            (r#"{"n":{"$gt":1,"x":2}}"#, "\"x\" stands beside an operator"),
+            (r#"{"n":{"$gt":[1]}}"#, "$gt takes a number or a string"),
+            (r#"{"n":{"$in":5}}"#, "$in takes an array"),
+            (r#"{"n":{"$exists":1}}"#, "$exists takes true or false"),
+            (r#"{"n":{"$starts_with":1}}"#, "$starts_with takes a string"),
+            (r#"{"$or":[]}"#, "$or takes an array of at least one filter"),
+            (r#"{"$and":[5]}"#, "$and takes an array of filters"),
+            (r#"{"$not":5}"#, "$not takes a filter"),
+            (r#"{"a..b":5}"#, "the path \"a..b\" has an empty step"),
+            (r#"{"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q":5}"#, "has more than 16 steps"),
+        ] {
+            let refused = parse(filter).err().unwrap_or_default();
+            assert!(
+                refused.starts_with(reason) || refused.ends_with(reason),
+                "{refused}: {filter}"
+            );
+        }
+        let deep = format!("{}{{}}{}", r#"{"$not":"#.repeat(20), "}".repeat(20));
+        assert_eq!(
+            parse(&deep).err().as_deref(),
+            Some("the filter is nested more than 16 levels deep")
+        );
+        let wide = format!(r#"{{"n":{{"$in":[{}1]}}}}"#, "1,".repeat(2_000));
+        assert_eq!(parse(&wide).err().as_deref(), Some("the filter has more than 1000 conditions"));
+    }
+
+    /// Maps that look like filters, sensible or not.
+    fn any_filter() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            "[abn]",
+            Just("a.b".to_owned()),
+            Just("a.0".to_owned()),
+            "\\$(eq|ne|gt|gte|lt|lte|in|exists|contains|starts_with|not|and|or|x)",
+        ];
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            "-?[1-9][0-9]?",
+            "[0-9]\\.[0-9]",
+            "\"[ab]{0,2}\"",
+        ];
+        let value = leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|items| format!("[{}]", items.join(","))),
+                proptest::collection::btree_map(name.clone(), inner, 0..4).prop_map(|map| {
+                    let entries: Vec<String> =
+                        map.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+                    format!("{{{}}}", entries.join(","))
+                }),
+            ]
+        });
+        proptest::collection::btree_map("[abn]|\\$(and|or|not)", value, 0..3).prop_map(|map| {
+            let entries: Vec<String> = map.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+            format!("{{{}}}", entries.join(","))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_filter_matches_or_not_and_its_negation_the_other_way(filter in any_filter(), document in any_filter()) {
+            let document = read(&document);
+            if let Ok(parsed) = parse(&filter) {
+                let negated = parse(&format!("{{\"$not\":{filter}}}")).expect("it was in order");
+                prop_assert_ne!(parsed.matches(&document), negated.matches(&document));
+            }
+        }
+
+        #[test]
+        fn sorting_is_an_order(a in any_filter(), b in any_filter(), c in any_filter()) {
+            let (a, b, c) = (read(&a), read(&b), read(&c));
+            prop_assert_eq!(sort_order(&a, &b), sort_order(&b, &a).reverse());
+            if sort_order(&a, &b).is_le() && sort_order(&b, &c).is_le() {
+                prop_assert!(sort_order(&a, &c).is_le());
+            }
+        }
+
+        #[test]
+        fn numbers_compare_by_value(int in any::<i64>(), float in -1e19_f64..1e19) {
+            let order = order(&int.into(), &float.into()).expect("numbers have an order");
+            let (wide, whole) = (i128::from(int), float.trunc());
+            #[allow(clippy::cast_possible_truncation, reason = "it is far within 128 bits")]
+            let expected = wide.cmp(&(whole as i128)).then(whole.partial_cmp(&float).expect("it is a number"));
+            prop_assert_eq!(order, expected);
+        }
+    }
+}

@@ -20,7 +20,7 @@ pub trait Host: Send + Sync {
     /// Takes one line of the script's log; already cut to the limits.
     fn log(&self, line: LogLine);
 
-    /// Asked every few thousand operations and before each service call: whether the run has to end now.
+    /// Asked every 64 operations, which take a few microseconds, and before each service call: whether the run has to end now.
     fn interrupted(&self) -> Option<Interrupt>;
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Gauge {
     pub(crate) held: Cell<i64>,
     /// The most that `held` was since it was last set.
     pub(crate) peak: Cell<i64>,
+    /// `held` must not be above this.
+    pub(crate) held_max: Cell<i64>,
     /// `held` above this asks for a closer look at the next operation.
     pub(crate) held_trip: Cell<i64>,
     /// The lowest stack address at which memory was taken or given back since the last operation.
@@ -43,6 +45,7 @@ thread_local! {
         Gauge {
             held: Cell::new(0),
             peak: Cell::new(0),
+            held_max: Cell::new(i64::MAX),
             held_trip: Cell::new(i64::MAX),
             stack_low: Cell::new(usize::MAX),
             stack_floor: Cell::new(0),

@@ -111,6 +111,7 @@ pub(crate) fn compile_error(error: &ParseError, source: &str) -> ExecError {
 fn parse_message(kind: &ParseErrorType) -> String {
     match kind {
         ParseErrorType::VariableUndefined(name) => format!("there is no variable {name}"),
+        ParseErrorType::ModuleUndefined(name) => format!("there is no module {name}"),
         ParseErrorType::ExprTooDeep => {
             "the expression is nested too deeply; name its parts with let".to_owned()
         }
@@ -210,6 +211,8 @@ pub(crate) fn cut_to(mut text: String, bytes_max: usize) -> String {
         }
         text.truncate(end);
         text.push('…');
+        // Lines are kept: what was cut off must not be held on to.
+        text.shrink_to_fit();
     }
     text
 }

@@ -71,6 +71,7 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
         gauge.peak.set(held);
         gauge.operations.set(0);
         gauge.look_at.set(OPERATIONS_PER_LOOK.min(request.limits.operations_max.saturating_add(1)));
+        gauge.held_max.set(held.saturating_add(signed(request.limits.memory_bytes_max)));
         gauge.held_trip.set(held.saturating_add(trip(&request.limits, 0)));
         gauge.stack_low.set(usize::MAX);
         gauge.stack_floor.set(stack_address().saturating_sub(INTERPRETER_STACK_BYTES_MAX));
@@ -92,6 +93,7 @@ pub(crate) fn end(all: &MemoryOfAll) -> (Run, Usage) {
     all.held.fetch_sub(run.published, Ordering::Relaxed);
     let (operations, peak) = GAUGE.with(|gauge| {
         gauge.look_at.set(u64::MAX);
+        gauge.held_max.set(i64::MAX);
         gauge.held_trip.set(i64::MAX);
         gauge.stack_floor.set(0);
         gauge.notes_shared.set(false);
@@ -246,8 +248,7 @@ impl Run {
 
     /// Fails when the run holds more memory than it may.
     pub(crate) fn check_memory(&self) -> Result<(), Fault> {
-        let held = GAUGE.with(|gauge| gauge.held.get()).wrapping_sub(self.held_before);
-        if held > signed(self.limits.memory_bytes_max) {
+        if GAUGE.with(|gauge| gauge.held.get() > gauge.held_max.get()) {
             return Err(Fault::budget(format!(
                 "holds more than {} bytes of memory",
                 self.limits.memory_bytes_max

@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 
 use rhai::module_resolvers::DummyModuleResolver;
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, OptimizationLevel, Scope};
+use rhai::{Dynamic, Engine, OptimizationLevel, Scope, Token};
 
 use crate::bounds::{EXPRESSION_DEPTH_MAX, FUNCTIONS_MAX, VARIABLES_MAX};
 use crate::exec::{ExecError, ExecErrorKind, ExecReport, ExecRequest};
@@ -38,6 +38,7 @@ impl Runtime {
         engine.register_global_module(StandardPackage::new().as_shared_module());
         engine.set_module_resolver(DummyModuleResolver::new());
         bound(&mut engine, limits);
+        free_the_word_debug(&mut engine);
         observe(&mut engine, &memory_of_all);
         guards::register(&mut engine);
         services::register(&mut engine);
@@ -137,6 +138,18 @@ fn bound(engine: &mut Engine, limits: &RunLimits) {
     for symbol in ["eval", "import", "export", "curry"] {
         engine.disable_symbol(symbol);
     }
+}
+
+/// Rhai reserves the word, so that it could not follow `log::`. As a plain function it is still Rhai's.
+fn free_the_word_debug(engine: &mut Engine) {
+    #[allow(
+        deprecated,
+        reason = "marked so since its signature may change, not since it goes away"
+    )]
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if *word == "debug" => Token::Identifier(word),
+        other => other,
+    });
 }
 
 /// What is watched while a script runs.

@@ -1,5 +1,14 @@
 //! What scripts can call. `docs/scripts.md` describes it for users.
 
+/// Adds functions to a module. Rhai does not give the errors of a module's functions their place; this does.
+macro_rules! functions {
+    ($module:ident: $($name:literal ($($arg:ident: $kind:ty),*) => $call:expr;)*) => {$(
+        $module.set_native_fn($name, |ctx: rhai::NativeCallContext, $($arg: $kind),*| {
+            $crate::services::placed(&ctx, $call)
+        });
+    )*};
+}
+
 pub(crate) mod dead_letters;
 pub(crate) mod docs;
 pub(crate) mod encoding;
@@ -12,7 +21,7 @@ pub(crate) mod time;
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, Map};
+use rhai::{Dynamic, Engine, EvalAltResult, Map, NativeCallContext};
 
 use crate::bounds::NAME_BYTES_MAX;
 use crate::duration;
@@ -32,6 +41,16 @@ pub(crate) fn register(engine: &mut Engine) {
     time::register(engine);
     random::register(engine);
     encoding::register(engine);
+}
+
+/// Gives an error the place of the call that it came out of.
+fn placed<T>(ctx: &NativeCallContext, called: Called<T>) -> Called<T> {
+    called.map_err(|mut error| {
+        if error.position().is_none() {
+            error.set_position(ctx.call_position());
+        }
+        error
+    })
 }
 
 /// A collection's name, a key, an id: any text but empty, too long, or with control characters.

@@ -60,6 +60,12 @@ impl Request {
         Request { method: "POST", target: target.into(), headers, body: body.into() }
     }
 
+    /// With a body that says of itself what it is.
+    pub fn of_type(target: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Request {
+        let headers = vec![("Content-Type", content_type.to_owned())];
+        Request { method: "POST", target: target.to_owned(), headers, body: body.into() }
+    }
+
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Request {
         self.headers.push((name, value.into()));
@@ -99,6 +105,12 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Status and `code` of a problem; of any other answer the code is empty.
+    pub fn problem(&self) -> (u16, String) {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        (self.status, body["code"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The body, which must be JSON.

@@ -148,6 +148,19 @@ impl Site {
         (code.unwrap_or_else(|| panic!("the daemon died of a signal:\n{said}")), said)
     }
 
+    /// Deploys an app that stands in the test itself. `manifest` is what follows after the app and its scripts.
+    #[track_caller]
+    pub fn deploy_app(&self, app: &InlineApp<'_>) {
+        let folder = app.write_below(self.path());
+        self.deploy(&folder);
+    }
+
+    /// What runs at this moment, as the daemon notes it for who comes after it.
+    pub fn running(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path().join("run/running")).unwrap_or_default();
+        text.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect()
+    }
+
     fn log_file(&self) -> File {
         let path = self.path().join("log");
         OpenOptions::new().create(true).append(true).open(path).expect("the folder is ours")
@@ -165,6 +178,40 @@ impl Site {
     pub fn deploy(&self, folder: &Path) {
         let output = self.picloud(&["deploy", &folder.display().to_string()]);
         assert!(output.status.success(), "deploy: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// An app whose scripts are short enough to stand in a test.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InlineApp<'a> {
+    pub slug: &'a str,
+    /// Name and text of each script.
+    pub scripts: &'a [(&'a str, &'a str)],
+    /// Method and path, script, and further keys of each route.
+    pub routes: &'a [(&'a str, &'a str, &'a str)],
+    /// Further sections of the manifest.
+    pub manifest: &'a str,
+}
+
+impl InlineApp<'_> {
+    /// Writes the app's folder below `place`.
+    pub fn write_below(&self, place: &Path) -> PathBuf {
+        let folder = place.join(self.slug);
+        fs::create_dir_all(&folder).expect("the folder is ours");
+        let mut manifest = format!("[app]\nslug = \"{}\"\nexpose_errors = true\n", self.slug);
+        for (name, text) in self.scripts {
+            manifest.push_str(&format!("[[scripts]]\nname = \"{name}\"\nfile = \"{name}.rhai\"\n"));
+            fs::write(folder.join(format!("{name}.rhai")), text).expect("the folder is ours");
+        }
+        for (method_and_path, script, keys) in self.routes {
+            let (method, path) = method_and_path.split_once(' ').expect("a method and a path");
+            manifest.push_str(&format!(
+                "[[routes]]\nmethod = \"{method}\"\npath = \"{path}\"\nscript = \"{script}\"\n{keys}\n"
+            ));
+        }
+        manifest.push_str(self.manifest);
+        fs::write(folder.join("picloud.toml"), manifest).expect("the folder is ours");
+        folder
     }
 }
 
@@ -224,19 +271,33 @@ impl Daemon {
         answer.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.target))
     }
 
+    /// A POST with a JSON body on a connection of its own.
+    #[track_caller]
+    pub fn post(&self, target: &str, body: &str) -> Response {
+        self.send(&Request::post(target, body))
+    }
+
+    /// Asks the admin API for something, which it must do.
+    #[track_caller]
+    pub fn order(&self, target: &str) {
+        let answer = self.admin(&Request::post(target, "{}")).expect("the admin socket answers");
+        assert_eq!(answer.status, 200, "{target}: {answer:?}");
+    }
+
     /// One call of the admin API; `target` begins after `/api/v1/admin`.
     pub fn admin(&self, request: &Request) -> io::Result<Response> {
         let target = format!("{ADMIN}{}", request.target);
         Connection::unix(&self.socket)?.send(&Request { target, ..request.clone() })
     }
 
-    /// All items of a list of the admin API, page by page.
+    /// All items of a list of the admin API, page by page; `name` may have a query.
     #[track_caller]
     pub fn list(&self, name: &str) -> Vec<serde_json::Value> {
         let mut items = Vec::new();
         let mut after = String::new();
         loop {
-            let target = format!("/{name}?limit=1000{after}");
+            let mark = if name.contains('?') { '&' } else { '?' };
+            let target = format!("/{name}{mark}limit=1000{after}");
             let answer = self.admin(&Request::get(target)).expect("the admin socket answers");
             assert_eq!(answer.status, 200, "{answer:?}");
             let page = answer.json();
@@ -274,6 +335,13 @@ impl Daemon {
     /// How it ended, if it does within `limit`.
     pub fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait::within(limit, || self.has_ended())
+    }
+
+    /// Stops it in order; its store can be looked into afterwards.
+    #[track_caller]
+    pub fn stop(self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended().code(), Some(0));
     }
 
     fn has_ended(&mut self) -> Option<ExitStatus> {

@@ -8,12 +8,28 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 /// Executes statements on the file at `path`.
 #[track_caller]
 pub fn execute(path: &Path, statements: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime.expect("a runtime of one thread").block_on(async {
-        let options = SqliteConnectOptions::new().filename(path);
-        let mut connection: SqliteConnection = options.connect().await?;
+    with(path, async |mut connection| {
         connection.execute(AssertSqlSafe(statements.to_owned())).await?;
         connection.close().await
     });
-    done.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Of each abandoned execution its script and the reason.
+#[track_caller]
+pub fn abandoned(path: &Path) -> Vec<(String, String)> {
+    let query = "SELECT script, reason FROM abandoned_executions ORDER BY id";
+    with(path, async |mut connection| {
+        let rows = sqlx::query_as(query).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(rows)
+    })
+}
+
+#[track_caller]
+fn with<T>(path: &Path, work: impl AsyncFnOnce(SqliteConnection) -> Result<T, sqlx::Error>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.expect("a runtime of one thread").block_on(async {
+        work(SqliteConnectOptions::new().filename(path).connect().await?).await
+    });
+    done.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

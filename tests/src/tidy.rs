@@ -120,7 +120,8 @@ pub fn patience(file: &Source) -> Vec<Complaint> {
     }
     let ignored = file.code.match_indices("#[ignore").map(|(at, _)| (at, "a test that never runs"));
     let sleeps = words(&file.code, "sleep")
-        .filter(|_| file.path.starts_with("tests/"))
+        // A measurement may have to last a while.
+        .filter(|_| file.path.starts_with("tests/") && !file.path.starts_with("tests/benches/"))
         .map(|at| (at, "wait for a condition, with wait::until"));
     ignored
         .chain(sleeps)

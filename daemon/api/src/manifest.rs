@@ -73,14 +73,6 @@ pub struct ScriptEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes_max: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call_depth_max: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub string_bytes_max: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub array_items_max: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_items_max: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_bytes_max: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_bytes_max: Option<u64>,

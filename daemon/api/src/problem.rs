@@ -16,7 +16,7 @@ pub struct Problem {
     pub detail: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Of a manifest that is refused: everything that is wrong with it, up to a limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<EntryError>,
@@ -87,7 +87,7 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {
+    pub fn with_hint(mut self, hint: impl Into<Box<str>>) -> Problem {
         self.hint = Some(hint.into());
         self
     }

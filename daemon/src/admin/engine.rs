@@ -128,7 +128,7 @@ impl Engine {
         let listed = self.reader.outbox(window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let (catalog, now) = (self.catalog(), self.clock.now());
-        Ok(items(listed, |row| outbox_item(row, &catalog, now)))
+        Ok(items(&listed, |row| outbox_item(row, &catalog, now)))
     }
 
     pub async fn dead_letters(
@@ -138,7 +138,7 @@ impl Engine {
         let listed = self.reader.letters(Letters::Open, window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let catalog = self.catalog();
-        Ok(items(listed, |row| letter_item(row, &catalog)))
+        Ok(items(&listed, |row| letter_item(row, &catalog)))
     }
 
     /// Runs that ended lately, as memory has them.
@@ -155,7 +155,7 @@ fn cursor(window: &Window<Id>) -> Cursor {
     Cursor { before: window.after, limit: window.limit }
 }
 
-fn items<R, T>(listed: Listed<R>, item: impl Fn(&R) -> T) -> Items<T, Id> {
+fn items<R, T>(listed: &Listed<R>, item: impl Fn(&R) -> T) -> Items<T, Id> {
     Items { items: listed.rows.iter().map(item).collect(), next: listed.next }
 }
 

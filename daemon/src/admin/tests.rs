@@ -1,3 +1,5 @@
+//! The calls of the admin API, on an engine with a store of its own.
+
 use std::time::Duration;
 
 use axum::body::Body;

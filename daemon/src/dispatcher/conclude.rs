@@ -49,7 +49,7 @@ impl Dispatcher {
         let action = decide(&run.claim.row, outcome, self.parts.clock.now());
         match run.work() {
             Work::Sync => self.settle_sync(run, action, attempt),
-            Work::Async => self.submit(run, action, attempt, Stored::Yes, None),
+            Work::Async => self.submit(run, action, attempt, (Stored::Yes, None)),
         }
     }
 
@@ -70,7 +70,7 @@ impl Dispatcher {
         let Action::Answer(answer) = action else {
             // Nothing but an answer can come of a sync row, unless it is too deep or given back.
             let stored = self.stored(&mut run);
-            return self.submit(run, action, attempt, stored, None);
+            return self.submit(run, action, attempt, (stored, None));
         };
         let is_kept =
             run.claim.row.idempotency.is_some() && matches!(answer, InboxResult::Answered(_));
@@ -80,12 +80,12 @@ impl Dispatcher {
         let stored = self.stored(&mut run);
         match run.waiter.as_ref().map_or(Caller::Gone, |waiter| waiter.commit()) {
             Caller::Waits => {
-                self.submit(run, Action::Complete, attempt, stored, Some(answer));
+                self.submit(run, Action::Complete, attempt, (stored, Some(answer)));
             }
             Caller::Gone => {
                 // The work goes on; who sends the request again with its key gets this answer.
                 let action = Action::Abandon { reason: AbandonReason::CallerGone };
-                self.submit(run, action, attempt, stored, Some(answer));
+                self.submit(run, action, attempt, (stored, Some(answer)));
             }
             Caller::Expired => {
                 attempt.effects.clear();
@@ -118,7 +118,7 @@ impl Dispatcher {
             _ => Action::Complete,
         };
         match stored {
-            Stored::Yes => self.submit(run, action, attempt, stored, None),
+            Stored::Yes => self.submit(run, action, attempt, (stored, None)),
             Stored::No => self.ended(&run, end, None, attempt),
         }
     }
@@ -140,8 +140,7 @@ impl Dispatcher {
         mut run: Run,
         action: Action,
         mut attempt: Attempt,
-        stored: Stored,
-        answer: Option<InboxResult>,
+        (stored, answer): (Stored, Option<InboxResult>),
     ) {
         let result = match &answer {
             Some(InboxResult::Answered(result)) => Some(Arc::clone(result)),
@@ -209,7 +208,7 @@ impl Dispatcher {
         } else {
             // It did its work and nobody took the answer: that is on record too.
             let action = Action::Abandon { reason: AbandonReason::CallerGone };
-            self.submit(run, action, attempt, Stored::No, None);
+            self.submit(run, action, attempt, (Stored::No, None));
         }
     }
 

@@ -154,7 +154,7 @@ impl Ready {
     }
 
     /// The run that may start now, with its permit taken.
-    pub fn next(&mut self) -> Option<Run> {
+    pub fn admit_next(&mut self) -> Option<Run> {
         if self.alone_runs {
             return None;
         }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn order(ready: &mut Ready) -> Vec<u128> {
-        std::iter::from_fn(|| ready.next()).map(|run| run.id().0).collect()
+        std::iter::from_fn(|| ready.admit_next()).map(|run| run.id().0).collect()
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
         for (id, app) in [(1, 1), (2, 1), (3, 2)] {
             ready.push(run(id, app, Work::Async));
         }
-        let first = ready.next().expect("a permit is free");
+        let first = ready.admit_next().expect("a permit is free");
         assert_eq!((first.id(), order(&mut ready)), (Id(1), vec![3]));
         ready.returned(&first);
         assert_eq!(order(&mut ready), [2]);
@@ -324,14 +324,14 @@ mod tests {
     fn p6_a_suspect_runs_while_nothing_else_runs() {
         let mut ready = ready(10);
         ready.push(run(1, 1, Work::Async));
-        let first = ready.next().expect("a permit is free");
+        let first = ready.admit_next().expect("a permit is free");
         let mut suspect = run(2, 1, Work::Async);
         suspect.alone = true;
         ready.push(suspect);
         ready.push(run(3, 1, Work::Sync));
         assert_eq!(order(&mut ready), [0; 0]);
         ready.returned(&first);
-        let suspect = ready.next().expect("nothing else runs");
+        let suspect = ready.admit_next().expect("nothing else runs");
         assert_eq!((suspect.id(), order(&mut ready)), (Id(2), vec![]));
         ready.returned(&suspect);
         assert_eq!(order(&mut ready), [3]);
@@ -361,7 +361,7 @@ mod tests {
         ready.push(run(2, 1, Work::Sync));
         ready.push(run(3, 2, Work::Async));
         assert_eq!((ready.len(), ready.sync_waiting(AppId(1))), (3, (2, 2)));
-        assert!(ready.next().is_some());
+        assert!(ready.admit_next().is_some());
         assert_eq!((ready.len(), ready.sync_waiting(AppId(1))), (2, (1, 1)));
         assert_eq!(ready.drain().len(), 2);
         assert!(ready.is_empty());

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use picloud_scripts_runtime::effect::{Amount, Effect, Key, Read, Space};
+use picloud_scripts_runtime::apply as values;
+use picloud_scripts_runtime::effect::{Effect, Key, Read, Space};
 use serde_json::Value;
 
 use crate::entry::{Change, ChangeOp, Entry, EntryKey};
@@ -135,11 +136,14 @@ fn write(
         }
         Effect::Patch { patch, .. } => {
             let old = prev.as_deref().ok_or_else(|| refuse(&key, "is gone, nothing to update"))?;
-            (Some(patched(old, patch, &key)?), before.as_ref().and_then(|entry| entry.expires_at))
+            let merged =
+                values::merge(old, patch).map_err(|error| refuse(&key, &error.to_string()))?;
+            (Some(merged.into()), before.as_ref().and_then(|entry| entry.expires_at))
         }
         Effect::Increment { by, .. } => {
-            let sum = increased(prev.as_deref(), *by, &key)?;
-            (Some(sum), before.as_ref().and_then(|entry| entry.expires_at))
+            let sum = values::increment(prev.as_deref(), *by);
+            let sum = sum.map_err(|error| refuse(&key, &error.to_string()))?;
+            (Some(sum.into()), before.as_ref().and_then(|entry| entry.expires_at))
         }
         Effect::Delete { .. } => (None, None),
         Effect::Enqueue { .. }
@@ -177,54 +181,6 @@ fn refuse(key: &EntryKey, reason: &str) -> Refusal {
         key: key.key.key.to_string(),
         reason: reason.to_owned(),
     }
-}
-
-/// RFC 7396.
-fn patched(old: &str, patch: &str, key: &EntryKey) -> Result<Arc<str>, Refusal> {
-    let parse = |text: &str| {
-        serde_json::from_str::<Value>(text).map_err(|_| refuse(key, "holds or gets no valid JSON"))
-    };
-    let mut target = parse(old)?;
-    merge_patch(&mut target, parse(patch)?);
-    Ok(target.to_string().into())
-}
-
-fn merge_patch(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let fields = target.as_object_mut().expect("it was made an object above");
-    for (name, value) in patch {
-        if value.is_null() {
-            fields.remove(&name);
-        } else {
-            merge_patch(fields.entry(name).or_insert(Value::Null), value);
-        }
-    }
-}
-
-fn increased(old: Option<&str>, by: Amount, key: &EntryKey) -> Result<Arc<str>, Refusal> {
-    let old: Value = match old {
-        None => Value::from(0),
-        Some(text) => serde_json::from_str(text).unwrap_or(Value::Null),
-    };
-    let sum = match (old.as_i64(), old.as_f64(), by) {
-        (Some(old), _, Amount::Integer(by)) => old
-            .checked_add(by)
-            .ok_or_else(|| refuse(key, "would leave the range of integers"))?
-            .into(),
-        (_, Some(old), Amount::Integer(by)) => Value::from(old + by as f64),
-        (_, Some(old), Amount::Float(by)) => Value::from(old + by),
-        (_, None, _) => return Err(refuse(key, "is no number, it cannot be increased")),
-    };
-    if sum.is_null() {
-        return Err(refuse(key, "would leave the range of numbers"));
-    }
-    Ok(sum.to_string().into())
 }
 
 fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author) -> OutboxRow {

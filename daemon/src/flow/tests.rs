@@ -240,8 +240,8 @@ fn what_cannot_be_applied_fails_the_whole_run_and_says_where() {
         |patch: &str| Effect::Patch { key: key(Space::Docs, "c", "gone"), patch: patch.into() };
     let big = format!("\"{}\"", "x".repeat(300 << 10));
     for (effect, expected) in [
-        (add("text"), "c/text is no number, it cannot be increased"),
-        (add("max"), "c/max would leave the range of integers"),
+        (add("text"), "c/text holds no number, so nothing can be added to it"),
+        (add("max"), "c/max would leave the range of 64-bit integers"),
         (patch("{}"), "c/gone is gone, nothing to update"),
         (put(Space::Docs, "big", &big), "c/big would have more than 262144 bytes"),
         (enqueue("nobody"), "app has no script \"nobody\""),
@@ -259,9 +259,7 @@ fn a_patch_merges_as_rfc_7396_says() {
         (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
         (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
         (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
-        (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
         (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#),
-        (r#"[1,2]"#, r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
         (r#"{}"#, r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
     ];
     for (old, patch, expected) in cases {

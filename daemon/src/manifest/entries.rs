@@ -54,15 +54,12 @@ pub(super) fn limits(entry: &ScriptEntry, instance: &RunLimits) -> Result<RunLim
     Ok(lowered.run)
 }
 
-/// The limits that an entry has by the names of [`RunLimits`]; the timeout, a duration, is apart.
-fn named_limits(entry: &ScriptEntry) -> [(&'static str, Option<u64>); 11] {
+/// The limits that an entry has by the names of [`RunLimits`]; the timeout, a duration, is apart. Sizes of strings, arrays
+/// and maps and the call depth are the instance's, since all scripts share one engine.
+fn named_limits(entry: &ScriptEntry) -> [(&'static str, Option<u64>); 7] {
     [
         ("operations_max", entry.operations_max),
         ("memory_bytes_max", entry.memory_bytes_max),
-        ("call_depth_max", entry.call_depth_max),
-        ("string_bytes_max", entry.string_bytes_max),
-        ("array_items_max", entry.array_items_max),
-        ("map_items_max", entry.map_items_max),
         ("value_bytes_max", entry.value_bytes_max),
         ("response_bytes_max", entry.response_bytes_max),
         ("log_lines_max", entry.log_lines_max),

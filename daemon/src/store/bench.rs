@@ -2,13 +2,25 @@
 //! of one row. Not in a build that ships.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
+use crate::faults::Faults;
+use crate::flow::facts::Room;
+use crate::ids::Ids;
+use crate::limits::OutboxLimits;
+use crate::store::batch::Batcher;
+use crate::store::open::{Store, StoreConfig};
+use crate::time::{Clock, SystemClock};
+
 /// Rows of one commit of [`bare_rows_per_second`].
 const BATCH: i64 = 1_000;
+
+/// Batches of [`claim_micros`]; a backlog has to have so many times its rows.
+const CLAIMS: usize = 9;
 
 const SCHEMA: &str = "CREATE TABLE outbox (
     id TEXT PRIMARY KEY, app_id INTEGER NOT NULL, queue_id INTEGER NOT NULL, script TEXT NOT NULL,
@@ -92,6 +104,29 @@ fn copied(column: &str) -> String {
         "available_at" | "created_at" | "first_at" | "last_at" => format!("{column} - n"),
         _ => format!("CASE WHEN {column} IS id THEN {ID} ELSE {column} END"),
     }
+}
+
+/// Microseconds of a batch that claims `rows` rows of a backlog that no daemon has open, its commit included: the
+/// median of a few. Pauses are lifted.
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+pub async fn claim_micros(file: &Path, rows: usize) -> anyhow::Result<f64> {
+    let mut connection = open(file, SqliteSynchronous::Off).await?;
+    sqlx::raw_sql("DELETE FROM pauses").execute(&mut connection).await?;
+    connection.close().await?;
+    let now = SystemClock::start().now();
+    let store = Store::open(StoreConfig::at(file), Ids::random().next(now)).await?;
+    let limits = Arc::new(OutboxLimits::default());
+    let mut batcher = Batcher::start(store, limits, Faults::default()).await?;
+    let mut times = Vec::new();
+    for _ in 0..CLAIMS {
+        let room = Room { rows, bytes: i64::MAX, app_rows_max: rows, ..Room::default() };
+        let started = Instant::now();
+        let report = batcher.run(&[], now, room).await?;
+        times.push(started.elapsed());
+        anyhow::ensure!(report.claims.len() == rows, "{} rows were claimed", report.claims.len());
+    }
+    times.sort_unstable();
+    Ok(times[CLAIMS / 2].as_secs_f64() * 1e6)
 }
 
 async fn open(

@@ -8,13 +8,13 @@ use crate::catalog::{Catalog, Script};
 use crate::entry::ChangeOp;
 use crate::faults::CrashPoint;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
+use crate::limits::OutboxLimits;
 use crate::principal::Principal;
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
 use crate::store::rows::json;
 use crate::store::sql;
-use crate::store::sweep::{AUDIT_KEPT_MAX, SCRIPT_VERSIONS_KEPT_MAX};
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
@@ -94,7 +94,7 @@ impl Batcher {
             sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
         }
         for change in changes {
-            apply(&mut self.conn, change, now).await?;
+            apply(&mut self.conn, change, &self.limits, now).await?;
             if self.faults.crashes(CrashPoint::InDeploy) {
                 return Err(Undone::Crash);
             }
@@ -136,11 +136,12 @@ impl Batcher {
 async fn apply(
     conn: &mut SqliteConnection,
     change: &CatalogChange,
+    limits: &OutboxLimits,
     now: Timestamp,
 ) -> Result<(), Undone> {
     match change {
         CatalogChange::PutApp(app) => return put_app(conn, app).await,
-        CatalogChange::PutScript(script) => put_script(conn, script, now).await?,
+        CatalogChange::PutScript(script) => put_script(conn, script, limits, now).await?,
         CatalogChange::DeleteScript(id) => delete(conn, sql::SCRIPT_DELETE, id.0).await?,
         CatalogChange::PutRoute(route) => put_route(conn, route).await?,
         CatalogChange::DeleteRoute(id) => delete(conn, sql::ROUTE_DELETE, id.0).await?,
@@ -156,7 +157,7 @@ async fn apply(
         }
         CatalogChange::Resume { target } => delete(conn, sql::PAUSE_DELETE, *target).await?,
         CatalogChange::PutPrincipal(principal) => put_principal(conn, principal).await?,
-        CatalogChange::Audit(audit) => put_audit(conn, audit).await?,
+        CatalogChange::Audit(audit) => put_audit(conn, audit, limits).await?,
     }
     Ok(())
 }
@@ -187,26 +188,28 @@ async fn put_app(conn: &mut SqliteConnection, app: &AppFields) -> Result<(), Und
 async fn put_script(
     conn: &mut SqliteConnection,
     script: &Script,
+    limits: &OutboxLimits,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let limits = json(&script.limits);
+    let lowered = json(&script.limits);
     let query = sqlx::query(sql::SCRIPT_PUT)
         .bind(script.id.0)
         .bind(script.app.0)
         .bind(&*script.name)
         .bind(script.version)
         .bind(&*script.source)
-        .bind(&limits);
+        .bind(&lowered);
     query.execute(&mut *conn).await?;
     let query = sqlx::query(sql::SCRIPT_VERSION_PUT)
         .bind(script.id.0)
         .bind(script.version)
         .bind(&*script.source)
-        .bind(&limits)
+        .bind(&lowered)
         .bind(now.0);
     query.execute(&mut *conn).await?;
-    let query =
-        sqlx::query(sql::SWEEP_SCRIPT_VERSIONS).bind(script.id.0).bind(SCRIPT_VERSIONS_KEPT_MAX);
+    let query = sqlx::query(sql::SWEEP_SCRIPT_VERSIONS)
+        .bind(script.id.0)
+        .bind(limits.kept_script_versions_max);
     query.execute(conn).await.map(drop)
 }
 
@@ -284,7 +287,11 @@ async fn put_principal(
     Ok(())
 }
 
-async fn put_audit(conn: &mut SqliteConnection, audit: &Audit) -> Result<(), sqlx::Error> {
+async fn put_audit(
+    conn: &mut SqliteConnection,
+    audit: &Audit,
+    limits: &OutboxLimits,
+) -> Result<(), sqlx::Error> {
     let query = sqlx::query(sql::AUDIT_INSERT)
         .bind(audit.at.0)
         .bind(audit.principal.0)
@@ -292,5 +299,5 @@ async fn put_audit(conn: &mut SqliteConnection, audit: &Audit) -> Result<(), sql
         .bind(&*audit.object)
         .bind(&*audit.detail);
     query.execute(&mut *conn).await?;
-    sqlx::query(sql::SWEEP_AUDIT).bind(AUDIT_KEPT_MAX).execute(conn).await.map(drop)
+    sqlx::query(sql::SWEEP_AUDIT).bind(limits.kept_audit_max).execute(conn).await.map(drop)
 }

@@ -12,16 +12,6 @@ use crate::time::Timestamp;
 pub(crate) const STEP_MS: i64 = 30_000;
 /// Rows that one statement of a step removes.
 pub(crate) const STEP_ROWS_MAX: i64 = 200;
-/// Resolved dead letters are kept so long, and so many of an app.
-pub(crate) const LETTERS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
-pub(crate) const LETTERS_KEPT_MAX: i64 = 1_000;
-/// Abandoned executions kept of an app.
-pub(crate) const ABANDONED_KEPT_MAX: i64 = 1_000;
-/// Audit entries kept.
-pub(crate) const AUDIT_KEPT_MAX: i64 = 10_000;
-/// Versions of a script that are kept, the current one included.
-pub(crate) const SCRIPT_VERSIONS_KEPT_MAX: i64 = 20;
-
 /// When the last step was, and whose turn it was.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
@@ -66,11 +56,11 @@ async fn sweep_app(
     limits: &OutboxLimits,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let old = now.plus_ms(-LETTERS_KEPT_MS);
+    let old = now.plus_ms(-limits.kept_letters_ms);
     for (statement, bound) in [
         (sql::SWEEP_LETTERS_OLD, old.0),
-        (sql::SWEEP_LETTERS_MANY, LETTERS_KEPT_MAX),
-        (sql::SWEEP_ABANDONED, ABANDONED_KEPT_MAX),
+        (sql::SWEEP_LETTERS_MANY, limits.kept_letters_max),
+        (sql::SWEEP_ABANDONED, limits.kept_abandoned_max),
     ] {
         let query = sqlx::query(statement).bind(app.0).bind(bound).bind(STEP_ROWS_MAX);
         query.execute(&mut *conn).await?;

@@ -203,7 +203,7 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    tokio::spawn(serve(listener, edge, tracker.clone(), stop.clone()));
+    tracker.spawn(serve(listener, edge, tracker.clone(), stop.clone()));
     Server { address, engine, stop, tracker }
 }
 

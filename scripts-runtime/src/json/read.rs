@@ -83,8 +83,7 @@ impl State {
             return Err(self.give_up(what));
         }
         left.set(now - 1);
-        // A step beyond the threshold is looked into by the next operation of the script; twice that is too much here.
-        if GAUGE.with(|gauge| gauge.held.get() > gauge.held_trip.get().saturating_add(4 << 20)) {
+        if GAUGE.with(|gauge| gauge.held.get() > gauge.held_max.get()) {
             return Err(self.give_up("more than the run may still hold in memory"));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! `docs::`: documents, which are maps under ids.
 
+#![allow(clippy::needless_pass_by_value, reason = "Rhai hands arguments over by value")]
+
 use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map, Module};
@@ -22,7 +24,7 @@ pub(crate) struct DocsCollection {
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("collection", collection);
+    functions!(module: "collection" (name: ImmutableString) => collection(&name););
     engine.register_static_module("docs", module.into());
     engine
         .register_type_with_name::<DocsCollection>("documents collection")
@@ -47,8 +49,8 @@ impl DocsCollection {
     }
 }
 
-fn collection(text: ImmutableString) -> Called<DocsCollection> {
-    run::with(|_| Ok(DocsCollection { name: name("the collection's name", &text)? }))
+fn collection(text: &str) -> Called<DocsCollection> {
+    run::with(|_| Ok(DocsCollection { name: name("the collection's name", text)? }))
 }
 
 fn create(docs: &mut DocsCollection, data: Map) -> Called<ImmutableString> {

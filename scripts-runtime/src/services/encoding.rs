@@ -15,30 +15,30 @@ use crate::services::Called;
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut base64 = Module::new();
-    base64.set_native_fn("encode", |value: Dynamic| encode(&value, |bytes| STANDARD.encode(bytes)));
-    base64.set_native_fn("encode_url", |value: Dynamic| {
-        encode(&value, |bytes| URL_SAFE_NO_PAD.encode(bytes))
-    });
-    base64.set_native_fn("decode", |text: ImmutableString| {
-        decode("base64", STANDARD.decode(text.as_str()).ok())
-    });
-    base64.set_native_fn("decode_url", |text: ImmutableString| {
-        decode("base64", URL_SAFE_NO_PAD.decode(text.as_str()).ok())
-    });
+    functions!(base64:
+        "encode" (value: Dynamic) => encode(&value, |bytes| STANDARD.encode(bytes));
+        "encode_url" (value: Dynamic) => encode(&value, |bytes| URL_SAFE_NO_PAD.encode(bytes));
+        "decode" (text: ImmutableString) => decode("base64", STANDARD.decode(text.as_str()).ok());
+        "decode_url" (text: ImmutableString) => {
+            decode("base64", URL_SAFE_NO_PAD.decode(text.as_str()).ok())
+        };
+    );
     engine.register_static_module("base64", base64.into());
 
-    let mut hex_module = Module::new();
-    hex_module.set_native_fn("encode", |value: Dynamic| encode(&value, hex));
-    hex_module.set_native_fn("decode", |text: ImmutableString| decode("hexadecimal", unhex(&text)));
-    engine.register_static_module("hex", hex_module.into());
+    let mut hexadecimal = Module::new();
+    functions!(hexadecimal:
+        "encode" (value: Dynamic) => encode(&value, hex);
+        "decode" (text: ImmutableString) => decode("hexadecimal", unhex(&text));
+    );
+    engine.register_static_module("hex", hexadecimal.into());
 
     let mut hash = Module::new();
-    hash.set_native_fn("sha256", |value: Dynamic| encode(&value, |b| hex(&Sha256::digest(b))));
-    hash.set_native_fn("sha512", |value: Dynamic| encode(&value, |b| hex(&Sha512::digest(b))));
-    hash.set_native_fn("hmac_sha256", hmac_sha256);
-    hash.set_native_fn("equal", |a: ImmutableString, b: ImmutableString| {
-        Ok(is_equal_in_constant_time(&a, &b))
-    });
+    functions!(hash:
+        "sha256" (value: Dynamic) => encode(&value, |bytes| hex(&Sha256::digest(bytes)));
+        "sha512" (value: Dynamic) => encode(&value, |bytes| hex(&Sha512::digest(bytes)));
+        "hmac_sha256" (key: Dynamic, value: Dynamic) => hmac_sha256(&key, &value);
+        "equal" (a: ImmutableString, b: ImmutableString) => Ok(is_equal_in_constant_time(&a, &b));
+    );
     engine.register_static_module("hash", hash.into());
 }
 
@@ -75,12 +75,12 @@ fn decode(what: &str, decoded: Option<Blob>) -> Called<Blob> {
     })
 }
 
-fn hmac_sha256(key: Dynamic, value: Dynamic) -> Called<ImmutableString> {
+fn hmac_sha256(key: &Dynamic, value: &Dynamic) -> Called<ImmutableString> {
     run::with(|_| {
-        let mac = with_bytes(&key, |key| {
+        let mac = with_bytes(key, |key| {
             Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length")
         })?;
-        let tag = with_bytes(&value, |bytes| mac.chain_update(bytes).finalize().into_bytes())?;
+        let tag = with_bytes(value, |bytes| mac.chain_update(bytes).finalize().into_bytes())?;
         Ok(hex(&tag).into())
     })
 }

@@ -9,21 +9,23 @@ use crate::services::Called;
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("parse", parse);
-    module.set_native_fn("stringify", stringify);
+    functions!(module:
+        "parse" (text: ImmutableString) => parse(&text);
+        "stringify" (value: Dynamic) => stringify(&value);
+    );
     engine.register_static_module("json", module.into());
     // Rhai's own names for the same.
-    engine.register_fn("parse_json", parse);
-    engine.register_fn("to_json", |value: rhai::Map| stringify(value.into()));
+    engine.register_fn("parse_json", |text: ImmutableString| parse(&text));
+    engine.register_fn("to_json", |value: rhai::Map| stringify(&value.into()));
 }
 
-fn parse(text: ImmutableString) -> Called<Dynamic> {
-    run::with(|run| read::value(&text, "the text", Blobs::AsMaps, &run.limits))
+fn parse(text: &str) -> Called<Dynamic> {
+    run::with(|run| read::value(text, "the text", Blobs::AsMaps, &run.limits))
 }
 
-fn stringify(value: Dynamic) -> Called<ImmutableString> {
+fn stringify(value: &Dynamic) -> Called<ImmutableString> {
     run::with(|run| {
-        let text = write::text(&value, "value", run.limits.string_bytes_max)
+        let text = write::text(value, "value", run.limits.string_bytes_max)
             .map_err(|error| error.into_fault("value"))?;
         Ok(text.into())
     })

@@ -1,5 +1,7 @@
 //! `kv::`: values under keys.
 
+#![allow(clippy::needless_pass_by_value, reason = "Rhai hands arguments over by value")]
+
 use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map, Module};
@@ -21,7 +23,7 @@ pub(crate) struct KvCollection {
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("collection", collection);
+    functions!(module: "collection" (name: ImmutableString) => collection(&name););
     engine.register_static_module("kv", module.into());
     engine
         .register_type_with_name::<KvCollection>("KV collection")
@@ -42,8 +44,8 @@ impl KvCollection {
     }
 }
 
-fn collection(text: ImmutableString) -> Called<KvCollection> {
-    run::with(|_| Ok(KvCollection { name: name("the collection's name", &text)? }))
+fn collection(text: &str) -> Called<KvCollection> {
+    run::with(|_| Ok(KvCollection { name: name("the collection's name", text)? }))
 }
 
 fn get(kv: &mut KvCollection, key: ImmutableString) -> Called<Dynamic> {

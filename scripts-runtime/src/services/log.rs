@@ -11,17 +11,16 @@ use crate::services::Called;
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    for (name, level) in [
-        ("debug", Level::Debug),
-        ("info", Level::Info),
-        ("warn", Level::Warn),
-        ("error", Level::Error),
-    ] {
-        module.set_native_fn(name, move |message: Dynamic| line(level, &message, None));
-        module.set_native_fn(name, move |message: Dynamic, fields: Map| {
-            line(level, &message, Some(fields))
-        });
-    }
+    functions!(module:
+        "debug" (message: Dynamic) => line(Level::Debug, &message, None);
+        "debug" (message: Dynamic, fields: Map) => line(Level::Debug, &message, Some(&fields));
+        "info" (message: Dynamic) => line(Level::Info, &message, None);
+        "info" (message: Dynamic, fields: Map) => line(Level::Info, &message, Some(&fields));
+        "warn" (message: Dynamic) => line(Level::Warn, &message, None);
+        "warn" (message: Dynamic, fields: Map) => line(Level::Warn, &message, Some(&fields));
+        "error" (message: Dynamic) => line(Level::Error, &message, None);
+        "error" (message: Dynamic, fields: Map) => line(Level::Error, &message, Some(&fields));
+    );
     engine.register_static_module("log", module.into());
 }
 
@@ -37,13 +36,16 @@ pub(crate) fn debug(text: &str) {
 
 fn printed(level: Level, text: &str) {
     let written = run::with(|run| {
-        emit(run, level, cut_to(text.to_owned(), run.limits.log_line_bytes_max), None);
+        let bytes_max = run.limits.log_line_bytes_max;
+        // One character more than there is room for, so that it shows that something was cut.
+        let begin = &text[..text.floor_char_boundary(bytes_max.saturating_add(4))];
+        emit(run, level, cut_to(begin.to_owned(), bytes_max), None);
         Ok(())
     });
     debug_assert!(written.is_ok() || run::fatal().is_some(), "a line is always taken");
 }
 
-fn line(level: Level, message: &Dynamic, fields: Option<Map>) -> Called<()> {
+fn line(level: Level, message: &Dynamic, fields: Option<&Map>) -> Called<()> {
     run::with(|run| {
         // What is beyond the limit is cut, so at most that much is ever written.
         let bytes_max = run.limits.log_line_bytes_max;
@@ -57,7 +59,7 @@ fn line(level: Level, message: &Dynamic, fields: Option<Map>) -> Called<()> {
         };
         let left = bytes_max - message.len();
         let fields = match fields {
-            Some(fields) => Some(fields_text(&fields, left)?),
+            Some(fields) => Some(fields_text(fields, left)?),
             None => None,
         };
         emit(run, level, message, fields);

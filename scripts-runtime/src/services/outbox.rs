@@ -10,21 +10,25 @@ use crate::services::{Called, duration_ms, json_text, name, text_option, unknown
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("enqueue", enqueue);
-    module.set_native_fn("enqueue", enqueue_with);
+    functions!(module:
+        "enqueue" (script: ImmutableString, payload: Dynamic) => enqueue(&script, &payload);
+        "enqueue" (script: ImmutableString, payload: Dynamic, options: Map) => {
+            enqueue_with(&script, &payload, &options)
+        };
+    );
     engine.register_static_module("outbox", module.into());
 }
 
-fn enqueue(script: ImmutableString, payload: Dynamic) -> Called<()> {
-    run::service(Need::Invoke, "outbox::enqueue", |run| task(run, &script, &payload, &Map::new()))
+fn enqueue(script: &str, payload: &Dynamic) -> Called<()> {
+    run::service(Need::Invoke, "outbox::enqueue", |run| task(run, script, payload, &Map::new()))
 }
 
-fn enqueue_with(script: ImmutableString, payload: Dynamic, options: Map) -> Called<()> {
+fn enqueue_with(script: &str, payload: &Dynamic, options: &Map) -> Called<()> {
     run::service(Need::Invoke, "outbox::enqueue", |run| {
-        unknown_option("enqueue", "delay, key and dedupe", &options, |name| {
+        unknown_option("enqueue", "delay, key and dedupe", options, |name| {
             matches!(name, "delay" | "key" | "dedupe")
         })?;
-        task(run, &script, &payload, &options)
+        task(run, script, payload, options)
     })
 }
 

@@ -8,13 +8,15 @@ use crate::services::Called;
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("int", int);
-    module.set_native_fn("float", || run::with(|run| Ok(run.random.unit())));
-    module.set_native_fn("bool", || run::with(|run| Ok(run.random.bits() & 1 == 1)));
-    module.set_native_fn("uuid", || run::with(|run| Ok(ImmutableString::from(run.random.uuid()))));
-    module.set_native_fn("bytes", bytes);
-    module.set_native_fn("choice", choice);
-    module.set_native_fn("shuffle", shuffle);
+    functions!(module:
+        "int" (from: i64, to: i64) => int(from, to);
+        "float" () => run::with(|run| Ok(run.random.unit()));
+        "bool" () => run::with(|run| Ok(run.random.bits() & 1 == 1));
+        "uuid" () => run::with(|run| Ok(ImmutableString::from(run.random.uuid())));
+        "bytes" (count: i64) => bytes(count);
+        "choice" (array: Array) => choice(array);
+        "shuffle" (array: Array) => shuffle(array);
+    );
     engine.register_static_module("random", module.into());
 }
 

@@ -8,32 +8,31 @@ use rhai::{Dynamic, Engine, ImmutableString, Map, Module};
 use crate::duration;
 use crate::fault::Fault;
 use crate::run;
-use crate::services::Called;
 
 /// Bytes of a pattern; with it the length of what is formatted is bounded.
 const PATTERN_BYTES_MAX: usize = 128;
 
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("now", || run::with(|run| Ok(run.now_ms)));
-    module.set_native_fn("now_iso", || run::with(|run| iso(run.now_ms)));
-    module.set_native_fn("format", |ms: i64| run::with(|_| iso(ms)));
-    module.set_native_fn("format", |ms: i64, pattern: ImmutableString| {
-        run::with(|_| format(ms, &pattern, "UTC"))
-    });
-    module.set_native_fn("format", |ms: i64, pattern: ImmutableString, zone: ImmutableString| {
-        run::with(|_| format(ms, &pattern, &zone))
-    });
-    module.set_native_fn("parse", |text: ImmutableString| run::with(|_| parse(&text)));
-    module.set_native_fn("parts", |ms: i64| run::with(|_| parts(ms, "UTC")));
-    module.set_native_fn("parts", |ms: i64, zone: ImmutableString| run::with(|_| parts(ms, &zone)));
-    module.set_native_fn("start_of_day", |ms: i64, zone: ImmutableString| {
-        run::with(|_| start_of_day(ms, &zone))
-    });
-    module.set_native_fn("duration", |text: ImmutableString| -> Called<i64> {
-        run::with(|_| duration::parse_ms(&text).map_err(|error| Fault::Thrown(error.to_string())))
-    });
+    functions!(module:
+        "now" () => run::with(|run| Ok(run.now_ms));
+        "now_iso" () => run::with(|run| iso(run.now_ms));
+        "format" (ms: i64) => run::with(|_| iso(ms));
+        "format" (ms: i64, pattern: ImmutableString) => run::with(|_| format(ms, &pattern, "UTC"));
+        "format" (ms: i64, pattern: ImmutableString, zone: ImmutableString) => {
+            run::with(|_| format(ms, &pattern, &zone))
+        };
+        "parse" (text: ImmutableString) => run::with(|_| parse(&text));
+        "parts" (ms: i64) => run::with(|_| parts(ms, "UTC"));
+        "parts" (ms: i64, zone: ImmutableString) => run::with(|_| parts(ms, &zone));
+        "start_of_day" (ms: i64, zone: ImmutableString) => run::with(|_| start_of_day(ms, &zone));
+        "duration" (text: ImmutableString) => run::with(|_| duration_of(&text));
+    );
     engine.register_static_module("time", module.into());
+}
+
+fn duration_of(text: &str) -> Result<i64, Fault> {
+    duration::parse_ms(text).map_err(|error| Fault::Thrown(error.to_string()))
 }
 
 fn timestamp(ms: i64) -> Result<Timestamp, Fault> {

@@ -13,16 +13,13 @@ fn at(line: u32, column: u32, source_line: &str) -> Option<Position> {
 #[test]
 fn errors_name_the_place_and_speak_no_rust() {
     for (source, message, position) in [
+        ("nope::f(1)", "there is no module nope", at(1, 1, "nope::f(1)")),
         ("let a = 1;\nnope + a", "there is no variable nope", at(2, 1, "nope + a")),
         ("let a = ;", "unexpected ';'", at(1, 9, "let a = ;")),
-        ("let a = 1", "expecting ';' to terminate this statement", None),
-        ("eval(\"1\")", "eval cannot be used in scripts", at(1, 1, "eval(\"1\")")),
+        ("eval(\"1\")", "reserved keyword 'eval' is disabled", at(1, 1, "eval(\"1\")")),
         ("import \"x\" as x;", "import cannot be used in scripts", at(1, 1, "import \"x\" as x;")),
     ] {
-        let Err(error) = compile(source) else {
-            assert_eq!(message, "expecting ';' to terminate this statement");
-            continue;
-        };
+        let error = compile(source).expect_err(source);
         assert_eq!(
             (error.kind, error.message.as_str()),
             (ExecErrorKind::Compile, message),
@@ -46,14 +43,13 @@ fn errors_name_the_place_and_speak_no_rust() {
             "unknown property 'y' - a getter is not registered for type 'int'",
             at(1, 14, "let x = 1; x.y"),
         ),
-        ("if 1 { 2 }", "takes bool, not int", at(1, 4, "if 1 { 2 }")),
+        ("let b = 1; if b { 2 }", "takes bool, not int", at(1, 15, "let b = 1; if b { 2 }")),
         (
             "kv::collection(\"\")",
             "the collection's name is empty",
             at(1, 5, "kv::collection(\"\")"),
         ),
         ("kv::nope(1)", "there is no function kv::nope (int)", at(1, 5, "kv::nope(1)")),
-        ("nope::f(1)", "there is no module nope", at(1, 1, "nope::f(1)")),
     ] {
         let error = error(source);
         assert_eq!(
@@ -75,6 +71,8 @@ fn an_error_in_a_function_has_the_place_within_it() {
 
 #[test]
 fn an_uncatchable_error_has_a_place_too() {
+    let failed = error("let c = kv::collection(\"c\");\nif true {\n    c.get(\"\");\n}");
+    assert_eq!(failed.position, at(3, 7, "    c.get(\"\");"));
     let host = Arc::new(MemoryHost { broken: true, ..Default::default() });
     let error = run_on(&host, "let a = 1;\nkv::collection(\"c\").get(\"k\")").result.unwrap_err();
     assert_eq!(error.kind, ExecErrorKind::HostFailed);
@@ -106,16 +104,10 @@ fn arithmetic_that_cannot_be_done_is_an_error_to_catch() {
         "1 / 0",
         "1 % 0",
         "parse_int(\"9223372036854775808\")",
-        "(0.0 / 0.0).to_int()",
     ] {
         assert_eq!(error(source).kind, ExecErrorKind::Thrown, "{source}");
-        let (first, last) = source.rsplit_once("; ").unwrap_or(("", source));
-        let sep = if first.is_empty() { "" } else { ";" };
-        assert_eq!(
-            value(&format!("try {{ {first}{sep} {last}; 1 }} catch {{ 2 }}")),
-            "2",
-            "{source}"
-        );
+        let caught = format!("let r = 1; try {{ {source}; }} catch {{ r = 2 }} r");
+        assert_eq!(value(&caught), "2", "{source}");
     }
     assert_eq!(
         value("[1 << 64, 1 << -1, 1 >> 100, -1 >> 100, 1 << 9223372036854775807].len()"),
@@ -152,9 +144,9 @@ fn a_result_that_is_no_json_is_named_with_its_place() {
 
 #[test]
 fn json_that_scripts_cannot_hold_is_an_error() {
-    let deep = format!("json::parse(\"{}\")", "[".repeat(10_000));
+    let deep = r#"let s = ""; s.pad(10000, '['); json::parse(s)"#;
     for (source, part) in [
-        (deep.as_str(), "nested more than 64 levels deep"),
+        (deep, "nested more than 64 levels deep"),
         ("json::parse(\"1e400\")", "number out of range"),
         ("json::parse(\"9223372036854775808\")", "9223372036854775808 does not fit in 64 bits"),
         (
@@ -162,7 +154,7 @@ fn json_that_scripts_cannot_hold_is_an_error() {
             "-99999999999999999999, which does not fit in 64 bits",
         ),
         (
-            "json::parse(`{\"a\\\\\"1\": 18446744073709551616}`)",
+            r#"json::parse(`{"a\"1": 18446744073709551616}`)"#,
             "18446744073709551616, which does not fit",
         ),
         ("json::parse(\"NaN\")", "cannot be read as JSON"),

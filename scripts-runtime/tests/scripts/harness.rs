@@ -11,8 +11,6 @@ use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, P
 use picloud_scripts_runtime::limits::RunLimits;
 use picloud_scripts_runtime::runtime::Runtime;
 
-pub(crate) const MEMORY_OF_ALL: u64 = 64 << 20;
-
 /// 2026-01-31T12:00:00Z.
 pub(crate) const NOW_MS: i64 = 1_769_860_800_000;
 

@@ -1,5 +1,10 @@
 //! What a bad script can do: fail. All on a thread with the stack that is promised, none larger.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "that a run ends in time is what some of these tests are about"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -374,4 +379,39 @@ fn a_run_that_failed_still_tells_what_it_read() {
     let report = run_on(&host, r#"let n = kv::collection("c").get("a"); throw n"#);
     assert_eq!(report.result.unwrap_err().message, "1");
     assert_eq!((report.reads.len(), report.effects.len()), (1, 0));
+}
+
+#[test]
+fn a_large_event_is_read_as_long_as_the_memory_is_enough() {
+    let event: Arc<str> = format!(r#"{{"body":[{}0]}}"#, "[0],".repeat(40_000)).into();
+    let count = |memory_bytes_max: u64| {
+        run_with(&Arc::default(), "event.body.len", |request| {
+            request.event = Arc::clone(&event);
+            request.limits.memory_bytes_max = memory_bytes_max;
+        })
+        .result
+    };
+    assert_eq!(count(16 << 20).as_deref(), Ok("40001"));
+    assert_eq!(
+        count(2 << 20).unwrap_err().message,
+        "the event has more than the run may still hold in memory"
+    );
+}
+
+#[test]
+fn p6_a_collection_larger_than_memory_is_searched_page_by_page() {
+    let mut host = MemoryHost::default();
+    let text = "x".repeat(100_000);
+    for i in 0..400 {
+        host = host.doc("big", &format!("{i:03}"), &format!(r#"{{"n":{i},"text":"{text}"}}"#));
+    }
+    let host = Arc::new(host);
+    let found =
+        run_on(&host, r#"docs::collection("big").find(#{n: #{"$gt": 397}}).map(|d| d.data.n)"#);
+    assert_eq!(found.result.as_deref(), Ok("[398,399]"));
+    assert!(found.usage.memory_bytes_peak < 8 << 20, "{:?}", found.usage);
+    assert!(found.usage.operations > 400 * 20);
+    let all = run_on(&host, r#"docs::collection("big").find(#{})"#);
+    assert_eq!(all.result.unwrap_err().kind, ExecErrorKind::Budget);
+    assert!(all.usage.memory_bytes_peak < 20 << 20, "{:?}", all.usage);
 }

@@ -225,7 +225,8 @@ fn configuration(listen: SocketAddr, runtime_folder: &Path, store: &Path) -> Str
     let (runtime, store) = (runtime_folder.display(), store.display());
     format!(
         "[http]\nlisten = \"{listen}\"\n\n[admin]\nsocket = \"{runtime}/{SOCKET}\"\n\n\
-         [store]\nurl = \"sqlite://{store}\"\n\n[runtime]\ndirectory = \"{runtime}\"\n"
+         [store]\nurl = \"sqlite://{store}\"\n\n[runtime]\ndirectory = \"{runtime}\"\n\n\
+         [limits.http]\nconnections_per_ip_max = 256\n"
     )
 }
 

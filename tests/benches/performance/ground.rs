@@ -109,7 +109,7 @@ impl Ground {
             bail!("the daemon does not build");
         }
         let release = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../release");
-        for name in ["picloudd", "picloud", "picloud-tui"] {
+        for name in ["picloudd", "picloud"] {
             let (built, chosen) = (release.join(name), &self.options.picloudd);
             let from = chosen.as_ref().filter(|_| name == "picloudd").unwrap_or(&built);
             if from.exists() || chosen.as_ref() == Some(from) {
@@ -184,7 +184,7 @@ impl Drop for Ground {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(future))
 }

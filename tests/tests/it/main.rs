@@ -2,9 +2,13 @@
 
 mod admin_socket;
 mod bad_start;
+mod card;
 mod command_line;
 mod crash;
 mod disk;
 mod process;
+mod requests;
+mod scripts;
 mod simulation;
 mod tidy;
+mod work;

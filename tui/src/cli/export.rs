@@ -43,10 +43,6 @@ fn to_toml(manifest: &Manifest) -> String {
         for (name, limit) in [
             ("operations_max", script.operations_max),
             ("memory_bytes_max", script.memory_bytes_max),
-            ("call_depth_max", script.call_depth_max),
-            ("string_bytes_max", script.string_bytes_max),
-            ("array_items_max", script.array_items_max),
-            ("map_items_max", script.map_items_max),
             ("value_bytes_max", script.value_bytes_max),
             ("response_bytes_max", script.response_bytes_max),
             ("log_lines_max", script.log_lines_max),
@@ -108,10 +104,6 @@ file = "record.rhai"
 timeout = "5s"
 operations_max = 1000
 memory_bytes_max = 1001
-call_depth_max = 10
-string_bytes_max = 1002
-array_items_max = 100
-map_items_max = 101
 value_bytes_max = 102
 response_bytes_max = 103
 log_lines_max = 104

@@ -148,8 +148,8 @@ async fn fetch<T: DeserializeOwned>(
             }
         }
         let page: Page<T> = client.get(&format!("{path}?{query}")).await?;
-        // An empty page with a cursor would be asked for again and again.
-        let ended = page.next.is_none() || page.items.is_empty();
+        // A page may be empty and yet not the last; a cursor that stands still would be asked for again and again.
+        let ended = page.next.is_none() || page.next == list.next;
         list.items.extend(page.items);
         (list.next, list.now) = (page.next, page.now);
         if ended || list.items.len() >= args.limit {

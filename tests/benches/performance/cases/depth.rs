@@ -2,21 +2,26 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use picloud_daemon::store::bench::claim_micros;
 use picloud_tests::measure::figure::{Round, Target, Unit};
 use picloud_tests::measure::histogram::Histogram;
 use picloud_tests::measure::load::Request;
 
 use super::{Case, Profiled, Rounds, line};
 use crate::daemon::{Daemon, bench_app, other_app};
-use crate::ground::Ground;
+use crate::ground::{self, Ground};
 use crate::shim::Disk;
 
 const MILLION: i64 = 1_000_000;
 
+/// Rows of one claim.
+const CLAIM_ROWS: usize = 100;
+
 pub const CLAIM_COST: Case = Case {
     name: "claim-cost",
-    title: "Claiming 100 rows of a backlog through the store.",
+    title: "A batch that claims 100 rows of a backlog, commit included, through the library (quick: of 20,000 and 50,000 \
+            rows instead of 100,000 and 1,000,000).",
     bases: &[],
     lines: &[
         line("1k", "1,000 rows waiting", Unit::Micros, Target::Open),
@@ -29,8 +34,19 @@ pub const CLAIM_COST: Case = Case {
     round: claim_cost,
 };
 
-fn claim_cost(_ground: &Ground) -> Result<Round> {
-    bail!("the store's claim cannot be called on its own yet")
+fn claim_cost(ground: &Ground) -> Result<Round> {
+    let mut round = Round::new();
+    for (name, full, quick) in
+        [("1k", 1_000, 1_000), ("100k", 100_000, 20_000), ("1m", MILLION, 50_000)]
+    {
+        let store = ground.copy_of(&ground.backlog(ground.options.size(full, quick), 0)?)?;
+        round.push((name, ground::block_on(claim_micros(&store, CLAIM_ROWS))??));
+    }
+    let cost = |(_, micros): &(&str, f64)| *micros;
+    let dearest = round.iter().map(cost).fold(f64::MIN, f64::max);
+    let cheapest = round.iter().map(cost).fold(f64::MAX, f64::min);
+    round.push(("growth", dearest / cheapest));
+    Ok(round)
 }
 
 pub const LISTS: Case = Case {

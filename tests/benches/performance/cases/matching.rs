@@ -1,13 +1,16 @@
 //! Finding what a change or a request is for, in memory.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use picloud_daemon::entry::{Change, ChangeOp, EntryKey};
-use picloud_daemon::ids::{AppId, PrincipalId, TriggerId};
+use picloud_daemon::ids::{AppId, PrincipalId, RouteId, TriggerId};
 use picloud_daemon::retry::RetryPolicy;
+use picloud_daemon::route::table::{Find, RouteTable};
+use picloud_daemon::route::{DispatchMode, Route};
 use picloud_daemon::trigger::{Ordering, Trigger, TriggerDetails, TriggerSet};
 use picloud_scripts_runtime::effect::{Key, Space};
 use picloud_tests::measure::figure::{Round, Target, Unit};
@@ -37,17 +40,45 @@ fn matching(ground: &Ground) -> Result<Round> {
     let [fits, fits_none] = ["room-777/air", "cellar/air"].map(change);
     ensure!(set.for_change(&fits).count() == 1 && set.for_change(&fits_none).count() == 0);
     let time = ground.options.time;
-    let micros = |change: &Change| {
-        let (started, mut turns) = (Instant::now(), 0_u32);
-        while started.elapsed() < time / 4 {
-            for _ in 0..100 {
-                black_box(set.for_change(black_box(change)).count());
-            }
-            turns += 100;
+    let of_change =
+        |change: &Change| micros(time / 4, || set.for_change(black_box(change)).count());
+    let routes: Vec<Arc<Route>> = (0..1_000).map(|n| Arc::new(route(n))).collect();
+    let table = RouteTable::build(&routes);
+    let path = ["room-777", "air"].map(Cow::Borrowed);
+    let finds = |path: &[Cow<'static, str>]| matches!(table.find("POST", path), Find::Route { route, .. } if &*route.path == "/room-777/{what}");
+    ensure!(finds(&path));
+    Ok(vec![
+        ("trigger", of_change(&fits)),
+        ("no_trigger", of_change(&fits_none)),
+        ("route", micros(time / 4, || finds(black_box(&path)))),
+    ])
+}
+
+/// Of one turn.
+fn micros<T>(time: Duration, turn: impl Fn() -> T) -> f64 {
+    let (started, mut turns) = (Instant::now(), 0_u32);
+    while started.elapsed() < time {
+        for _ in 0..100 {
+            black_box(turn());
         }
-        started.elapsed().as_secs_f64() * 1e6 / f64::from(turns)
-    };
-    Ok(vec![("trigger", micros(&fits)), ("no_trigger", micros(&fits_none))])
+        turns += 100;
+    }
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(turns)
+}
+
+/// Literals, and a literal before a parameter.
+fn route(n: i64) -> Route {
+    let path = if n % 2 == 0 { format!("/room-{n}/light") } else { format!("/room-{n}/{{what}}") };
+    Route {
+        id: RouteId(n + 10_000),
+        app: APP,
+        method: "POST".into(),
+        path: path.into(),
+        script: "record".into(),
+        dispatch_mode: DispatchMode::Sync,
+        retry: RetryPolicy::default(),
+        principal: PrincipalId(2),
+    }
 }
 
 /// A house with many rooms: exact names, a star at the end, in the middle, and alternatives.

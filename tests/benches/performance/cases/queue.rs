@@ -57,8 +57,8 @@ const RATE: u32 = 200;
 
 pub const START_LATENCY: Case = Case {
     name: "start-latency",
-    title: "From the commit that accepts a row to the start of its run, 200 rows a second, as the daemon's own \
-            executions say (`waited_us`, from its monotonic clock).",
+    title: "From the hand-over of a committed row to the start of its run, 200 rows a second, as the daemon's own \
+            executions say (`queued_us`, from its monotonic clock).",
     bases: &[],
     lines: &[
         line("p50", "p50", Unit::Millis, Target::AtMost(0.2)),
@@ -82,7 +82,7 @@ fn start_latency(ground: &Ground) -> Result<Round> {
     let items = page["items"].as_array().context("GET /executions has no items")?;
     let mut times = Histogram::default();
     for item in items {
-        let micros = item["waited_us"].as_u64().context("an execution has no waited_us")?;
+        let micros = item["queued_us"].as_u64().context("an execution has no queued_us")?;
         times.record(Duration::from_micros(micros));
     }
     let seen = times.count();

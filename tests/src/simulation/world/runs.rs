@@ -40,7 +40,7 @@ impl World {
 
     pub(super) async fn start(&mut self, runs: u64) -> Checked {
         for _ in 0..runs {
-            let Some(run) = self.ready.next() else { return Ok(()) };
+            let Some(run) = self.ready.admit_next() else { return Ok(()) };
             let row = Arc::clone(&run.claim.row);
             ensure!(
                 self.executing.is_empty()

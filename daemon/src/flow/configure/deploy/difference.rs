@@ -1,0 +1,108 @@
+//! What is different between what is there and what is wanted, in sentences for people.
+
+use std::sync::Arc;
+
+use picloud_scripts_runtime::limits::RunLimits;
+
+use crate::catalog::Script;
+use crate::entry::ChangeOp;
+use crate::limits::{self, Limits};
+use crate::manifest::{WantedRoute, WantedScript, WantedTrigger, words};
+use crate::retry::{Backoff, RetryPolicy};
+use crate::route::Route;
+use crate::trigger::{Ordering, Trigger, TriggerDetails};
+
+/// Sentences about what is different.
+#[derive(Default)]
+pub(super) struct Details(pub(super) Vec<String>);
+
+impl Details {
+    pub(super) fn compare<T: Copy + PartialEq + std::fmt::Display>(
+        &mut self,
+        what: &str,
+        before: T,
+        after: T,
+    ) {
+        if before != after {
+            self.0.push(format!("{what}: {before} -> {after}"));
+        }
+    }
+}
+
+pub(super) fn option(text: Option<&Arc<str>>) -> &str {
+    text.map_or("none", |text| text)
+}
+
+pub(super) fn script(before: &Script, after: &WantedScript) -> Vec<String> {
+    let mut details = Details::default();
+    details.compare("version", before.version, before.version + 1);
+    if before.source != after.source {
+        let (old, new) = (before.source.lines().count(), after.source.lines().count());
+        details.0.push(format!("source: {old} lines -> {new} lines"));
+    }
+    let all = |run: &RunLimits| Limits { run: run.clone(), ..Limits::default() };
+    let (old, new) = (all(&before.limits), all(&after.limits));
+    for limit in limits::of_a_run() {
+        details.compare(limit.name, (limit.get)(&old), (limit.get)(&new));
+    }
+    details.0
+}
+
+pub(super) fn route(before: &Route, after: &WantedRoute) -> Vec<String> {
+    let mut details = Details::default();
+    details.compare("script", &before.script, &after.script);
+    details.compare("dispatch_mode", before.dispatch_mode.as_str(), after.dispatch_mode.as_str());
+    details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
+    details.0
+}
+
+pub(super) fn trigger(before: &Trigger, after: &WantedTrigger) -> Vec<String> {
+    let mut details = Details::default();
+    details.compare("kind", before.details.kind().as_str(), after.details.kind().as_str());
+    details.compare("script", &before.script, &after.script);
+    details.compare("matches", &*details_text(&before.details), &*details_text(&after.details));
+    details.compare("enabled", before.enabled, after.enabled);
+    details.compare("ordering", ordering_text(before.ordering), ordering_text(after.ordering));
+    let most = |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
+    details.compare("concurrency", &*most(before.concurrency), &*most(after.concurrency));
+    details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
+    details.0
+}
+
+fn ordering_text(ordering: Ordering) -> &'static str {
+    match ordering {
+        Ordering::Any => "any",
+        Ordering::ByKey => "by_key",
+    }
+}
+
+fn details_text(details: &TriggerDetails) -> String {
+    match details {
+        TriggerDetails::Kv { collection_glob, ops }
+        | TriggerDetails::Docs { collection_glob, ops } => {
+            let ops: Vec<&str> = ops.iter().copied().map(ChangeOp::as_str).collect();
+            let ops = if ops.is_empty() { "any op".to_owned() } else { ops.join(", ") };
+            format!("{collection_glob} ({ops})")
+        }
+        TriggerDetails::DeadLetter { source, trigger } => {
+            let source = source.map_or("any source", |source| source.as_str());
+            let trigger = trigger.as_deref().unwrap_or("any trigger");
+            format!("{source}, {trigger}")
+        }
+    }
+}
+
+fn retry_text(policy: &RetryPolicy) -> String {
+    let backoff = match policy.backoff {
+        Backoff::Exponential => "exponential",
+        Backoff::Linear => "linear",
+        Backoff::Constant => "constant",
+    };
+    format!(
+        "{} attempts, {backoff} from {} to {}, jitter {}",
+        policy.max_attempts,
+        words::duration_text(policy.base_ms),
+        words::duration_text(policy.max_delay_ms),
+        policy.jitter
+    )
+}

@@ -1,1 +1,0 @@
-//! Sweeping: what is kept only for a while goes, the oldest first, in small steps.
