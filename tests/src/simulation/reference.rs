@@ -20,6 +20,7 @@ pub struct Cause {
     pub row: String,
     pub root: String,
     pub depth: i64,
+    pub now: i64,
 }
 
 /// A row that has to be there.
@@ -122,21 +123,15 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn apply(
-        &mut self,
-        ledger: &Ledger,
-        effects: &[Effect],
-        cause: &Cause,
-        now: i64,
-    ) -> Checked {
+    pub fn apply(&mut self, ledger: &Ledger, effects: &[Effect], cause: &Cause) -> Checked {
         for effect in effects {
             match effect {
                 Effect::Put { .. }
                 | Effect::Patch { .. }
                 | Effect::Increment { .. }
-                | Effect::Delete { .. } => self.change(ledger, effect, cause, now)?,
-                Effect::Enqueue { .. } => self.enqueue(ledger, effect, cause, now),
-                Effect::ReplayDeadLetter { id, .. } => self.replay(ledger, id, cause, now)?,
+                | Effect::Delete { .. } => self.change(ledger, effect, cause)?,
+                Effect::Enqueue { .. } => self.enqueue(ledger, effect, cause),
+                Effect::ReplayDeadLetter { id, .. } => self.replay(ledger, id, cause)?,
                 Effect::DiscardDeadLetter { id, .. } => {
                     self.open(ledger, id)?;
                     self.resolved.insert(id.to_string(), None);
@@ -146,7 +141,7 @@ impl Stage {
         Ok(())
     }
 
-    fn change(&mut self, ledger: &Ledger, effect: &Effect, cause: &Cause, now: i64) -> Checked {
+    fn change(&mut self, ledger: &Ledger, effect: &Effect, cause: &Cause) -> Checked {
         let (Effect::Put { key, .. }
         | Effect::Patch { key, .. }
         | Effect::Increment { key, .. }
@@ -188,7 +183,7 @@ impl Stage {
             (Space::Docs, None, _) => ChangeOp::Create,
             (Space::Docs, Some(_), _) => ChangeOp::Update,
         };
-        self.set_off(ledger, &at, (op, &before, &after), cause, now);
+        self.set_off(ledger, &at, (op, &before, &after), cause);
         self.entries.insert(at, after);
         Ok(())
     }
@@ -199,7 +194,6 @@ impl Stage {
         at: &EntryAt,
         (op, before, after): (ChangeOp, &Option<Value>, &Option<Value>),
         cause: &Cause,
-        now: i64,
     ) {
         for (place, watch) in apps::WATCHES.iter().enumerate() {
             let queue = apps::watch_trigger(cause.app, place).0;
@@ -232,14 +226,14 @@ impl Stage {
                 order_key,
                 dedupe: None,
                 replay_of: None,
-                due: now,
+                due: cause.now,
                 optional: false,
                 found: None,
             });
         }
     }
 
-    fn enqueue(&mut self, ledger: &Ledger, effect: &Effect, cause: &Cause, now: i64) {
+    fn enqueue(&mut self, ledger: &Ledger, effect: &Effect, cause: &Cause) {
         let Effect::Enqueue { script, payload, delay_ms, order_key, dedupe } = effect else {
             return;
         };
@@ -274,7 +268,7 @@ impl Stage {
             order_key: order_key.as_deref().map(str::to_owned),
             dedupe: dedupe.as_deref().map(str::to_owned),
             replay_of: None,
-            due: now + delay_ms,
+            due: cause.now + delay_ms,
             optional,
             found: None,
         });
@@ -291,7 +285,7 @@ impl Stage {
         Ok(())
     }
 
-    fn replay(&mut self, ledger: &Ledger, id: &str, cause: &Cause, now: i64) -> Checked {
+    fn replay(&mut self, ledger: &Ledger, id: &str, cause: &Cause) -> Checked {
         self.open(ledger, id)?;
         let dead = &ledger.dead[id];
         let root = dead.root().to_owned();
@@ -310,7 +304,7 @@ impl Stage {
             order_key: dead.order_key.clone(),
             dedupe: None,
             replay_of: Some(id.to_owned()),
-            due: now,
+            due: cause.now,
             optional: false,
             found: None,
         });
@@ -319,7 +313,7 @@ impl Stage {
     }
 
     /// A row died: its handlers are to run.
-    pub fn bury(&mut self, row: &OutboxRow, cause: &Cause, now: i64) {
+    pub fn bury(&mut self, row: &OutboxRow, cause: &Cause) {
         *self.buried.entry(row.queue.0).or_default() += 1;
         if !apps::handles(row.app, row.source.as_str()) {
             return;
@@ -335,7 +329,7 @@ impl Stage {
             order_key: None,
             dedupe: None,
             replay_of: None,
-            due: now,
+            due: cause.now,
             optional: false,
             found: None,
         });

@@ -104,6 +104,8 @@ pub struct Snapshot {
     pub rows: BTreeMap<String, Row>,
     /// Value and version.
     pub entries: BTreeMap<EntryAt, (String, i64)>,
+    /// Entries up to this version were not read.
+    pub entries_from: i64,
     pub entries_count: usize,
     pub letters: BTreeMap<String, Letter>,
     /// With the reason.
@@ -162,6 +164,7 @@ impl Looker {
                 .into_iter()
                 .map(|entry| (at(&entry), (entry.value, entry.version)))
                 .collect(),
+            entries_from: known,
             entries_count: read.entries_count,
             letters: read.letters.into_iter().map(|letter| (letter.id.clone(), letter)).collect(),
             abandoned: read.abandoned.into_iter().collect(),
