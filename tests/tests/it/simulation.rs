@@ -6,8 +6,9 @@ use picloud_daemon::faults::{Bug, CrashPoint};
 use picloud_tests::chance;
 use picloud_tests::simulation::{Stage, Tally};
 
-/// Seeds that failed once. Each stays.
-const ONCE_FAILED: [u64; 6] = [2, 4, 17, 55, 76, 297];
+/// Seeds that failed once: a replay beside its line (4, 11), a row that could not die in a full app (34, 41).
+/// Each stays, as long as operations are drawn as they are.
+const ONCE_FAILED: [u64; 4] = [4, 11, 34, 41];
 
 /// How often each crash point is hit at least in a thousand seeds.
 const HITS_MIN: u64 = 100;
