@@ -103,6 +103,7 @@ fn is_promise_test(span: &str) -> bool {
     bytes.next() == Some(b'p')
         && bytes.next().is_some_and(|digit| digit.is_ascii_digit())
         && bytes.next() == Some(b'_')
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Commands that a document shows and that cannot be run.
