@@ -30,6 +30,7 @@ use crate::flow::facts::{RequestKey, Room};
 use crate::gate::Permits;
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
 use crate::limits::OutboxLimits;
+use crate::outbox::decide::SUSPECT_AFTER;
 use crate::outbox::row::Claim;
 use crate::store::backlog::Left;
 use crate::store::read::Reader;
@@ -103,6 +104,8 @@ struct Held {
     by_app: HashMap<AppId, usize>,
     /// Of triggers with a limit of their own.
     by_queue: HashMap<QueueId, usize>,
+    /// That have to run alone.
+    suspects: usize,
     /// Whether due rows wait in the store for room here.
     left: Left,
 }
@@ -282,6 +285,7 @@ impl Held {
     fn add(&mut self, claim: &Claim, is_limited: Limited) {
         self.rows += 1;
         self.bytes += claim.row.bytes();
+        self.suspects += usize::from(claim.row.orphaned >= SUSPECT_AFTER);
         *self.by_app.entry(claim.row.app).or_default() += 1;
         if is_limited == Limited::Yes {
             *self.by_queue.entry(claim.row.queue).or_default() += 1;
@@ -292,6 +296,8 @@ impl Held {
     fn remove(&mut self, claim: &Claim) -> bool {
         self.rows = self.rows.saturating_sub(1);
         self.bytes -= claim.row.bytes();
+        let was_suspect = claim.row.orphaned >= SUSPECT_AFTER;
+        self.suspects -= usize::from(was_suspect);
         if let Some(rows) = self.by_app.get_mut(&claim.row.app) {
             *rows -= 1;
             if *rows == 0 {
@@ -303,7 +309,8 @@ impl Held {
             true
         });
         self.by_queue.retain(|_, rows| *rows > 0);
-        let wake = self.left == Left::Some && (was_limited || self.rows <= HELD_ROWS_MAX / 4);
+        let makes_room = was_limited || was_suspect || self.rows <= HELD_ROWS_MAX / 4;
+        let wake = self.left == Left::Some && makes_room;
         if wake {
             self.left = Left::None;
         }
@@ -337,6 +344,7 @@ impl Handover for Arc<Dispatcher> {
             app_rows_max: HELD_ROWS_MAX / 2,
             app_rows: held.by_app.clone(),
             queue_rows: catalog.triggers.values().filter_map(|one| left(one)).collect(),
+            suspects: held.suspects,
         }
     }
 

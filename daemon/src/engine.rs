@@ -16,6 +16,7 @@ use crate::dispatcher::executor::{Programs, ScriptExecutor};
 use crate::dispatcher::slots::Slots;
 use crate::dispatcher::{Dispatcher, Parts, slots, takeover};
 use crate::faults::{CrashPoint, Faults};
+use crate::flow::Refusal;
 use crate::flow::facts::Room;
 use crate::gate::Permits;
 use crate::ids::{Id, Ids};
@@ -66,6 +67,10 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("what the last daemon held could not be taken over")]
     TakeOver(#[source] BatchError),
+    #[error(
+        "what the last daemon held could not be taken over; make room on the disk, then start again"
+    )]
+    NotEnded(#[source] Refusal),
     #[error("{path}: the file that notes what runs cannot be written; correct [runtime] directory")]
     Slots { path: String, source: std::io::Error },
     #[error("the threads that run scripts could not be started")]
@@ -158,7 +163,11 @@ async fn take_over(
             orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
         let settles = takeover::settles(claims, running, ids, clock.now());
         let ended = batcher.run(&settles, clock.now(), Room::default()).await;
-        ended.map_err(EngineError::TakeOver)?;
+        let report = ended.map_err(EngineError::TakeOver)?;
+        // A row that stayed in a dead owner's hands would wait for the next start, unseen.
+        if let Some(Err(refusal)) = report.outcomes.into_iter().find(Result::is_err) {
+            return Err(EngineError::NotEnded(refusal));
+        }
         if batcher.faults.crashes(CrashPoint::InTakeover) {
             return Err(EngineError::TakeOver(BatchError::Crashed(CrashPoint::InTakeover)));
         }

@@ -110,4 +110,31 @@ mod tests {
         assert_eq!(policy.delay_ms(3, Id(42)), policy.delay_ms(3, Id(42)));
         assert_ne!(policy.delay_ms(3, Id(42)), policy.delay_ms(3, Id(43)));
     }
+
+    #[test]
+    fn the_jitter_of_a_row_is_the_same_on_every_machine() {
+        let policy = RetryPolicy {
+            base_ms: 1_000_000,
+            max_delay_ms: i64::MAX,
+            ..policy(Backoff::Constant, 0.2)
+        };
+        let ids = [1, 0xFFFF << 64, 0x0123_4567_89AB_CDEF_0011_2233_4455_6677_u128];
+        let delays = ids.map(|id| [1, 2, 5].map(|attempt| policy.delay_ms(attempt, Id(id))));
+        let expected = [
+            [1_026_625, 1_098_313, 977_706],
+            [1_123_531, 1_095_944, 961_921],
+            [891_097, 930_621, 1_156_944],
+        ];
+        assert_eq!(delays, expected);
+    }
+
+    #[test]
+    fn the_longest_backoff_does_not_overflow() {
+        let policy = RetryPolicy { max_delay_ms: i64::MAX, ..policy(Backoff::Exponential, 0.0) };
+        let delays = [54, 62, 63, 64].map(|attempt| policy.delay_ms(attempt, Id(7)));
+        assert_eq!(delays, [1_000 << 53, i64::MAX, i64::MAX, i64::MAX]);
+        let small = RetryPolicy { base_ms: 1, ..policy };
+        let delays = [62, 63].map(|attempt| small.delay_ms(attempt, Id(7)));
+        assert_eq!(delays, [1 << 61, i64::MAX]);
+    }
 }

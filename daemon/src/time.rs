@@ -7,8 +7,25 @@ use std::time::Duration;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Later than every real time: a row that waits for the row before it of the same key.
-    pub const NEVER: Timestamp = Timestamp(i64::MAX);
+    /// Beyond every real time: half of what fits, so that a moment can be moved there and back.
+    const HELD: i64 = 1 << 62;
+
+    /// The moment of something that must not happen before something else has: no clock reaches it, and
+    /// [`Timestamp::let_go`] brings the moment back.
+    #[must_use]
+    pub fn held(self) -> Timestamp {
+        Timestamp(self.0.clamp(0, Self::HELD - 1) + Self::HELD)
+    }
+
+    pub fn is_held(self) -> bool {
+        self.0 >= Self::HELD
+    }
+
+    /// The moment that was held; one that was not stays as it is.
+    #[must_use]
+    pub fn let_go(self) -> Timestamp {
+        if self.is_held() { Timestamp(self.0 - Self::HELD) } else { self }
+    }
 
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Timestamp {

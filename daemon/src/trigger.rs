@@ -226,3 +226,54 @@ impl TriggerSet {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TriggerId;
+
+    #[test]
+    fn a_glob_is_bounded_and_never_empty() {
+        assert!(parse_glob(&"x".repeat(GLOB_BYTES_MAX)).is_ok());
+        let long = parse_glob(&"x".repeat(GLOB_BYTES_MAX + 1)).expect_err("too long");
+        assert!(long.reason.contains("201 bytes, at most 200"), "{long}");
+        let empty = parse_glob("").expect_err("empty");
+        assert_eq!(empty.to_string(), "glob \"\": is empty; `*` matches every collection");
+    }
+
+    #[test]
+    fn kinds_are_stored_under_their_names() {
+        let kinds = [TriggerKind::Kv, TriggerKind::Docs, TriggerKind::DeadLetter];
+        assert_eq!(kinds.map(TriggerKind::as_str), ["kv", "docs", "dead_letter"]);
+    }
+
+    #[test]
+    fn lines_are_made_by_triggers_that_order_by_key_and_hear_the_collection() {
+        let trigger = |id, glob: &str, ordering| {
+            let details =
+                TriggerDetails::Kv { collection_glob: glob.into(), ops: vec![ChangeOp::Delete] };
+            Arc::new(Trigger {
+                id: TriggerId(id),
+                app: AppId(1),
+                name: "t".into(),
+                script: "s".into(),
+                enabled: true,
+                retry: RetryPolicy::default(),
+                ordering,
+                concurrency: None,
+                registered_by: PrincipalId(1),
+                details,
+            })
+        };
+        let set = TriggerSet::build([
+            trigger(1, "a*", Ordering::ByKey),
+            trigger(2, "a*", Ordering::Any),
+            trigger(3, "b", Ordering::ByKey),
+        ]);
+        let key = |space| Key { space, collection: "ab".into(), key: "k".into() };
+        let found = |space| {
+            set.by_key(AppId(1), &key(space)).map(|trigger| trigger.id.0).collect::<Vec<_>>()
+        };
+        assert_eq!((found(Space::Kv), found(Space::Docs)), (vec![1], vec![]));
+    }
+}

@@ -206,7 +206,7 @@ fn outbox_item(stored: &StoredRow, catalog: &Catalog, now: Timestamp) -> OutboxI
         source: row.source.as_str().to_owned(),
         origin: origin(catalog, row.app, row.origin),
         state: state(stored, catalog, now).to_owned(),
-        available_at: (row.available_at != Timestamp::NEVER).then_some(row.available_at.0),
+        available_at: (!row.available_at.is_held()).then_some(row.available_at.0),
         created_at: row.created_at().0,
         attempt: row.attempt,
         max_attempts: row.retry.max_attempts,
@@ -223,7 +223,7 @@ fn state(stored: &StoredRow, catalog: &Catalog, now: Timestamp) -> &'static str 
         "running"
     } else if catalog.pause(*app, *queue).is_some() {
         "paused"
-    } else if *available_at == Timestamp::NEVER {
+    } else if available_at.is_held() {
         "behind"
     } else if *available_at <= now {
         "due"

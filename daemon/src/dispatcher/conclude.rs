@@ -275,7 +275,7 @@ impl Dispatcher {
 
     /// The disk is full. A caller is told; other work stays here until the store writes again.
     fn not_written(self: &Arc<Self>, pending: Pending) {
-        let Pending { run, attempt, .. } = pending;
+        let Pending { run, attempt, stored, .. } = pending;
         if run.work() == Work::Sync {
             let failure = InboxFailure {
                 kind: InboxFailureKind::StorageLow,
@@ -283,8 +283,9 @@ impl Dispatcher {
                 changed: Changed::Nothing,
             };
             self.deliver(&run, InboxResult::Failed(failure));
-            self.ended(&run, End::Answered, None, attempt);
-            return;
+            if stored == Stored::No {
+                return self.ended(&run, End::Answered, None, attempt);
+            }
         }
         self.lock().stuck.push(run.claim);
     }
@@ -313,11 +314,16 @@ impl Dispatcher {
         self.conclude(run, Attempt::ended(outcome));
     }
 
-    /// Gives a claim back whose settle could not be written: uncharged, nothing of it happened.
+    /// Ends a claim whose settle could not be written. Nothing of it happened: an async row goes back uncharged; a sync
+    /// row's caller was told, so its row only goes.
     pub(super) fn release_stuck(self: &Arc<Self>, claim: Claim) {
         let run = Run::new(claim, self.parts.clock.monotonic());
         let until = self.parts.clock.now();
-        self.conclude(run, Attempt::ended(Outcome::Deferred { until }));
+        let attempt = Attempt::ended(Outcome::Deferred { until });
+        match run.work() {
+            Work::Sync => self.end_row(run, End::Answered, Stored::Yes, attempt),
+            Work::Async => self.conclude(run, attempt),
+        }
     }
 
     /// The one place where the end of an attempt is recorded and told.

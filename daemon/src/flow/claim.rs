@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::flow::facts::Facts;
 use crate::flow::writes::{RowUpdate, RowWrite, Writes};
+use crate::outbox::decide::SUSPECT_AFTER;
 use crate::outbox::row::{Claim, Lease, OutboxRow};
 
 /// Claims what a batch inserts and what is due at once. Called once a batch, over all of its writes.
@@ -50,7 +51,12 @@ fn take(rows: Vec<Arc<OutboxRow>>, facts: &mut Facts) -> Vec<Claim> {
     let mut claims = Vec::new();
     for row in rows {
         let runs = facts.catalog.pause(row.app, row.queue).is_none();
+        let is_suspect = row.orphaned >= SUSPECT_AFTER;
+        if is_suspect && facts.room.suspects > 0 {
+            continue;
+        }
         if runs && facts.room.has(row.app, row.queue, row.bytes()) {
+            facts.room.suspects += usize::from(is_suspect);
             facts.room.take(row.app, row.queue, row.bytes());
             let lease = Lease { owner: facts.owner, token: facts.next };
             facts.next += 1;

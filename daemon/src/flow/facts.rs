@@ -86,7 +86,7 @@ pub struct Facts {
     pub dedupe: HashSet<(AppId, Arc<str>)>,
     pub requests: HashMap<RequestKey, KeptRequest>,
     /// The rows of each line in order; at least the first two, if there are as many.
-    pub lines: HashMap<LineKey, VecDeque<Id>>,
+    pub lines: HashMap<LineKey, VecDeque<(Id, Timestamp)>>,
     pub letters: HashMap<Id, LetterFacts>,
 
     /// Planted bugs, for tests.
@@ -113,8 +113,8 @@ impl Facts {
         for (line, write) in &writes.lines {
             let ids = self.lines.entry(line.clone()).or_default();
             match write {
-                LineWrite::Joined(id) => ids.push_back(*id),
-                LineWrite::Left(id) => ids.retain(|known| known != id),
+                LineWrite::Joined(id, at) => ids.push_back((*id, *at)),
+                LineWrite::Left(id) => ids.retain(|(known, _)| known != id),
             }
         }
         for letter in &writes.letters {
@@ -151,12 +151,16 @@ impl Facts {
     }
 
     fn absorb_letter(&mut self, id: Id, mark: &LetterWrite) {
-        let Some(letter) = self.letters.get_mut(&id) else { return };
+        let Some(root) = self.letters.get(&id).map(|letter| letter.row.root) else { return };
         match mark {
-            LetterWrite::Replayed { .. } => letter.replays_of_root += 1,
+            LetterWrite::Replayed { .. } => {
+                let of_root = self.letters.values_mut().filter(|letter| letter.row.root == root);
+                of_root.for_each(|letter| letter.replays_of_root += 1);
+            }
             LetterWrite::Discarded { .. } => {}
             LetterWrite::HandlerFailed { .. } => return,
         }
+        let letter = self.letters.get_mut(&id).expect("it was found above");
         if std::mem::replace(&mut letter.open, false) {
             *self.letters_open.entry(letter.row.queue).or_default() -= 1;
         }
@@ -210,6 +214,9 @@ pub struct Room {
     pub app_rows: HashMap<AppId, usize>,
     /// Queues with a limit of their own: what is left of it.
     pub queue_rows: HashMap<QueueId, usize>,
+    /// Rows that have to run alone and are held already. There is never a second one, so that a crash without evidence
+    /// can only be the doing of the one that was claimed.
+    pub suspects: usize,
 }
 
 impl Room {

@@ -85,9 +85,9 @@ impl<'a> Layer<'a> {
         self.writes.usage.entry(row.app).or_default().add(&weight(&row));
         if let Some(line) = line_of(&row) {
             if self.front(&line).is_some() && !self.facts.faults.has(Bug::OrderIgnored) {
-                row.available_at = Timestamp::NEVER;
+                row.available_at = row.available_at.held();
             }
-            self.writes.lines.push((line, LineWrite::Joined(row.id)));
+            self.writes.lines.push((line, LineWrite::Joined(row.id, row.available_at)));
         }
         self.writes.rows.insert(row.id, RowWrite::Insert(Arc::new(row), None));
     }
@@ -98,18 +98,19 @@ impl<'a> Layer<'a> {
         self.writes.rows.insert(row.id, RowWrite::Insert(Arc::clone(row), lease));
     }
 
-    /// Takes a row out for good. If it was the first of its line, the next one becomes due.
+    /// Takes a row out for good. If it was the first of its line, the next one becomes due, unless it
+    /// was put off for longer.
     pub fn delete(&mut self, row: &OutboxRow) {
         let gone = weight(row);
         let used = self.writes.usage.entry(row.app).or_default();
         used.add(&Usage { rows: -gone.rows, bytes: -gone.bytes, delayed: -gone.delayed });
         self.writes.rows.insert(row.id, RowWrite::Delete);
         let Some(line) = line_of(row) else { return };
-        let was_first = self.front(&line) == Some(row.id);
+        let was_first = self.front(&line).is_some_and(|(first, _)| first == row.id);
         self.writes.lines.push((line.clone(), LineWrite::Left(row.id)));
-        if let Some(next) = self.front(&line).filter(|_| was_first) {
+        if let Some((next, held_until)) = self.front(&line).filter(|_| was_first) {
             let update = RowUpdate {
-                available_at: self.facts.now,
+                available_at: held_until.let_go().max(self.facts.now),
                 attempt: 0,
                 orphaned: 0,
                 lease: None,
@@ -119,14 +120,14 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The row of a line that is to run next, as far as this command knows.
-    fn front(&self, line: &LineKey) -> Option<Id> {
+    /// The row of a line that is to run next, as far as this command knows, and when it may.
+    fn front(&self, line: &LineKey) -> Option<(Id, Timestamp)> {
         let mut ids = self.facts.lines.get(line).cloned().unwrap_or_default();
         for (key, write) in &self.writes.lines {
             match write {
-                LineWrite::Joined(id) if key == line => ids.push_back(*id),
-                LineWrite::Left(id) if key == line => ids.retain(|known| known != id),
-                LineWrite::Joined(_) | LineWrite::Left(_) => {}
+                LineWrite::Joined(id, at) if key == line => ids.push_back((*id, *at)),
+                LineWrite::Left(id) if key == line => ids.retain(|(known, _)| known != id),
+                LineWrite::Joined(..) | LineWrite::Left(_) => {}
             }
         }
         ids.front().copied()

@@ -204,7 +204,7 @@ fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author)
         retry: trigger.retry.clone(),
         order,
         dedupe: None,
-        available_at: Timestamp::NEVER,
+        available_at: Timestamp::default(),
         attempt: 0,
         orphaned: 0,
         depth: author.depth,

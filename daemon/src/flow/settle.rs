@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, FailureKind};
 use crate::faults::Bug;
-use crate::flow::facts::{Facts, Keys, LineKey, RequestKey};
+use crate::flow::facts::{Facts, Keys, LetterFacts, LineKey, RequestKey};
 use crate::flow::layer::{Layer, line_of};
 use crate::flow::mutate::Author;
 use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrite, Writes};
@@ -241,7 +241,7 @@ fn replay(
     let id = open_letter(text, row, layer)?;
     let letter = &layer.facts.letters[&id];
     let replays_max = layer.facts.limits.root_replays_max;
-    if letter.replays_of_root >= replays_max {
+    if letter.replays_of_root + replayed_here(letter, layer) >= replays_max {
         let reason = format!("scripts have replayed what it came from {replays_max} times already");
         return Err(Refusal::Letter { id: text.to_owned(), reason });
     }
@@ -274,6 +274,17 @@ fn replay(
     })?;
     layer.writes.letter_marks.insert(id, LetterWrite::Replayed { by: new, at: layer.facts.now });
     Ok(())
+}
+
+/// How many letters of the same root this command replays already.
+fn replayed_here(letter: &LetterFacts, layer: &Layer) -> u32 {
+    let is_of_root = |id: &Id| {
+        layer.facts.letters.get(id).is_some_and(|known| known.row.root == letter.row.root)
+    };
+    let marks = layer.writes.letter_marks.iter();
+    let replays =
+        marks.filter(|(id, mark)| matches!(mark, LetterWrite::Replayed { .. }) && is_of_root(id));
+    u32::try_from(replays.count()).unwrap_or(u32::MAX)
 }
 
 /// Keeps the answer of a run that commits, unless another request with the same key was first.

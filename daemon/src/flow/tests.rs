@@ -11,11 +11,11 @@ use crate::entry::{ChangeOp, Entry, EntryKey};
 use crate::failure::{Failure, FailureKind};
 use crate::faults::Faults;
 use crate::flow::accept::Accept;
-use crate::flow::facts::{Facts, KeptRequest, LetterFacts, LineKey, RequestKey, Room, Usage};
+use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey, Room, Usage};
 use crate::flow::mutate::Mutate;
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
-use crate::flow::{Command, Kept, Refusal, claim};
+use crate::flow::{Command, Kept, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, PrincipalId, QueueId, ScriptId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::decide::Action;
@@ -374,7 +374,7 @@ fn rows_of_one_key_stand_in_line_and_the_next_becomes_due_when_the_first_ends() 
         plan(&settle(row(), vec![put(Space::Docs, "a", "1"), put(Space::Docs, "a", "2")]), &facts)
             .expect("planned");
     let made: Vec<OutboxRow> = inserted(&writes).iter().map(|row| OutboxRow::clone(row)).collect();
-    assert_eq!((made[0].available_at, made[1].available_at), (NOW, Timestamp::NEVER));
+    assert_eq!((made[0].available_at, made[1].available_at), (NOW, NOW.held()));
     facts.absorb(&writes);
     facts.leases.insert(made[0].id, LEASE);
     let writes = plan(&settle(made[0].clone(), Vec::new()), &facts).expect("planned");
@@ -383,11 +383,44 @@ fn rows_of_one_key_stand_in_line_and_the_next_becomes_due_when_the_first_ends() 
 }
 
 #[test]
+fn a_task_that_was_put_off_keeps_its_delay_behind_another_of_its_key() {
+    let mut facts = facts(Vec::new());
+    let ordered = |delay_ms| Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms,
+        order_key: Some("k".into()),
+        dedupe: None,
+    };
+    let writes = plan(&settle(row(), vec![ordered(0), ordered(60_000)]), &facts).expect("planned");
+    let made: Vec<OutboxRow> = inserted(&writes).iter().map(|row| OutboxRow::clone(row)).collect();
+    facts.absorb(&writes);
+    facts.leases.insert(made[0].id, LEASE);
+    let writes = plan(&settle(made[0].clone(), Vec::new()), &facts).expect("planned");
+    let RowWrite::Update(next) = &writes.rows[&made[1].id] else { panic!("{writes:?}") };
+    assert_eq!(next.available_at, NOW.plus_ms(60_000));
+}
+
+#[test]
+fn p6_one_suspect_is_claimed_at_a_time() {
+    let mut facts = facts(Vec::new());
+    let suspect = |id| Arc::new(OutboxRow { id: Id(id), orphaned: 4, ..row() });
+    let innocent = Arc::new(OutboxRow { id: Id(3), ..row() });
+    let rows = vec![suspect(1), suspect(2), Arc::clone(&innocent)];
+    let (_, claims) = claim::plan(rows, &mut facts);
+    let ids: Vec<Id> = claims.iter().map(|claim| claim.row.id).collect();
+    assert_eq!(ids, [Id(1), Id(3)]);
+    assert_eq!(claim::plan(vec![suspect(2)], &mut facts).1.len(), 0);
+}
+
+#[test]
 fn a_row_that_was_not_the_first_of_its_line_leaves_it_quietly() {
     let mut facts = facts(Vec::new());
     let line = LineKey { queue: row().queue, key: "k".into() };
     let second = OutboxRow { order: Some(OrderKey { key: "k".into(), version: 2 }), ..row() };
-    facts.lines.insert(line, VecDeque::from([Id(1), second.id, Id(3)]));
+    facts
+        .lines
+        .insert(line, VecDeque::from([(Id(1), NOW), (second.id, NOW.held()), (Id(3), NOW.held())]));
     let writes = plan(&settle(second, Vec::new()), &facts).expect("planned");
     assert_eq!(writes.rows.len(), 1, "the first one may be running: {writes:?}");
 }
@@ -628,4 +661,53 @@ fn an_edit_from_outside_goes_the_way_of_every_change() {
     let stale = vec![Read { key: key(Space::Kv, "c", "a"), version: 3 }];
     let refusal = Command::Mutate(Mutate { reads: stale, ..edit }).plan(&facts);
     assert_eq!(refusal.map(drop), Err(Refusal::Conflict));
+}
+
+#[test]
+fn settles_come_before_what_is_new_and_a_sync_row_is_not_overtaken_by_its_settle() {
+    let accept = |reply_by| {
+        let row = OutboxRow { reply_by, ..row() };
+        Command::Accept(Accept { row: Arc::new(row), lease: None })
+    };
+    let settle = Command::Settle(settle(row(), Vec::new()));
+    assert_eq!(settle.lane(), Lane::Settle);
+    assert_eq!(accept(Some(NOW)).lane(), Lane::Settle);
+    assert_eq!(accept(None).lane(), Lane::Accept);
+    assert!(Lane::Settle < Lane::Accept && Lane::Accept < Lane::Bulk);
+}
+
+#[test]
+fn a_command_names_every_fact_that_its_plan_asks_for() {
+    let ordered = |id| Trigger { ordering: Ordering::ByKey, ..kv_trigger(id, "c") };
+    let facts = facts(vec![ordered(20)]);
+    let sync = OutboxRow {
+        order: Some(OrderKey { key: "line".into(), version: 1 }),
+        letter: Some(Id(600)),
+        idempotency: Some(request()),
+        ..row()
+    };
+    let task = Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms: 0,
+        order_key: Some("o".into()),
+        dedupe: Some("d".into()),
+    };
+    let discard = Effect::DiscardDeadLetter { id: Id(601).to_string().into(), reason: "x".into() };
+    let run = Settle {
+        reads: vec![Read { key: key(Space::Kv, "c", "read"), version: 0 }],
+        result: Some("1".into()),
+        ..settle(sync, vec![put(Space::Kv, "written", "1"), task, discard])
+    };
+    let mut keys = Keys::default();
+    Command::Settle(run).needs(&facts, &mut keys);
+    let line = |queue, key: &str| LineKey { queue: QueueId(queue), key: key.into() };
+    let entries = [at(Space::Kv, "c", "read"), at(Space::Kv, "c", "written")];
+    assert_eq!(keys.entries, HashSet::from(entries));
+    assert_eq!(keys.rows, HashSet::from([row().id]));
+    assert_eq!(keys.dedupe, HashSet::from([(APP, "d".into())]));
+    assert_eq!(keys.requests, HashSet::from([RequestKey::of(&request())]));
+    assert_eq!(keys.letters, HashSet::from([Id(600), Id(601)]));
+    let lines = [line(row().queue.0, "line"), line(20, "c/written"), line(30, "o")];
+    assert_eq!(keys.lines, HashSet::from(lines));
 }

@@ -39,7 +39,8 @@ pub enum EntryWrite {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LineWrite {
-    Joined(Id),
+    /// And when the row may run, as stored.
+    Joined(Id, Timestamp),
     Left(Id),
 }
 

@@ -24,7 +24,7 @@ pub struct OutboxRow {
     /// Rows of one key in one queue run one at a time.
     pub order: Option<OrderKey>,
     pub dedupe: Option<Arc<str>>,
-    /// When it may run. [`Timestamp::NEVER`] while it waits for the row before it of the same key.
+    /// When it may run. [`Timestamp::held`] while it waits for the row before it of the same key.
     pub available_at: Timestamp,
     /// Attempts charged so far.
     pub attempt: u32,

@@ -42,7 +42,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// A row of the queue became pending.
     pub(crate) fn lower(&mut self, app: AppId, queue: QueueId, at: Timestamp) {
-        if at < Timestamp::NEVER {
+        if !at.is_held() {
             let known = self.queues.entry((app, queue)).or_insert(at);
             *known = at.min(*known);
         }
@@ -51,7 +51,7 @@ impl Backlog {
     /// The queue was looked at.
     pub(crate) fn set(&mut self, app: AppId, queue: QueueId, next: Option<Timestamp>) {
         match next {
-            Some(at) if at < Timestamp::NEVER => drop(self.queues.insert((app, queue), at)),
+            Some(at) if !at.is_held() => drop(self.queues.insert((app, queue), at)),
             Some(_) | None => {
                 self.queues.remove(&(app, queue));
                 self.last_queue.remove(&app);

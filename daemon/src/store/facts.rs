@@ -146,7 +146,11 @@ async fn read_lines(
     let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         let line = keys[rows::place(row)?].clone();
-        facts.lines.entry(line).or_default().push_back(rows::id(row, 1)?);
+        facts
+            .lines
+            .entry(line)
+            .or_default()
+            .push_back((rows::id(row, 1)?, Timestamp(rows::int(row, 2)?)));
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ statements! {
         WHERE r.app_id = k.value ->> 0 AND r.route_id = k.value ->> 1
           AND r.principal_id = k.value ->> 2 AND r.key = k.value ->> 3 AND r.kept_until > $2";
     FACTS_LINES = "-- facts_lines
-        SELECT k.key, o.id
+        SELECT k.key, o.id, o.available_at
         FROM jsonb_each($1) k CROSS JOIN outbox o
         WHERE o.id IN (
             SELECT l.id FROM outbox l

@@ -514,7 +514,7 @@ impl Ledger {
         for _ in 0..stage.deduped {
             self.count("task deduped");
         }
-        if found.rows.values().any(|row| row.available_at == Timestamp::NEVER.0) {
+        if found.rows.values().any(|row| Timestamp(row.available_at).is_held()) {
             self.count("row behind another of its key");
         }
         if found.pauses.iter().any(|target| !self.pauses.contains(target)) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use picloud_daemon::entry::ChangeOp;
 use picloud_daemon::ids::AppId;
 use picloud_daemon::outbox::row::OutboxRow;
+use picloud_daemon::time::Timestamp;
 use picloud_daemon::trigger::Ordering;
 use picloud_scripts_runtime::effect::{Amount, Effect, Space};
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ impl Expected {
             && row.dedupe == self.dedupe
             && (row.attempt, row.orphaned) == (0, 0);
         ensure!(same, "P2", "{row:?} is not what was caused: {self:?}");
-        let waits = row.line().is_some() && row.available_at == i64::MAX;
+        let waits = row.line().is_some() && row.available_at == Timestamp(self.due).held().0;
         ensure!(
             waits || row.available_at == self.due,
             "claims",

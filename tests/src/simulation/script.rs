@@ -134,7 +134,7 @@ fn enqueue(chance: &mut Chance) -> Effect {
     let ordered = chance.below(3) == 0;
     let deduped = !ordered && chance.below(2) == 0;
     let delays = if deduped { [0, 2_000, 900_000, 2_000] } else { [0, 0, 500, 2_000] };
-    let delay_ms = if ordered { 0 } else { delays[pick(chance, 4)] };
+    let delay_ms = delays[pick(chance, 4)];
     Effect::Enqueue {
         script: if chance.below(20) == 0 { "gone".into() } else { "work".into() },
         payload: small(chance).to_string().into(),

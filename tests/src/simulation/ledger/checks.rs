@@ -180,7 +180,9 @@ impl Ledger {
                     ));
                 }
             }
-            if old.available_at == Timestamp::NEVER.0 && row.available_at <= moment.now {
+            if Timestamp(old.available_at).is_held()
+                && row.available_at == moment.now.max(Timestamp(old.available_at).let_go().0)
+            {
                 wanted.available_at = row.available_at;
             }
             if row.lease() != wanted.lease() && row.lease_token.is_some() {
@@ -313,7 +315,7 @@ impl Ledger {
         for (line, mut rows) in lines {
             rows.sort_by_key(|row| row.order_version);
             for (place, row) in rows.iter().enumerate() {
-                let waits = row.available_at == Timestamp::NEVER.0;
+                let waits = Timestamp(row.available_at).is_held();
                 ensure!(
                     waits == (place > 0) && (place == 0 || row.lease_token.is_none()),
                     "by_key",

@@ -292,7 +292,7 @@ impl World {
     pub(super) async fn until_due(&mut self) -> Checked {
         let due = self.ledger.rows.values().filter(|row| row.lease_token.is_none());
         let due = due.map(|row| row.available_at).filter(|at| *at > self.now);
-        if let Some(at) = due.min().filter(|at| *at < Timestamp::NEVER.0) {
+        if let Some(at) = due.min().filter(|at| !Timestamp(*at).is_held()) {
             self.now = at;
         }
         Ok(())
