@@ -203,7 +203,8 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    tracker.spawn(serve(listener, edge, tracker.clone(), stop.clone()));
+    // Not on the same tracker, which is there to see when the last connection has ended.
+    TaskTracker::new().spawn(serve(listener, edge, tracker.clone(), stop.clone()));
     Server { address, engine, stop, tracker }
 }
 
