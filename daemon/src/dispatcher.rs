@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod ready;
 pub mod slots;
 pub mod takeover;
+pub mod threads;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,7 @@ use history::History;
 use inbox::InFlight;
 use ready::{Ready, Run};
 use slots::Slots;
+use threads::{Calling, LOOK_EVERY, Threads};
 
 /// Rows that the dispatcher holds at most, and what they may weigh.
 pub const HELD_ROWS_MAX: usize = 4_096;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub ids: Arc<Ids>,
     pub slots: Slots,
     pub permits: Permits,
+    /// Executor threads that are called at once; more only when runs turn out to be long.
+    pub awake_max: usize,
     /// Sync requests that may wait for a permit; one app may take half.
     pub sync_waiting_max: usize,
     /// Ended runs that are remembered.
@@ -77,6 +81,7 @@ pub struct Dispatcher {
     writer: OnceLock<Writer>,
     state: Mutex<State>,
     work: Condvar,
+    lookout: Condvar,
     due: watch::Sender<Option<Timestamp>>,
     requests: InFlight<RequestKey>,
     pub history: History,
@@ -87,10 +92,7 @@ pub struct Dispatcher {
 struct State {
     ready: Ready,
     held: Held,
-    /// Executor threads: all, those that wait for work, and whether one of these has been called.
-    threads: usize,
-    idle: usize,
-    called: bool,
+    threads: Threads,
     stopping: bool,
     /// Claims whose settle the store could not write; released when it writes again.
     stuck: Vec<Claim>,
@@ -115,9 +117,7 @@ impl Dispatcher {
         let state = State {
             ready: Ready::new(parts.permits.clone()),
             held: Held::default(),
-            threads: 0,
-            idle: 0,
-            called: false,
+            threads: Threads::default(),
             stopping: false,
             stuck: Vec::new(),
         };
@@ -127,6 +127,7 @@ impl Dispatcher {
             writer: OnceLock::new(),
             state: Mutex::new(state),
             work: Condvar::new(),
+            lookout: Condvar::new(),
             due: watch::Sender::new(None),
             requests: InFlight::default(),
             cancelled: Arc::new(AtomicBool::new(false)),
@@ -139,7 +140,7 @@ impl Dispatcher {
         debug_assert!(first, "a dispatcher is started once");
         for slot in 0..self.parts.permits.all {
             let dispatcher = Arc::clone(self);
-            self.lock().threads += 1;
+            self.lock().threads.all += 1;
             std::thread::Builder::new()
                 .name(format!("script-{slot}"))
                 .stack_size(bounds::STACK_BYTES + OWN_STACK_BYTES)
@@ -179,6 +180,7 @@ impl Dispatcher {
             state.ready.drain()
         };
         self.work.notify_all();
+        self.lookout.notify_all();
         for run in waiting {
             self.give_back(run);
         }
@@ -223,8 +225,7 @@ impl Dispatcher {
 
     /// One call is enough: the thread that comes calls the next one if there is more to do.
     fn call_thread(&self, state: &mut State) {
-        if state.idle > 0 && !state.called {
-            state.called = true;
+        if state.threads.call(self.parts.awake_max) {
             self.work.notify_one();
         }
     }
@@ -234,7 +235,7 @@ impl Dispatcher {
         while let Some(run) = self.next() {
             self.run(run, slot);
         }
-        self.lock().threads -= 1;
+        self.lock().threads.all -= 1;
     }
 
     fn next(&self) -> Option<Run> {
@@ -244,15 +245,38 @@ impl Dispatcher {
                 return None;
             }
             if let Some(run) = state.ready.admit_next() {
+                state.threads.taken += 1;
                 if !state.ready.is_empty() {
                     self.call_thread(&mut state);
                 }
                 return Some(run);
             }
-            state.idle += 1;
-            state = self.work.wait(state).expect("no panic while held");
-            state.idle -= 1;
-            state.called = false;
+            state = self.rest(state);
+        }
+    }
+
+    /// Waits to be called.
+    fn rest<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.threads.idle += 1;
+        state = self.work.wait(state).expect("no panic while held");
+        state.threads.idle -= 1;
+        match state.threads.answer() {
+            Calling::Lookout => self.watch(state),
+            Calling::Worker => state,
+        }
+    }
+
+    /// Looks on while others work the runs off, and comes to help when these take long: they may be waiting for something.
+    fn watch<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        loop {
+            state.threads.taken = 0;
+            let waited = self.lookout.wait_timeout(state, LOOK_EVERY);
+            state = waited.expect("no panic while held").0;
+            let goes_well = state.threads.goes_well(self.parts.awake_max);
+            if state.stopping || state.ready.is_empty() || !goes_well {
+                state.threads.lookout = false;
+                return state;
+            }
         }
     }
 

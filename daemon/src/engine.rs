@@ -116,6 +116,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         ids: Arc::clone(&ids),
         slots,
         permits,
+        awake_max: setup.cores.max(1),
         sync_waiting_max: limits.gate.sync_waiting_max,
         executions_max: limits.admin.executions_max,
         limits: outbox,

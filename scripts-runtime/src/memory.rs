@@ -84,6 +84,19 @@ impl Gauge {
     }
 }
 
+/// Gives what the allocator keeps for later back to the system. Takes up to milliseconds, so it is for quiet moments.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: the declaration is that of malloc.h, and the function may be called at any time by any thread.
+        unsafe extern "C" {
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // It says whether there was anything to give.
+        let _given = malloc_trim(0);
+    }
+}
+
 /// Bytes that this thread holds: allocated minus freed by it, ever. For those who look for leaks.
 pub fn held_bytes() -> i64 {
     GAUGE.with(|gauge| gauge.held.get())

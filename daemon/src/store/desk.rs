@@ -206,6 +206,8 @@ impl Desk {
             self.commits_since_look = 0;
             let is_cut = self.batcher.checkpoint_and_cut().await?;
             self.cut_at = (!is_cut).then(|| monotonic + QUIET);
+            // It is quiet: what a load has left behind is of no use to anybody here.
+            picloud_scripts_runtime::memory::give_back();
         }
         if self.probe_at.is_some_and(|at| monotonic >= at) {
             self.looked_at_space = None;
