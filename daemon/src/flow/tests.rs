@@ -711,3 +711,41 @@ fn a_command_names_every_fact_that_its_plan_asks_for() {
     let lines = [line(row().queue.0, "line"), line(20, "c/written"), line(30, "o")];
     assert_eq!(keys.lines, HashSet::from(lines));
 }
+
+#[test]
+fn an_async_request_asks_for_the_answer_of_its_key_and_a_sync_one_does_not() {
+    let facts = facts(Vec::new());
+    let asked = |reply_by| {
+        let row = OutboxRow { idempotency: Some(request()), reply_by, ..row() };
+        let mut keys = Keys::default();
+        Command::Accept(Accept { row: Arc::new(row), lease: None }).needs(&facts, &mut keys);
+        keys.requests
+    };
+    assert_eq!(asked(None), HashSet::from([RequestKey::of(&request())]));
+    assert_eq!(asked(Some(NOW)), HashSet::new());
+}
+
+#[test]
+fn what_is_for_later_is_not_claimed_when_it_is_inserted() {
+    let mut facts = facts(Vec::new());
+    let later = Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms: 1,
+        order_key: None,
+        dedupe: None,
+    };
+    let mut writes = plan(&settle(row(), vec![later]), &facts).expect("planned");
+    assert_eq!(claim::place(&mut writes, &mut facts).len(), 0);
+}
+
+#[test]
+fn a_claim_of_the_backlog_keeps_what_the_row_counts_and_draws_a_new_token() {
+    let mut facts = facts(Vec::new());
+    let tried = Arc::new(OutboxRow { id: Id(3), attempt: 2, orphaned: 1, ..row() });
+    let (writes, claims) = claim::plan(vec![Arc::clone(&tried)], &mut facts);
+    let lease = Lease { owner: OWNER, token: 100 };
+    assert_eq!((claims[0].lease, writes.next, facts.next), (lease, 101, 101));
+    let RowWrite::Update(update) = &writes.rows[&Id(3)] else { panic!("{writes:?}") };
+    assert_eq!((update.attempt, update.orphaned, update.lease), (2, 1, Some(lease)));
+}
