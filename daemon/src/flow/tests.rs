@@ -749,3 +749,39 @@ fn a_claim_of_the_backlog_keeps_what_the_row_counts_and_draws_a_new_token() {
     let RowWrite::Update(update) = &writes.rows[&Id(3)] else { panic!("{writes:?}") };
     assert_eq!((update.attempt, update.orphaned, update.lease), (2, 1, Some(lease)));
 }
+
+#[test]
+fn p7_limits_hold_to_the_row_and_to_the_byte() {
+    let weight = OutboxRow { event: r#"{"payload":7}"#.into(), ..row() }.bytes();
+    let two = || vec![enqueue("work"), enqueue("work")];
+    // The settle ends one row, which the app's limits count only once it has gone.
+    let with = |limits: OutboxLimits, used: Usage| {
+        let mut facts = facts(Vec::new());
+        facts.limits = Arc::new(limits);
+        facts.usage.insert(APP, used);
+        plan(&settle(row(), two()), &facts).is_ok()
+    };
+    let used = Usage { rows: 5, bytes: 1_000, delayed: 0 };
+    let rows = |app_rows_max| OutboxLimits { app_rows_max, ..OutboxLimits::default() };
+    assert_eq!([with(rows(7), used), with(rows(6), used)], [true, false]);
+    let bytes = |app_bytes_max| OutboxLimits { app_bytes_max, ..OutboxLimits::default() };
+    let exact = 1_000 + 2 * weight;
+    assert_eq!([with(bytes(exact), used), with(bytes(exact - 1), used)], [true, false]);
+    let made = |settle_bytes_max| OutboxLimits { settle_bytes_max, ..OutboxLimits::default() };
+    assert_eq!([with(made(2 * weight), used), with(made(2 * weight - 1), used)], [true, false]);
+    let count = |settle_rows_max| OutboxLimits { settle_rows_max, ..OutboxLimits::default() };
+    assert_eq!([with(count(2), used), with(count(1), used)], [true, false]);
+}
+
+#[test]
+fn what_an_app_has_waiting_goes_up_and_down_with_its_rows() {
+    let facts = facts(Vec::new());
+    let writes = plan(&settle(row(), vec![enqueue("work")]), &facts).expect("planned");
+    let made = inserted(&writes)[0].bytes();
+    let usage = Usage { rows: 0, bytes: made - row().bytes(), delayed: 0 };
+    assert_eq!(writes.usage[&APP], usage);
+    let delayed = OutboxRow { cause: Some(Id(9)), depth: 0, ..row() };
+    let writes = plan(&settle(delayed.clone(), Vec::new()), &facts).expect("planned");
+    let usage = Usage { rows: -1, bytes: -delayed.bytes(), delayed: -1 };
+    assert_eq!(writes.usage[&APP], usage);
+}
