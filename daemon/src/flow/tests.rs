@@ -785,3 +785,16 @@ fn what_an_app_has_waiting_goes_up_and_down_with_its_rows() {
     let usage = Usage { rows: -1, bytes: -delayed.bytes(), delayed: -1 };
     assert_eq!(writes.usage[&APP], usage);
 }
+
+#[test]
+fn a_sync_row_that_runs_long_is_written_with_the_lease_it_runs_under_also_in_a_full_app() {
+    let mut facts = facts(Vec::new());
+    facts.usage.insert(APP, Usage { rows: 1_000_000, bytes: 0, delayed: 0 });
+    let sync = Arc::new(OutboxRow { reply_by: Some(NOW), ..row() });
+    let accept = Accept { row: Arc::clone(&sync), lease: Some(LEASE) };
+    let writes = Command::Accept(accept).plan(&facts).expect("planned");
+    let RowWrite::Insert(written, Some(LEASE)) = &writes.rows[&sync.id] else {
+        panic!("{writes:?}")
+    };
+    assert_eq!((written, writes.usage[&APP].rows), (&sync, 1));
+}
