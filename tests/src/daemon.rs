@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::{Connection, Request, Response};
+use crate::failing_card::FailingCard;
 use crate::mount::Mount;
 use crate::wait::{self, PATIENCE};
 
@@ -49,6 +50,8 @@ pub struct Launch<'a> {
     pub fault: Option<&'a str>,
     /// It sees the file systems that are mounted there.
     pub within: Option<&'a Mount>,
+    /// Its store lies on a card that can fail.
+    pub card: Option<&'a FailingCard>,
     pub as_nobody: Option<Nobody>,
 }
 
@@ -119,6 +122,9 @@ impl Site {
         command.args(&words[1..]).arg("run").arg("--config").arg(self.write_config());
         if let Some(fault) = launch.fault {
             command.env("PICLOUD_FAULT", fault);
+        }
+        if let Some(card) = launch.card {
+            card.apply(&mut command);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log_file());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));

@@ -152,6 +152,8 @@ fn answer(operation: &Operation, response: &Response) -> Answer {
     match (response.status, problem["outcome"].as_str()) {
         // The first attempt with this key is not over yet.
         (409, _) | (503 | 504, Some("unknown")) => Answer::Unknown,
+        // The daemon ends in the middle of a commit.
+        (500, Some("unknown")) => Answer::Unknown,
         // 507: the disk is nearly full.
         (503 | 507, Some("nothing_changed")) => Answer::NothingChanged,
         _ => Answer::Strange(format!("{response:?}")),
@@ -177,7 +179,10 @@ mod tests {
         let nothing = r#"{"outcome": "nothing_changed"}"#;
         assert_eq!(told(Work::Now, 503, nothing), Answer::NothingChanged);
         assert_eq!(told(Work::Now, 507, nothing), Answer::NothingChanged);
-        assert_eq!(told(Work::Now, 504, r#"{"outcome": "unknown"}"#), Answer::Unknown);
+        for status in [500, 503, 504] {
+            assert_eq!(told(Work::Now, status, r#"{"outcome": "unknown"}"#), Answer::Unknown);
+        }
+        assert!(matches!(told(Work::Now, 500, nothing), Answer::Strange(_)));
         assert!(matches!(told(Work::Now, 502, nothing), Answer::Strange(_)));
         assert!(matches!(told(Work::Now, 503, "<html>"), Answer::Strange(_)));
     }

@@ -3,10 +3,12 @@
 pub mod chance;
 pub mod client;
 pub mod daemon;
+pub mod failing_card;
 pub mod history;
 pub mod ledger;
 pub mod measure;
 pub mod mount;
+pub mod preload;
 pub mod simulation;
 pub mod source;
 pub mod store_file;

@@ -212,7 +212,7 @@ impl Desk {
         if self.probe_at.is_some_and(|at| monotonic >= at) {
             self.looked_at_space = None;
             self.look_at_space(monotonic);
-            if self.batcher.probe().await.is_ok() {
+            if self.batcher.probe().await? {
                 self.probe_at = None;
                 self.handover.writable();
             } else {

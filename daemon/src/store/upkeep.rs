@@ -7,7 +7,8 @@ use crate::ids::Id;
 #[cfg(feature = "faults")]
 use crate::outbox::row::Lease;
 use crate::store::batch::Batcher;
-use crate::store::open::{StoreError, named};
+use crate::store::open::{self, StoreError, named};
+use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{rows, sql};
 
 /// Bytes of a page, SQLite's default.
@@ -42,26 +43,49 @@ impl Batcher {
         Ok(stolen.rows_affected() == 1)
     }
 
-    /// Copies the log into the database file as far as readers let it.
+    /// Copies the log into the database file as far as readers and the card let it.
     pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
         let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
-        done.map(drop).map_err(|source| named(&self.config.path, "a checkpoint", source))
+        done.map(drop).or_else(|error| self.put_off_checkpoint(error))
     }
 
-    /// The same, and cuts the log to nothing. `false` when somebody was reading from it.
+    /// The same, and cuts the log to nothing. `false` when somebody was reading from it, or the card would not have it.
     pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
         let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
-        let busy = done.and_then(|row| rows::int(&row, 0));
-        Ok(busy.map_err(|source| named(&self.config.path, "a checkpoint", source))? == 0)
+        match done.and_then(|row| rows::int(&row, 0)) {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) => self.put_off_checkpoint(error).map(|()| false),
+        }
     }
 
     /// Writes a little to see whether the store can be written again.
-    pub async fn probe(&mut self) -> Result<(), StoreError> {
+    pub async fn probe(&mut self) -> Result<bool, StoreError> {
         let ceiling = self.standing.ceiling + 1;
         let done = sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
-        done.map_err(|source| named(&self.config.path, "writing to it", source))?;
+        if let Err(error) = done {
+            return self.put_off("writing to it", error).map(|()| false);
+        }
         self.standing.ceiling = ceiling;
-        Ok(())
+        Ok(true)
+    }
+
+    fn put_off_checkpoint(&self, error: sqlx::Error) -> Result<(), StoreError> {
+        tracing::warn!(%error, "the log could not be copied into the store");
+        // A checkpoint does not look at what it copies: this is how SQLite calls a read that failed.
+        if trouble::is_corrupt(&error) {
+            return Ok(());
+        }
+        self.put_off("a checkpoint", error)
+    }
+
+    /// What only lacks room, or a page that cannot be read, is tried again later: until then the log holds what the
+    /// file lacks. An error is returned when the process has to end.
+    fn put_off(&self, doing: &'static str, error: sqlx::Error) -> Result<(), StoreError> {
+        let path = &self.config.path;
+        match trouble::of(&error, Stage::Statement) {
+            Trouble::Fatal if !open::is_read_only(path) => Err(named(path, doing, error)),
+            Trouble::Full | Trouble::ReadOnly | Trouble::Fatal | Trouble::Statement => Ok(()),
+        }
     }
 
     /// Bytes of the log that are not overwritten yet by a new round.

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use picloud_tests::preload;
 
 /// What `slow` cases add to each fsync.
 pub const DELAY_US: u32 = 10_000;
@@ -28,18 +29,9 @@ pub enum Disk {
 impl Shim {
     /// Compiles it with the C compiler that linked this program.
     pub fn build(folder: &Path) -> Result<Shim> {
-        let shim = Shim { library: folder.join("sync_shim.so"), counter: folder.join("syncs") };
-        let source = folder.join("sync_shim.c");
-        fs::write(&source, include_str!("sync_shim.c"))?;
-        let built = Command::new("cc")
-            .args(["-O2", "-shared", "-fPIC", "-pthread", "-o"])
-            .args([&shim.library, &source])
-            .status()
-            .context("cannot start the C compiler cc")?;
-        if !built.success() {
-            bail!("cc could not build {}", source.display());
-        }
-        Ok(shim)
+        let library = preload::build(folder, "sync_shim", include_str!("sync_shim.c"))
+            .context("cannot build the library that counts fsyncs")?;
+        Ok(Shim { library, counter: folder.join("syncs") })
     }
 
     pub fn apply(&self, disk: Disk, command: &mut Command) -> Result<()> {

@@ -6,6 +6,7 @@ mod card;
 mod command_line;
 mod crash;
 mod disk;
+mod failing_card;
 mod process;
 mod requests;
 mod scripts;
