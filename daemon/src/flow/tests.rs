@@ -798,3 +798,52 @@ fn a_sync_row_that_runs_long_is_written_with_the_lease_it_runs_under_also_in_a_f
     };
     assert_eq!((written, writes.usage[&APP].rows), (&sync, 1));
 }
+
+#[test]
+fn rows_of_different_keys_do_not_wait_for_each_other() {
+    let facts = facts(Vec::new());
+    let ordered = |key: &str| Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms: 0,
+        order_key: Some(key.into()),
+        dedupe: None,
+    };
+    let run = settle(row(), vec![ordered("a"), ordered("b"), ordered("a")]);
+    let writes = plan(&run, &facts).expect("planned");
+    let due: Vec<Timestamp> = inserted(&writes).iter().map(|row| row.available_at).collect();
+    assert_eq!(due, [NOW, NOW, NOW.held()]);
+}
+
+#[test]
+fn p7_as_many_tasks_may_be_delayed_as_the_limit_says() {
+    let mut facts = facts(Vec::new());
+    let later = Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms: 1_000,
+        order_key: None,
+        dedupe: None,
+    };
+    facts.usage.insert(APP, Usage { rows: 999, bytes: 0, delayed: 999 });
+    assert!(plan(&settle(row(), vec![later.clone()]), &facts).is_ok());
+    assert!(plan(&settle(row(), vec![later.clone(), later]), &facts).is_err());
+}
+
+#[test]
+fn an_edit_names_what_it_read_what_it_writes_and_the_lines_that_follow() {
+    let ordered = Trigger { ordering: Ordering::ByKey, ..kv_trigger(20, "c") };
+    let edit = Mutate {
+        id: FRESH,
+        app: APP,
+        principal: PrincipalId(9),
+        reads: vec![Read { key: key(Space::Kv, "c", "read"), version: 0 }],
+        effects: vec![put(Space::Kv, "written", "1")],
+    };
+    let mut keys = Keys::default();
+    Command::Mutate(edit).needs(&facts(vec![ordered]), &mut keys);
+    let entries = [at(Space::Kv, "c", "read"), at(Space::Kv, "c", "written")];
+    assert_eq!(keys.entries, HashSet::from(entries));
+    let line = LineKey { queue: QueueId(20), key: "c/written".into() };
+    assert_eq!(keys.lines, HashSet::from([line]));
+}
