@@ -45,8 +45,10 @@ pub(crate) fn of(error: &sqlx::Error, stage: Stage) -> Trouble {
     match code & 0xFF {
         SQLITE_FULL => Trouble::Full,
         SQLITE_READONLY | SQLITE_CANTOPEN => Trouble::ReadOnly,
+        // A page that could not be read, which SQLite may call damaged, fails who asked for it and nobody else: to end the
+        // process would end it again at the next start. All else leaves the file in doubt.
+        SQLITE_CORRUPT if stage == Stage::Statement => Trouble::Statement,
         SQLITE_CORRUPT | SQLITE_NOTADB => Trouble::Fatal,
-        // A page that could not be read fails who asked for it; all else leaves the file in doubt.
         SQLITE_IOERR
             if stage == Stage::Statement && matches!(code, IOERR_READ | IOERR_SHORT_READ) =>
         {
