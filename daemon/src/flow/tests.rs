@@ -847,3 +847,14 @@ fn an_edit_names_what_it_read_what_it_writes_and_the_lines_that_follow() {
     let line = LineKey { queue: QueueId(20), key: "c/written".into() };
     assert_eq!(keys.lines, HashSet::from([line]));
 }
+
+#[test]
+fn p7_a_value_may_have_as_many_bytes_as_the_limit_says() {
+    let facts = facts(Vec::new());
+    let of = |bytes: usize| {
+        let value = format!("\"{}\"", "x".repeat(bytes - 2));
+        plan(&settle(row(), vec![put(Space::Docs, "a", &value)]), &facts).is_ok()
+    };
+    let max = facts.limits.entry_bytes_max;
+    assert_eq!([of(max), of(max + 1)], [true, false]);
+}
