@@ -858,3 +858,111 @@ fn p7_a_value_may_have_as_many_bytes_as_the_limit_says() {
     let max = facts.limits.entry_bytes_max;
     assert_eq!([of(max), of(max + 1)], [true, false]);
 }
+
+/// A row with every field set, so that what is made of it shows what it took over.
+fn laden() -> OutboxRow {
+    OutboxRow {
+        source: OutboxSourceKind::Http,
+        origin: Some(40),
+        script: "cause".into(),
+        event: r#"{"body":1}"#.into(),
+        retry: RetryPolicy { max_attempts: 9, ..RetryPolicy::default() },
+        order: Some(OrderKey { key: "line".into(), version: 1 }),
+        dedupe: Some("d".into()),
+        attempt: 2,
+        orphaned: 1,
+        depth: 3,
+        root: Id(8 << 80),
+        cause: Some(Id(9 << 80)),
+        reply_by: Some(NOW),
+        letter: Some(Id(600)),
+        replay_of: Some(Id(601)),
+        idempotency: Some(request()),
+        ..row()
+    }
+}
+
+#[test]
+fn a_task_takes_over_app_principal_and_root_and_nothing_else() {
+    let writes =
+        plan(&settle(laden(), vec![enqueue("work")]), &facts(Vec::new())).expect("planned");
+    let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
+    let expected = OutboxRow {
+        id: made.id,
+        queue: QueueId(30),
+        event: r#"{"payload":7}"#.into(),
+        available_at: NOW,
+        depth: 4,
+        root: Id(8 << 80),
+        cause: Some(row().id),
+        ..row()
+    };
+    assert_eq!(**made, expected);
+}
+
+#[test]
+fn a_replay_is_the_row_as_it_died_made_fresh_at_the_end_of_its_line() {
+    let mut facts = facts(Vec::new());
+    let dead = OutboxRow { id: Id(500), reply_by: None, idempotency: None, ..laden() };
+    let known =
+        LetterFacts { app: APP, open: true, replays_of_root: 2, row: Arc::new(dead.clone()) };
+    facts.letters.insert(Id(600), known);
+    let replay = |payload: Option<&str>| Effect::ReplayDeadLetter {
+        id: Id(600).to_string().into(),
+        payload: payload.map(Into::into),
+    };
+    let handler = OutboxRow { depth: 5, ..row() };
+    for (payload, event) in [(None, &*dead.event), (Some(r#"{"body":2}"#), r#"{"body":2}"#)] {
+        let run = settle(handler.clone(), vec![replay(payload)]);
+        let writes = plan(&run, &facts).expect("planned");
+        let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
+        let expected = OutboxRow {
+            id: made.id,
+            event: event.into(),
+            order: Some(OrderKey { key: "line".into(), version: 100 }),
+            dedupe: None,
+            available_at: NOW,
+            attempt: 0,
+            orphaned: 0,
+            depth: 6,
+            cause: Some(handler.id),
+            replay_of: Some(Id(600)),
+            ..dead.clone()
+        };
+        assert_eq!(**made, expected);
+    }
+}
+
+#[test]
+fn replays_of_one_root_are_counted_within_a_command_and_those_of_others_are_not() {
+    let mut facts = facts(Vec::new());
+    let dies = |root: u128| OutboxRow { root: Id(root), ..row() };
+    for (id, root) in [(600, 7), (601, 7), (602, 8)] {
+        let row = Arc::new(OutboxRow { id: Id(id + 1_000), ..dies(root) });
+        let known = LetterFacts { app: APP, open: true, replays_of_root: 2, row };
+        facts.letters.insert(Id(id), known);
+    }
+    let replay =
+        |id: u128| Effect::ReplayDeadLetter { id: Id(id).to_string().into(), payload: None };
+    let discard =
+        |id: u128| Effect::DiscardDeadLetter { id: Id(id).to_string().into(), reason: "x".into() };
+    let fits = |effects| plan(&settle(row(), effects), &facts).is_ok();
+    assert!(fits(vec![replay(600), replay(602)]));
+    assert!(!fits(vec![replay(600), replay(601)]));
+    assert!(fits(vec![discard(600), replay(601)]));
+}
+
+#[test]
+fn only_a_sync_run_with_effects_is_refused_on_a_disk_that_is_nearly_full() {
+    let sync = || OutboxRow { reply_by: Some(NOW), ..row() };
+    let put = || vec![put(Space::Kv, "a", "1")];
+    for (storage_low, row, effects, expected) in [
+        (true, sync(), put(), Err(Refusal::StorageLow)),
+        (false, sync(), put(), Ok(())),
+        (true, sync(), Vec::new(), Ok(())),
+        (true, row(), put(), Ok(())),
+    ] {
+        let facts = Facts { storage_low, ..facts(Vec::new()) };
+        assert_eq!(plan(&settle(row, effects), &facts).map(drop), expected);
+    }
+}
