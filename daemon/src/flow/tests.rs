@@ -966,3 +966,14 @@ fn only_a_sync_run_with_effects_is_refused_on_a_disk_that_is_nearly_full() {
         assert_eq!(plan(&settle(row, effects), &facts).map(drop), expected);
     }
 }
+
+#[test]
+fn p2_the_effects_of_a_sync_row_that_was_never_written_are_and_no_row_is_looked_for() {
+    let mut facts = facts(Vec::new());
+    facts.leases.clear();
+    let sync = OutboxRow { reply_by: Some(NOW), ..row() };
+    let run = Settle { stored: Stored::No, ..settle(sync, vec![put(Space::Kv, "a", "1")]) };
+    let writes = plan(&run, &facts).expect("planned");
+    assert!(writes.entries.contains_key(&at(Space::Kv, "c", "a")));
+    assert!(writes.rows.is_empty(), "{writes:?}");
+}
