@@ -977,3 +977,28 @@ fn p2_the_effects_of_a_sync_row_that_was_never_written_are_and_no_row_is_looked_
     assert!(writes.entries.contains_key(&at(Space::Kv, "c", "a")));
     assert!(writes.rows.is_empty(), "{writes:?}");
 }
+
+#[test]
+fn a_handlers_row_is_its_own_and_stands_in_no_line() {
+    let details = TriggerDetails::DeadLetter { source: None, trigger: None };
+    let facts = facts(vec![trigger(21, "any", details)]);
+    let dead = OutboxRow { reply_by: None, letter: None, ..laden() };
+    let action = Action::DeadLetter { failure: Failure::new(FailureKind::Threw, "no") };
+    let run = Settle { action, ..settle(dead, Vec::new()) };
+    let writes = plan(&run, &facts).expect("planned");
+    let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
+    let expected = OutboxRow {
+        id: made.id,
+        queue: QueueId(21),
+        source: OutboxSourceKind::DeadLetter,
+        origin: Some(21),
+        event: Arc::clone(&made.event),
+        available_at: NOW,
+        depth: 4,
+        root: Id(8 << 80),
+        cause: Some(row().id),
+        letter: Some(writes.letters[0].id),
+        ..row()
+    };
+    assert_eq!(**made, expected);
+}
