@@ -1002,3 +1002,18 @@ fn a_handlers_row_is_its_own_and_stands_in_no_line() {
     };
     assert_eq!(**made, expected);
 }
+
+#[test]
+fn p6_suspicion_stays_with_a_row_that_killed_the_daemon_and_leaves_one_that_merely_failed() {
+    let facts = facts(Vec::new());
+    let suspect = || OutboxRow { orphaned: 4, ..row() };
+    for (failure, orphaned) in
+        [(Failure::owner_died(), 4), (Failure::new(FailureKind::Threw, "no"), 0)]
+    {
+        let action = Action::Retry { available_at: NOW, failure };
+        let run = Settle { action, ..settle(suspect(), Vec::new()) };
+        let writes = plan(&run, &facts).expect("planned");
+        let RowWrite::Update(update) = &writes.rows[&row().id] else { panic!("{writes:?}") };
+        assert_eq!(update.orphaned, orphaned);
+    }
+}
