@@ -981,8 +981,14 @@ fn p2_the_effects_of_a_sync_row_that_was_never_written_are_and_no_row_is_looked_
 #[test]
 fn a_handlers_row_is_its_own_and_stands_in_no_line() {
     let details = TriggerDetails::DeadLetter { source: None, trigger: None };
-    let facts = facts(vec![trigger(21, "any", details)]);
-    let dead = OutboxRow { reply_by: None, letter: None, ..laden() };
+    let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+    let facts = facts(vec![Trigger {
+        script: "mend".into(),
+        registered_by: PrincipalId(10),
+        retry: retry.clone(),
+        ..trigger(21, "any", details)
+    }]);
+    let dead = OutboxRow { reply_by: None, letter: None, available_at: Timestamp(3), ..laden() };
     let action = Action::DeadLetter { failure: Failure::new(FailureKind::Threw, "no") };
     let run = Settle { action, ..settle(dead, Vec::new()) };
     let writes = plan(&run, &facts).expect("planned");
@@ -992,6 +998,9 @@ fn a_handlers_row_is_its_own_and_stands_in_no_line() {
         queue: QueueId(21),
         source: OutboxSourceKind::DeadLetter,
         origin: Some(21),
+        script: "mend".into(),
+        principal: PrincipalId(10),
+        retry,
         event: Arc::clone(&made.event),
         available_at: NOW,
         depth: 4,
