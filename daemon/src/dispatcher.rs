@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use crate::catalog::Catalog;
 use crate::config::SyncDurability;
 use crate::flow::facts::{RequestKey, Room};
-use crate::gate::Permits;
+use crate::gate::{Permits, Work};
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::decide::SUSPECT_AFTER;
@@ -47,6 +47,9 @@ use threads::{Calling, LOOK_EVERY, Threads};
 
 /// Rows that the dispatcher holds at most, and what they may weigh.
 pub const HELD_ROWS_MAX: usize = 4_096;
+/// Rows that it holds at most while people wait for answers: a large batch of a backlog would keep a core for longer
+/// than a short request takes.
+const HELD_ROWS_BESIDE_CALLERS_MAX: usize = 1_024;
 pub const HELD_BYTES_MAX: i64 = 8 << 20;
 
 /// What an executor thread needs of its stack beside what the sandbox asks for.
@@ -102,6 +105,10 @@ struct State {
 #[derive(Default)]
 struct Held {
     rows: usize,
+    /// How many there may be, as the writer was told last.
+    rows_max: usize,
+    /// Whether a request has come since.
+    called: bool,
     bytes: i64,
     by_app: HashMap<AppId, usize>,
     /// Of triggers with a limit of their own.
@@ -219,6 +226,7 @@ impl Dispatcher {
             drop(state);
             return self.give_back(run);
         }
+        state.held.called |= run.work() == Work::Sync;
         state.ready.push(run);
         self.call_thread(&mut state);
     }
@@ -333,7 +341,7 @@ impl Held {
             true
         });
         self.by_queue.retain(|_, rows| *rows > 0);
-        let makes_room = was_limited || was_suspect || self.rows <= HELD_ROWS_MAX / 4;
+        let makes_room = was_limited || was_suspect || self.rows <= self.rows_max / 4;
         let wake = self.left == Left::Some && makes_room;
         if wake {
             self.left = Left::None;
@@ -352,20 +360,24 @@ enum Limited {
 impl Handover for Arc<Dispatcher> {
     fn room(&self) -> Room {
         let catalog = self.parts.catalog.load();
-        let state = self.lock();
-        let held = &state.held;
+        let mut state = self.lock();
         if state.stopping {
             return Room::default();
         }
+        let held = &mut state.held;
+        held.rows_max = match std::mem::take(&mut held.called) {
+            true => HELD_ROWS_BESIDE_CALLERS_MAX,
+            false => HELD_ROWS_MAX,
+        };
         let left = |trigger: &crate::trigger::Trigger| {
             let queue = trigger.id.queue();
             let used = held.by_queue.get(&queue).copied().unwrap_or(0);
             trigger.concurrency.map(|max| (queue, (max as usize).saturating_sub(used)))
         };
         Room {
-            rows: HELD_ROWS_MAX.saturating_sub(held.rows),
+            rows: held.rows_max.saturating_sub(held.rows),
             bytes: HELD_BYTES_MAX - held.bytes,
-            app_rows_max: HELD_ROWS_MAX / 2,
+            app_rows_max: held.rows_max / 2,
             app_rows: held.by_app.clone(),
             queue_rows: catalog.triggers.values().filter_map(|one| left(one)).collect(),
             suspects: held.suspects,

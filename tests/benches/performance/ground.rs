@@ -143,11 +143,13 @@ impl Ground {
         Ok(file)
     }
 
-    /// Copies a store into a folder of its own.
+    /// Copies a store into a folder of its own. What the system has yet to write of the copy would be written during the
+    /// commits that are measured.
     pub fn copy_of(&self, store: &Path) -> Result<PathBuf> {
         let folder = self.new_folder()?;
         let copy = folder.join(daemon::STORE);
         fs::copy(store, &copy).with_context(|| format!("cannot copy {}", store.display()))?;
+        fs::File::open(&copy)?.sync_all()?;
         Ok(copy)
     }
 
