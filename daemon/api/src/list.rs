@@ -28,14 +28,9 @@ pub struct PageQuery {
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Cursor of the next page; absent on the last one.
-    #[serde(default = "none")]
     pub next: Option<String>,
     /// When the page was read.
     pub now: i64,
-}
-
-fn none() -> Option<String> {
-    None
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

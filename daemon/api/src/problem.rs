@@ -40,8 +40,6 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
-            pub const ALL: &[Code] = &[$(Self::$name,)*];
-
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
@@ -68,7 +66,6 @@ codes! {
     TooLarge = 413 "too_large" "the body is too large";
     NotJson = 415 "not_json" "the body is not JSON";
     BadManifest = 422 "bad_manifest" "the manifest is refused";
-    BadScript = 422 "bad_script" "a script does not compile";
     StorageLow = 503 "storage_low" "the disk is nearly full";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";

@@ -134,7 +134,7 @@ impl Request {
         struct Named {
             app: Option<String>,
         }
-        Ok(self.any_query::<Named>()?.app)
+        Ok(self.query::<Named>()?.app)
     }
 
     /// The app that the path names. It must be there.
@@ -162,10 +162,6 @@ impl Request {
 
     /// The query, which may have only the fields of `T`.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        self.any_query()
-    }
-
-    fn any_query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         Query::try_from_uri(&self.uri).map(|Query(query)| query).map_err(|error| {
             let cause = std::error::Error::source(&error)
                 .map_or_else(|| error.to_string(), ToString::to_string);

@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picloud_api::problem::{Code, MEDIA_TYPE, Problem};
 
-use crate::flow::Refusal;
 use crate::flow::configure::Unfit;
 
 pub fn response(problem: &Problem) -> Response {
@@ -37,19 +36,4 @@ pub fn unfit(unfit: &Unfit) -> Problem {
         Unfit::HostTaken { .. } => Code::Conflict,
     };
     Problem::new(code, unfit.to_string())
-}
-
-/// A change that the store did not take.
-pub fn refusal(refusal: &Refusal) -> Problem {
-    match refusal {
-        Refusal::Conflict => Problem::new(
-            Code::Conflict,
-            "somebody else changed the configuration at the same time; nothing was changed by this call",
-        )
-        .with_hint("look at what is there now, and try again"),
-        Refusal::StorageLow => Problem::new(Code::StorageLow, refusal.to_string())
-            .with_hint("free some space on the disk of the store"),
-        other => Problem::new(Code::Internal, other.to_string())
-            .with_hint("the daemon's log says more: journalctl -u picloud"),
-    }
 }
