@@ -36,7 +36,8 @@ pub async fn serve<C, F, L, G>(
 {
     let slots = Slots::new(edge.limits());
     let http = parser(edge.limits());
-    let mut exhausted = Exhausted::No;
+    // Whether it was said that the system has nothing left for new connections.
+    let mut is_said = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -47,14 +48,16 @@ pub async fn serve<C, F, L, G>(
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                exhausted = exhausted.note(&error);
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(%error, "connections cannot be accepted; trying on");
+                }
                 let pause = Duration::from_millis(edge.limits().accept_pause_ms);
                 // Whatever is missing, asking again at once would only spin.
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
                 continue;
             }
         };
-        exhausted = Exhausted::No;
+        is_said = false;
         let peer = peer.ip().to_canonical();
         match slots.take(peer) {
             Ok(slot) => {
@@ -134,22 +137,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
-}
-
-/// Whether the system had nothing left for new connections; said once, not for each attempt.
-#[derive(Clone, Copy)]
-enum Exhausted {
-    No,
-    Said,
-}
-
-impl Exhausted {
-    fn note(self, error: &io::Error) -> Exhausted {
-        if let Exhausted::No = self {
-            tracing::warn!(%error, "connections cannot be accepted; trying on");
-        }
-        Exhausted::Said
-    }
 }
 
 /// Tells a caller for whom there is no slot. Whether it arrives is the caller's luck; nothing waits for it.

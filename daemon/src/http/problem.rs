@@ -139,10 +139,6 @@ impl Problem {
         self.code.status().0
     }
 
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
     /// The body.
     pub fn json(&self) -> String {
         let (status, code) = self.code.status();
