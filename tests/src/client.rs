@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -58,12 +58,6 @@ impl Request {
     pub fn post(target: impl Into<String>, body: impl Into<Vec<u8>>) -> Request {
         let headers = vec![("Content-Type", "application/json".to_owned())];
         Request { method: "POST", target: target.into(), headers, body: body.into() }
-    }
-
-    /// With a body that says of itself what it is.
-    pub fn of_type(target: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Request {
-        let headers = vec![("Content-Type", content_type.to_owned())];
-        Request { method: "POST", target: target.to_owned(), headers, body: body.into() }
     }
 
     #[must_use]
@@ -138,7 +132,7 @@ impl Connection {
     /// Sends a request and reads its answer.
     pub fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.bytes())?;
-        self.read_response(request.method == "HEAD")
+        self.read_response()
     }
 
     /// Sends bytes as they are.
@@ -146,23 +140,7 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Says that no more bytes will come, and goes on reading.
-    pub fn finish_writing(&mut self) -> io::Result<()> {
-        match self.stream.get_ref() {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-
-    /// Whatever comes until the other side closes.
-    pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.stream.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Reads one answer. `head_only`: it has the headers of a body, but none.
-    pub fn read_response(&mut self, head_only: bool) -> io::Result<Response> {
+    fn read_response(&mut self) -> io::Result<Response> {
         let status_line = self.read_line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| malformed(&status_line))?;
@@ -176,39 +154,12 @@ impl Connection {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut response = Response { status, headers, body: Vec::new() };
-        if !head_only && status != 204 && status != 304 {
-            response.body = self.read_body(&response)?;
-        }
+        // The daemon sends neither chunks nor bodies without an end.
+        let length = response.header("content-length").unwrap_or("0");
+        let length = length.parse().map_err(|_| malformed(length))?;
+        response.body.resize(length, 0);
+        self.stream.read_exact(&mut response.body)?;
         Ok(response)
-    }
-
-    fn read_body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
-        if response.header("transfer-encoding").is_some_and(|value| value == "chunked") {
-            return self.read_chunks();
-        }
-        match response.header("content-length") {
-            Some(length) => self.read_exactly(length.parse().map_err(|_| malformed(length))?),
-            None => self.read_to_end(),
-        }
-    }
-
-    fn read_chunks(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.read_line()?;
-            let length = usize::from_str_radix(line.trim(), 16).map_err(|_| malformed(&line))?;
-            body.extend(self.read_exactly(length)?);
-            self.read_line()?;
-            if length == 0 {
-                return Ok(body);
-            }
-        }
-    }
-
-    fn read_exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        self.stream.read_exact(&mut bytes)?;
-        Ok(bytes)
     }
 
     fn read_line(&mut self) -> io::Result<String> {
@@ -251,15 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_with_a_length_and_in_chunks_are_read_one_after_the_other() {
-        let lengthy: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\nhi";
-        let chunked: &[u8] =
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n";
-        for bytes in [lengthy, chunked] {
-            for answer in answers(bytes, 2) {
-                let answer = answer.unwrap();
-                assert_eq!((answer.status, answer.body.as_slice()), (200, b"hi".as_slice()));
-            }
+    fn answers_are_read_one_after_the_other() {
+        for answer in answers(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\nhi", 2) {
+            let answer = answer.unwrap();
+            assert_eq!((answer.status, answer.body.as_slice()), (200, b"hi".as_slice()));
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use std::{env, io};
 
 use io::BufRead;
+use picloud_api::BASE;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -21,9 +22,6 @@ use crate::wait::{self, PATIENCE};
 
 /// What the daemon prints once it can be reached.
 const ANNOUNCEMENT: &str = "listening on http://";
-
-/// Where all calls of the admin API begin.
-const ADMIN: &str = "/api/v1/admin";
 
 /// A program of the workspace as it is built for tests: with fault points.
 pub fn program(name: &str) -> PathBuf {
@@ -292,7 +290,7 @@ impl Daemon {
 
     /// One call of the admin API; `target` begins after `/api/v1/admin`.
     pub fn admin(&self, request: &Request) -> io::Result<Response> {
-        let target = format!("{ADMIN}{}", request.target);
+        let target = format!("{BASE}{}", request.target);
         Connection::unix(&self.socket)?.send(&Request { target, ..request.clone() })
     }
 

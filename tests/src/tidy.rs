@@ -34,9 +34,6 @@ pub const UNSAFE_FILE: &str = "scripts-runtime/src/memory.rs";
 /// Lines that a file may have before its unit tests.
 pub const FILE_LINES_MAX: usize = 600;
 
-/// Files that may be longer, each with its reason.
-pub const LONG_FILES: &[(&str, &str)] = &[];
-
 /// The one file in which a test may wait for time to pass.
 pub const WAITING_FILE: &str = "tests/src/wait.rs";
 
@@ -76,17 +73,14 @@ pub fn unsafe_code(file: &Source) -> Vec<Complaint> {
         .collect()
 }
 
-/// `allowed` is [`LONG_FILES`]; it may not name files that are short.
-pub fn too_long(file: &Source, allowed: &[(&str, &str)]) -> Vec<Complaint> {
-    let lines = if is_unit_tests(&file.path) { 0 } else { file.lines_before_tests() };
-    let is_allowed = allowed.iter().any(|(path, _)| *path == file.path);
-    let reason = match (lines > FILE_LINES_MAX, is_allowed) {
-        (true, false) => format!(
-            "{lines} lines before its tests, at most {FILE_LINES_MAX}: split it by what it does"
-        ),
-        (false, true) => format!("{lines} lines: take it off the list of long files"),
-        (true, true) | (false, false) => return Vec::new(),
-    };
+pub fn too_long(file: &Source) -> Vec<Complaint> {
+    let lines = file.lines_before_tests();
+    if lines <= FILE_LINES_MAX || is_unit_tests(&file.path) {
+        return Vec::new();
+    }
+    let reason = format!(
+        "{lines} lines before its tests, at most {FILE_LINES_MAX}: split it by what it does"
+    );
     vec![Complaint::new(&file.path, 1, reason)]
 }
 
@@ -184,13 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_found_and_so_are_stale_exceptions() {
-        let long = file("a.rs", &"fn f() {}\n".repeat(601));
-        let short = file("b.rs", &"fn f() {}\n".repeat(600));
-        assert_eq!(lines(&too_long(&long, &[])), [1]);
-        assert_eq!(too_long(&short, &[]), []);
-        assert_eq!(too_long(&long, &[("a.rs", "one table")]), []);
-        assert_eq!(lines(&too_long(&short, &[("b.rs", "one table")])), [1]);
+    fn long_files_are_found() {
+        let long = "fn f() {}\n".repeat(601);
+        assert_eq!(lines(&too_long(&file("a.rs", &long))), [1]);
+        assert_eq!(too_long(&file("a/src/tests.rs", &long)), []);
+        assert_eq!(too_long(&file("a.rs", &"fn f() {}\n".repeat(600))), []);
     }
 
     #[test]

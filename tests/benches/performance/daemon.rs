@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use picloud_api::BASE;
 use picloud_tests::measure::load::{self, Address, Answers, Load, Pace, Request, Until};
 use picloud_tests::measure::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,8 +23,6 @@ use crate::shim::Disk;
 /// A store's file within its folder.
 pub const STORE: &str = "store.sqlite";
 const SOCKET: &str = "admin.sock";
-/// What all admin calls begin with.
-const ADMIN: &str = "/api/v1/admin";
 const READY_MAX: Duration = Duration::from_secs(60);
 const EMPTY_MAX: Duration = Duration::from_secs(300);
 const STOP_MAX: Duration = Duration::from_secs(30);
@@ -114,7 +113,7 @@ impl<'a> Daemon<'a> {
     /// One admin call that must succeed.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let body = body.map(Value::to_string);
-        let request = Request::new(method, &format!("{ADMIN}{path}"), body.as_deref());
+        let request = Request::new(method, &format!("{BASE}{path}"), body.as_deref());
         let (status, text) = load::ask(&self.admin, &request)
             .with_context(|| format!("{method} {path} had no answer"))?;
         if !(200..300).contains(&status) {

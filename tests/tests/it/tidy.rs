@@ -36,13 +36,7 @@ fn only_the_allocator_is_unsafe() {
 
 #[test]
 fn files_are_short() {
-    assert_each_tidy(|file| tidy::too_long(file, tidy::LONG_FILES));
-    for (path, reason) in tidy::LONG_FILES {
-        assert!(
-            source::root().join(path).is_file() && !reason.is_empty(),
-            "{path} is listed as long"
-        );
-    }
+    assert_each_tidy(tidy::too_long);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use picloud_daemon::outbox::decide::{Action, Outcome, decide};
 use picloud_daemon::store::batch::{BatchError, BatchReport};
 
 use crate::simulation::apps::{self};
-use crate::simulation::ledger::{Checked, Known, Means, Moment, Noted, Whole, broken, ensure};
+use crate::simulation::ledger::{Checked, Known, Moment, Noted, Whole, broken, ensure};
 use crate::simulation::script::{self};
 
 use super::{Done, Doubt, HELD_MAX, Pending, World, end_of};
@@ -64,7 +64,7 @@ impl World {
         self.looks += 1;
         let whole = if self.looks.is_multiple_of(10) { Whole::Yes } else { Whole::No };
         self.look(&noted, &known, whole, &self.moment()).await?;
-        self.acknowledge(pending, report).await?;
+        self.acknowledge(pending, report)?;
         self.check_leases()?;
         if !commands.is_empty() && self.faults.crashes(CrashPoint::AfterAck) {
             return self.die(None).await;
@@ -96,11 +96,7 @@ impl World {
         check_concurrency(&self.ledger.rows)
     }
 
-    pub(super) async fn acknowledge(
-        &mut self,
-        pending: Vec<Pending>,
-        report: BatchReport,
-    ) -> Checked {
+    pub(super) fn acknowledge(&mut self, pending: Vec<Pending>, report: BatchReport) -> Checked {
         for (one, outcome) in pending.into_iter().zip(report.outcomes) {
             let Pending { noted, run } = one;
             match &noted.command {
@@ -116,7 +112,7 @@ impl World {
                 Command::Accept(_) | Command::Mutate(_) => {}
                 Command::Settle(settle) => {
                     let settle = settle.clone();
-                    self.settled(settle, run, outcome, noted.means).await?;
+                    self.settled(settle, run, outcome)?;
                 }
             }
         }
@@ -128,12 +124,11 @@ impl World {
         Ok(())
     }
 
-    pub(super) async fn settled(
+    pub(super) fn settled(
         &mut self,
         settle: Settle,
         run: Option<Run>,
         outcome: Result<(), Refusal>,
-        means: Means,
     ) -> Checked {
         let row = Arc::clone(&settle.claim.row);
         let lease = (row.id.to_string(), settle.claim.lease.token);
@@ -173,7 +168,6 @@ impl World {
                 Err(broken("P5", format!("sync row {} ran beside another of its key", row.id)))
             }
             other => {
-                let _ = means;
                 self.fail(run, Failure::new(FailureKind::Threw, other.to_string()), settle.stored)
             }
         }
