@@ -24,14 +24,7 @@ fn a_request_that_is_wrong_is_told_what_is_wrong() {
         (Request::get("/echo/only"), 405, "method_not_allowed", "PUT"),
         (Request::post("/echo/", large), 413, "body_too_large", "1048576"),
         (Request::post("/echo/", "{\"a\": "), 415, "bad_body", "JSON"),
-        (Request::post("/echo/", "{} {}"), 415, "bad_body", "JSON"),
-        (Request::post("/echo/", b"\"\xff\"".to_vec()), 415, "bad_body", "UTF-8"),
-        (Request::of_type("/echo/", "text/plain; charset=latin1", "a"), 415, "bad_body", "latin1"),
-        (Request::of_type("/echo/", "text/plain", b"\xff".to_vec()), 415, "bad_body", "UTF-8"),
         (Request::post("/echo/", deep), 400, "json_too_big", "64"),
-        (Request::post("/echo/", "99999999999999999999"), 400, "json_too_big", "64"),
-        (Request::post("/echo/", "1e400"), 400, "json_too_big", ""),
-        (Request::post("/echo/", "NaN"), 415, "bad_body", "JSON"),
     ] {
         let shown: String = String::from_utf8_lossy(&request.body).chars().take(20).collect();
         let answer = daemon.send(&request);
