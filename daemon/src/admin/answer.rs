@@ -12,13 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::calls::{Does, Part, Request};
 use crate::admin::deploy::{self, Mode};
-use crate::admin::engine::{Engine, Items, Window};
+use crate::admin::engine::{Engine, Window};
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
 use crate::ids::AppId;
 use crate::manifest::export;
 use crate::principal::Capability;
-use crate::time::Timestamp;
 
 /// The answer to a request as JSON.
 pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Problem> {
@@ -27,17 +26,9 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::ListApps => json(&apps(engine, &request)?),
         Does::Deploy => json(&put_manifest(engine, &request).await?),
         Does::Export => json(&bundle(engine, &request)?),
-        Does::ListOutbox => {
-            let items = engine.outbox(&window(&request)?).await?;
-            json(&page(items, engine.clock.now()))
-        }
-        Does::ListDeadLetters => {
-            let items = engine.dead_letters(&window(&request)?).await?;
-            json(&page(items, engine.clock.now()))
-        }
-        Does::ListExecutions => {
-            json(&page(engine.executions(&window(&request)?), engine.clock.now()))
-        }
+        Does::ListOutbox => json(&engine.outbox(&window(&request)?).await?),
+        Does::ListDeadLetters => json(&engine.dead_letters(&window(&request)?).await?),
+        Does::ListExecutions => json(&engine.executions(&window(&request)?)),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
     }
@@ -209,9 +200,4 @@ fn limit(query: &PageQuery) -> Result<usize, Problem> {
             format!("limit is {limit}; 1 to {PAGE_ITEMS_MAX} are allowed"),
         )),
     }
-}
-
-fn page<T, C: ToString>(items: Items<T, C>, now: Timestamp) -> Page<T> {
-    let next = items.next.map(|next| next.to_string());
-    Page { items: items.items, next, now: now.0 }
 }

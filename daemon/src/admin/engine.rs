@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem};
+use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, Page};
 use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
@@ -49,13 +49,6 @@ pub struct Window<C> {
     /// `next` of the page before.
     pub after: Option<C>,
     pub limit: usize,
-}
-
-/// Items, and where the next page begins.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Items<T, C> {
-    pub items: Vec<T>,
-    pub next: Option<C>,
 }
 
 /// What is counted.
@@ -124,30 +117,31 @@ impl Engine {
         self.seen.now().storage_low
     }
 
-    pub async fn outbox(&self, window: &Window<Id>) -> Result<Items<OutboxItem, Id>, Problem> {
+    pub async fn outbox(&self, window: &Window<Id>) -> Result<Page<OutboxItem>, Problem> {
         let listed = self.reader.outbox(window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let (catalog, now) = (self.catalog(), self.clock.now());
-        Ok(items(&listed, |row| outbox_item(row, &catalog, now)))
+        Ok(page(&listed, now, |row| outbox_item(row, &catalog, now)))
     }
 
-    pub async fn dead_letters(
-        &self,
-        window: &Window<Id>,
-    ) -> Result<Items<DeadLetterItem, Id>, Problem> {
+    pub async fn dead_letters(&self, window: &Window<Id>) -> Result<Page<DeadLetterItem>, Problem> {
         let listed = self.reader.letters(Letters::Open, window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let catalog = self.catalog();
-        Ok(items(&listed, |row| letter_item(row, &catalog)))
+        Ok(page(&listed, self.clock.now(), |row| letter_item(row, &catalog)))
     }
 
     /// Runs that ended lately, as memory has them.
-    pub fn executions(&self, window: &Window<u64>) -> Items<ExecutionItem, u64> {
+    pub fn executions(&self, window: &Window<u64>) -> Page<ExecutionItem> {
         let found = self.dispatcher.history.newest(window.app, window.after, window.limit);
-        let next = found.last().filter(|_| found.len() == window.limit).map(|(number, _)| *number);
+        let last = found.last().filter(|_| found.len() == window.limit);
         let catalog = self.catalog();
         let items = found.iter().map(|(_, one)| execution_item(one, &catalog));
-        Items { items: items.collect(), next }
+        Page {
+            items: items.collect(),
+            next: last.map(|(number, _)| number.to_string()),
+            now: self.clock.now().0,
+        }
     }
 }
 
@@ -155,8 +149,9 @@ fn cursor(window: &Window<Id>) -> Cursor {
     Cursor { before: window.after, limit: window.limit }
 }
 
-fn items<R, T>(listed: &Listed<R>, item: impl Fn(&R) -> T) -> Items<T, Id> {
-    Items { items: listed.rows.iter().map(item).collect(), next: listed.next }
+fn page<R, T>(listed: &Listed<R>, now: Timestamp, item: impl Fn(&R) -> T) -> Page<T> {
+    let next = listed.next.map(|next| next.to_string());
+    Page { items: listed.rows.iter().map(item).collect(), next, now: now.0 }
 }
 
 fn not_configured(error: &ConfigureError<Unfit>) -> Problem {
