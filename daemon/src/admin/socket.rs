@@ -97,11 +97,11 @@ impl AdminListener {
     fn place(&self, uid: u32) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
-        let own = open.entry(uid).or_default();
-        if all >= self.connections_max || *own >= self.connections_per_uid_max {
+        let own = open.get(&uid).copied().unwrap_or_default();
+        if all >= self.connections_max || own >= self.connections_per_uid_max {
             return None;
         }
-        *own += 1;
+        open.insert(uid, own + 1);
         Some(Place { uid, open: Arc::clone(&self.open) })
     }
 }
