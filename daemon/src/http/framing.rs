@@ -147,7 +147,7 @@ fn check_request_line(line: &[u8], limits: &HttpLimits) -> Result<Version, Probl
     if !is_form {
         return Err(bad("the path does not begin with /"));
     }
-    if !target.iter().all(is_plain) {
+    if !target.iter().all(is_plain) || http::Uri::try_from(target).is_err() {
         return Err(bad("the path or query has a character that must be percent-encoded"));
     }
     Ok(version)
@@ -368,6 +368,12 @@ mod tests {
             (" GET / HTTP/1.1", Err(400)),
             ("GET /é HTTP/1.1", Err(400)),
             ("GET /a#b HTTP/1.1", Err(400)),
+            ("GET /a<b HTTP/1.1", Err(400)),
+            ("GET /a`b HTTP/1.1", Err(400)),
+            ("GET /a?b>c HTTP/1.1", Err(400)),
+            ("GET /a\"{|}b HTTP/1.1", Ok(Version::Http11)),
+            ("GET http:// HTTP/1.1", Err(400)),
+            ("GET http://[::1/ HTTP/1.1", Err(400)),
             ("GET a HTTP/1.1", Err(400)),
             ("GET  HTTP/1.1", Err(400)),
             ("GET http://a/b HTTP/1.1", Ok(Version::Http11)),

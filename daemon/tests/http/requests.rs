@@ -64,6 +64,8 @@ async fn a_path_leads_to_its_route_and_nowhere_else() {
         ("/demo/echo/%c0%ae%c0%ae", 400, "bad_path"),
         ("/demo/echo/%zz", 400, "bad_path"),
         ("/demo/echo?a=%ff", 400, "bad_query"),
+        ("/demo/echo/<b>", 400, "bad_request"),
+        ("http://", 400, "bad_request"),
         ("nothing", 400, "bad_request"),
         ("?a", 400, "bad_request"),
     ] {
