@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use http_body_util::{BodyExt as _, Limited};
 use picloud_api::BASE;
 use picloud_api::problem::{Code, Problem};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,9 @@ pub fn router(engine: Arc<Engine>) -> Router {
         let obey = move |state: State<Arc<Engine>>,
                          peer: ConnectInfo<Peer>,
                          path: Path<HashMap<String, String>>,
-                         parts: Parts| obey(call, state, peer, path, parts);
+                         request: axum::extract::Request| {
+            obey(call, state, peer, path, request)
+        };
         router = router.route(&format!("{BASE}{}", call.path), on(filter(call.method), obey));
     }
     router
@@ -76,34 +78,15 @@ fn filter(method: calls::Method) -> MethodFilter {
     }
 }
 
-/// What of a request is read before anything is decided.
-struct Parts {
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-}
-
-impl<S: Send + Sync> axum::extract::FromRequest<S> for Parts {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request(
-        request: axum::extract::Request,
-        state: &S,
-    ) -> Result<Self, Self::Rejection> {
-        let (uri, headers) = (request.uri().clone(), request.headers().clone());
-        Ok(Self { uri, headers, body: Bytes::from_request(request, state).await })
-    }
-}
-
 /// One call: who is it, may they, what do they ask, what is the answer.
 async fn obey(
     call: &'static Call,
     State(engine): State<Arc<Engine>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(path): Path<HashMap<String, String>>,
-    parts: Parts,
+    request: axum::extract::Request,
 ) -> Response {
-    let answered = match read(call, &engine, peer, path, parts) {
+    let answered = match read(call, &engine, peer, path, request).await {
         Ok(request) => answer::to(&engine, request).await,
         Err(problem) => Err(problem),
     };
@@ -125,22 +108,36 @@ async fn obey(
     }
 }
 
-fn read(
+/// The body comes last: of what somebody sends who may not call nothing is kept.
+async fn read(
     call: &'static Call,
     engine: &Engine,
     peer: Peer,
     path: HashMap<String, String>,
-    parts: Parts,
+    request: axum::extract::Request,
 ) -> Result<Request, Problem> {
     let catalog = engine.catalog();
-    let principal = peer::principal(peer, &catalog)?;
-    let body = parts.body.map_err(|error| refuse::body(&error, engine.body_bytes_max))?;
-    if !body.is_empty() && !refuse::is_json(&parts.headers) {
+    let (uri, is_json) = (request.uri().clone(), refuse::is_json(request.headers()));
+    let allowed = peer::principal(peer, &catalog).and_then(|principal| {
+        let read = Request { call, principal, peer, path, uri, body: Bytes::new(), catalog };
+        read.check_capability().map(|()| read)
+    });
+    let mut read = match allowed {
+        Ok(read) => read,
+        Err(problem) => {
+            // Closed in the middle of its body, the connection would lose the answer.
+            let mut rest = Limited::new(request.into_body(), engine.body_bytes_max);
+            while let Some(Ok(_)) = rest.frame().await {}
+            return Err(problem);
+        }
+    };
+    read.body = Bytes::from_request(request, &())
+        .await
+        .map_err(|error| refuse::body(&error, engine.body_bytes_max))?;
+    if !read.body.is_empty() && !is_json {
         return Err(Problem::new(Code::NotJson, "the body must be application/json"));
     }
-    let request = Request { call, principal, peer, path, uri: parts.uri, body, catalog };
-    request.check_capability()?;
-    Ok(request)
+    Ok(read)
 }
 
 #[cfg(test)]

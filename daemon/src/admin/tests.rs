@@ -17,8 +17,8 @@ use super::*;
 use crate::config::SyncDurability;
 use crate::engine::{Engine, Setup};
 use crate::faults::Faults;
-use crate::flow::configure::Unfit;
 use crate::flow::configure::people::plan_uid;
+use crate::flow::configure::Unfit;
 use crate::ids::Ids;
 use crate::limits::Limits;
 use crate::manifest::tests::{GREENHOUSE, bundle};
@@ -249,6 +249,17 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
         let (status, _) = call(&admin, 1000, method, &path, body).await;
         let reads = matches!(one.capability, None | Some(Capability::AppRead));
         assert_eq!(status, if reads { 200 } else { 403 }, "{method} {path}");
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn p8_the_body_of_who_may_not_call_is_not_looked_at() {
+    let admin = admin().await;
+    let large = " ".repeat(200_001);
+    for (uid, path) in [(4242, "/pause"), (1000, "/pause"), (1000, "/apps/greenhouse/pause")] {
+        let refused = problem(&admin, uid, "POST", path, &large).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
     }
     admin.stop().await;
 }
