@@ -114,10 +114,13 @@ impl Request {
         if self.principal.may(capability, app.map(|app| app.id)) {
             return Ok(());
         }
-        let scope = named.map_or_else(
-            || "for all apps; name one with app=".to_owned(),
-            |name| format!("for app \"{name}\""),
-        );
+        let scope = match named {
+            Some(name) => format!("for app \"{name}\""),
+            None if self.call.method == Method::Get => {
+                "for all apps; name one with app=".to_owned()
+            }
+            None => "for all apps".to_owned(),
+        };
         Err(Problem::new(
             Code::NotAllowed,
             format!("{} lacks {} {scope}", self.principal.name, capability.as_str()),
@@ -125,10 +128,14 @@ impl Request {
         .with_hint("call as root, or as the user that the daemon runs as"))
     }
 
-    /// The app that the path or the query names.
+    /// The app that the path or a list's query names.
     fn app_name(&self) -> Result<Option<String>, Problem> {
         if let Some(name) = self.path.get("app") {
             return Ok(Some(name.clone()));
+        }
+        // What changes something changes what its path says, whatever its query names.
+        if self.call.method != Method::Get {
+            return Ok(None);
         }
         #[derive(serde::Deserialize)]
         struct Named {

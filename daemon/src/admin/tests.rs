@@ -18,11 +18,11 @@ use crate::config::SyncDurability;
 use crate::engine::{Engine, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::people::plan_uid;
-use crate::flow::configure::Unfit;
-use crate::ids::Ids;
+use crate::flow::configure::{CatalogChange, Unfit};
+use crate::ids::{Ids, PrincipalId};
 use crate::limits::Limits;
 use crate::manifest::tests::{GREENHOUSE, bundle};
-use crate::principal::Capability;
+use crate::principal::{Capability, Grant, Principal};
 use crate::time::{Clock, Timestamp};
 
 struct Stopped;
@@ -261,6 +261,27 @@ async fn p8_the_body_of_who_may_not_call_is_not_looked_at() {
         let refused = problem(&admin, uid, "POST", path, &large).await;
         assert_eq!(refused.status, 403, "{refused:?}");
     }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn p8_who_may_all_in_one_app_may_not_pause_the_instance() {
+    let admin = admin().await;
+    let app = admin.engine.catalog.load().app("greenhouse").expect("it is deployed").id;
+    let made = admin.engine.writer.configure(move |_, next, _now| {
+        let grant = Grant { capability: Capability::InstanceAdmin, app: Some(app) };
+        let id = PrincipalId(next);
+        let gardener =
+            Principal { id, name: "gardener".to_owned(), uid: Some(1001), grants: vec![grant] };
+        Ok::<_, Unfit>((vec![CatalogChange::PutPrincipal(gardener)], next + 1))
+    });
+    made.await.expect("principals can be made");
+    for path in ["/pause?app=greenhouse", "/resume?app=greenhouse"] {
+        let refused = problem(&admin, 1001, "POST", path, "").await;
+        assert_eq!(refused.detail, "gardener lacks InstanceAdmin for all apps", "{path}");
+    }
+    let paused: PauseAnswer = ok(&admin, 1001, "POST", "/apps/greenhouse/pause", "").await;
+    assert!(paused.changed);
     admin.stop().await;
 }
 
