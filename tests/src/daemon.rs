@@ -313,6 +313,17 @@ impl Daemon {
         }
     }
 
+    /// The runs whose `key` is `value`, once there are `count` of them: that a run has ended is in the store before it is
+    /// among the executions.
+    #[track_caller]
+    pub fn executions(&self, key: &str, value: &str, count: usize) -> Vec<serde_json::Value> {
+        wait::until("the runs are listed", || {
+            let mut listed = self.list("executions");
+            listed.retain(|one| one[key] == value);
+            (listed.len() >= count).then_some(listed)
+        })
+    }
+
     /// Waits until nothing is left to run.
     #[track_caller]
     pub fn works_everything_off(&self) {

@@ -295,7 +295,7 @@ async fn a_caller_that_goes_away_is_noticed_while_its_script_runs() {
 
 #[tokio::test]
 async fn a_caller_that_does_not_take_its_answers_is_closed() {
-    let server = server_with(|limits| limits.write_ms = 50).await;
+    let server = server_with(|limits| limits.write_ms = 1_000).await;
     let mut client = server.connect().await;
     // More than the buffers of both sockets hold. The first one is taken, so that the rest is known to be under way.
     client.send("GET /demo/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(64)).await;
@@ -352,7 +352,7 @@ async fn versions_other_than_1_1_and_1_0_are_refused() {
 
 #[tokio::test]
 async fn stopping_lets_open_requests_end_and_cuts_what_hangs() {
-    let server = server_with(|limits| limits.stop_ms = 200).await;
+    let server = server().await;
     let mut idle = server.connect().await;
     idle.send(GET).await;
     idle.response().await;

@@ -40,9 +40,8 @@ fn p4_a_cycle_of_triggers_ends_at_the_depth_limit_and_is_found_afterwards() {
     daemon.works_everything_off();
     // The request itself, and sixteen rows below it.
     assert_eq!(get(&daemon, "/cycle/"), 17);
-    let ended = daemon.list("executions");
-    let abandoned = ended.iter().filter(|one| one["outcome"] == "abandoned").count();
-    assert_eq!(abandoned, 1, "{ended:?}");
+    let abandoned = daemon.executions("outcome", "abandoned", 1);
+    assert_eq!(abandoned.len(), 1, "{abandoned:?}");
     assert!(daemon.list("dead-letters").is_empty());
     daemon.stop();
     let reasons = store_file::abandoned(&site.store);
@@ -222,10 +221,13 @@ fn a_backlog_of_one_app_does_not_hold_up_another() {
             manifest: "",
         });
     }
+    // All of it is there before any of it runs.
+    daemon.order("/pause");
     for _ in 0..200 {
         accepted(&daemon, "/busy/", "{}");
     }
     accepted(&daemon, "/quiet/", "{}");
+    daemon.order("/resume");
     assert_eq!(get(&daemon, "/quiet/"), 1);
     wait::until("the quiet app's row has run", || {
         daemon.list("outbox?app=quiet").is_empty().then_some(())
@@ -305,9 +307,8 @@ fn p4_a_handler_that_fails_is_noted_on_the_letter_and_neither_retried_nor_a_lett
     assert_eq!(letters[0]["resolution"], "handler_failed");
     // Nothing of a failed run stays, also of a handler's.
     assert_eq!(get(&daemon, "/failing/"), json!([]));
-    let ended = daemon.list("executions");
-    let handled = ended.iter().filter(|one| one["script"] == "handle").count();
-    assert_eq!(handled, 1, "{ended:?}");
+    let handled = daemon.executions("script", "handle", 1);
+    assert_eq!(handled.len(), 1, "{handled:?}");
 }
 
 #[test]
@@ -317,9 +318,8 @@ fn p7_a_handler_that_replays_for_ever_is_stopped_after_three_times() {
     failing(&site, "dead_letters::replay(event.id)");
     accepted(&daemon, "/failing/", "{}");
     daemon.works_everything_off();
-    let ended = daemon.list("executions");
-    let died = ended.iter().filter(|one| one["outcome"] == "dead_lettered").count();
-    assert_eq!(died, 4, "the first and three replays: {ended:?}");
+    let died = daemon.executions("outcome", "dead_lettered", 4);
+    assert_eq!(died.len(), 4, "the first and three replays: {died:?}");
     // Those that were replayed are resolved; the last one is open, since its replay was refused.
     let letters = daemon.list("dead-letters");
     let open: BTreeSet<String> = letters.iter().map(|one| one["resolution"].to_string()).collect();
