@@ -89,7 +89,7 @@ impl Runtime {
             (Ok(result), None) => {
                 let text = write::text(&result, "result", request.limits.response_bytes_max);
                 text.map(Arc::from).map_err(|error| {
-                    let (kind, message) = error.into_kind_and_message("result");
+                    let (kind, message) = error.into_kind_and_message();
                     ExecError { kind, message, position: None }
                 })
             }

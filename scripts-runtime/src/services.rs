@@ -75,7 +75,7 @@ fn name(what: &str, text: &str) -> Result<Arc<str>, Fault> {
 
 /// A value as JSON text, within the limit of stored values.
 fn json_text(value: &Dynamic, what: &str, bytes_max: usize) -> Result<Arc<str>, Fault> {
-    let text = write::text(value, what, bytes_max).map_err(|error| error.into_fault(what))?;
+    let text = write::text(value, what, bytes_max).map_err(write::Unwritable::into_fault)?;
     Ok(text.into())
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 
 use crate::bounds::JSON_DEPTH_MAX;
 use crate::exec::ExecErrorKind;
@@ -14,84 +14,57 @@ use crate::json::BLOB_KEY;
 
 /// Writes `value`; an error says where in `root` what could not be written is.
 pub(crate) fn text(value: &Dynamic, root: &str, bytes_max: usize) -> Result<String, Unwritable> {
-    let mut out = String::with_capacity(64);
-    append(value, root, bytes_max, &mut out)?;
-    Ok(out)
+    let mut writer = Writer { out: String::with_capacity(64), bytes_max };
+    match writer.value(value, 0) {
+        Ok(()) => Ok(writer.out),
+        Err(mut failed) => {
+            failed.path.push(root.to_owned());
+            failed.path.reverse();
+            let place = failed.path.concat();
+            Err(match failed.problem {
+                Problem::TooLarge => Unwritable::TooLarge(format!(
+                    "{root} is larger than {bytes_max} bytes as JSON (reached at {place})"
+                )),
+                Problem::TooDeep => Unwritable::NoJson(format!(
+                    "{place} is nested more than {JSON_DEPTH_MAX} levels deep, which is too deep for JSON"
+                )),
+                Problem::Is(what) => {
+                    Unwritable::NoJson(format!("{place} is {what}, which cannot be JSON"))
+                }
+            })
+        }
+    }
 }
 
-/// As [`text`], at the end of a text that exists; `bytes_max` is for what is appended.
-pub(crate) fn append(
-    value: &Dynamic,
-    root: &str,
-    bytes_max: usize,
-    out: &mut String,
-) -> Result<(), Unwritable> {
-    let bytes_max = out.len().saturating_add(bytes_max);
-    let mut writer = Writer { out, bytes_max };
-    writer.value(value, 0).map_err(|mut failed| {
-        failed.path.push(root.to_owned());
-        failed.path.reverse();
-        Unwritable { place: failed.path.concat(), problem: failed.problem, bytes_max }
-    })
-}
-
-/// Why a value is not JSON.
+/// Why a value is not written, in a sentence that names the place like `result.items[3]`.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Unwritable {
-    /// Like `result.items[3]`.
-    place: String,
-    problem: Problem,
-    bytes_max: usize,
-}
-
-#[derive(Debug, PartialEq)]
-enum Problem {
-    Function,
-    NotFinite(&'static str),
-    TooDeep,
-    TooLarge,
-    NoJson(&'static str),
+pub(crate) enum Unwritable {
+    TooLarge(String),
+    NoJson(String),
 }
 
 impl Unwritable {
-    fn message(&self, root: &str) -> String {
-        let Unwritable { place, problem, bytes_max } = self;
-        match problem {
-            Problem::Function => format!("{place} is a function, which cannot be JSON"),
-            Problem::NotFinite(what) => format!("{place} is {what}, which cannot be JSON"),
-            Problem::TooDeep => {
-                format!(
-                    "{place} is nested more than {JSON_DEPTH_MAX} levels deep, which is too deep for JSON"
-                )
-            }
-            Problem::TooLarge => {
-                format!("{root} is larger than {bytes_max} bytes as JSON (reached at {place})")
-            }
-            Problem::NoJson(what) => format!("{place} is {what}, which cannot be JSON"),
-        }
-    }
-
     /// For an argument of a service call: what is too large ends the run, the rest can be caught.
-    pub(crate) fn into_fault(self, root: &str) -> Fault {
-        let message = self.message(root);
-        match self.problem {
-            Problem::TooLarge => Fault::budget(message),
-            Problem::Function | Problem::NotFinite(_) | Problem::TooDeep | Problem::NoJson(_) => {
-                Fault::Thrown(message)
-            }
+    pub(crate) fn into_fault(self) -> Fault {
+        match self {
+            Self::TooLarge(message) => Fault::budget(message),
+            Self::NoJson(message) => Fault::Thrown(message),
         }
     }
 
     /// For a run's result.
-    pub(crate) fn into_kind_and_message(self, root: &str) -> (ExecErrorKind, String) {
-        let message = self.message(root);
-        match self.problem {
-            Problem::TooLarge => (ExecErrorKind::Budget, message),
-            Problem::Function | Problem::NotFinite(_) | Problem::TooDeep | Problem::NoJson(_) => {
-                (ExecErrorKind::BadResult, message)
-            }
+    pub(crate) fn into_kind_and_message(self) -> (ExecErrorKind, String) {
+        match self {
+            Self::TooLarge(message) => (ExecErrorKind::Budget, message),
+            Self::NoJson(message) => (ExecErrorKind::BadResult, message),
         }
     }
+}
+
+enum Problem {
+    Is(&'static str),
+    TooDeep,
+    TooLarge,
 }
 
 /// A failure on its way up; every level adds its step to the path.
@@ -115,12 +88,12 @@ impl Failed {
     }
 }
 
-struct Writer<'a> {
-    out: &'a mut String,
+struct Writer {
+    out: String,
     bytes_max: usize,
 }
 
-impl Writer<'_> {
+impl Writer {
     fn value(&mut self, value: &Dynamic, depth: usize) -> Result<(), Failed> {
         let kind = value.type_id();
         if kind == TypeId::of::<ImmutableString>() {
@@ -148,10 +121,8 @@ impl Writer<'_> {
         } else if kind == TypeId::of::<Blob>() {
             let blob = value.as_blob_ref().map_err(unreadable)?;
             self.blob(&blob)?;
-        } else if kind == TypeId::of::<FnPtr>() {
-            return Err(Failed::new(Problem::Function));
         } else {
-            return Err(Failed::new(Problem::NoJson(crate::message::kind_of(value))));
+            return Err(Failed::new(Problem::Is(crate::message::kind_of(value))));
         }
         self.fits()
     }
@@ -165,10 +136,10 @@ impl Writer<'_> {
 
     fn float(&mut self, float: f64) -> Result<(), Failed> {
         if float.is_nan() {
-            return Err(Failed::new(Problem::NotFinite("not a number (NaN)")));
+            return Err(Failed::new(Problem::Is("not a number (NaN)")));
         }
         if float.is_infinite() {
-            return Err(Failed::new(Problem::NotFinite("infinite")));
+            return Err(Failed::new(Problem::Is("infinite")));
         }
         // The shortest text that reads back as the same float, always with a point or an exponent.
         let _ = write!(self.out, "{float:?}");
@@ -212,7 +183,7 @@ impl Writer<'_> {
             return Err(Failed::new(Problem::TooLarge));
         }
         let _ = write!(self.out, "{{\"{BLOB_KEY}\":\"");
-        STANDARD.encode_string(blob, self.out);
+        STANDARD.encode_string(blob, &mut self.out);
         self.out.push_str("\"}");
         Ok(())
     }
@@ -221,7 +192,7 @@ impl Writer<'_> {
         if self.out.len() + text.len() > self.bytes_max {
             return Err(Failed::new(Problem::TooLarge));
         }
-        quote(text, self.out);
+        quote(text, &mut self.out);
         Ok(())
     }
 }
@@ -263,5 +234,5 @@ fn step(name: &str) -> String {
 }
 
 fn unreadable(_: &'static str) -> Failed {
-    Failed::new(Problem::NoJson("a variable that is being changed"))
+    Failed::new(Problem::Is("a variable that is being changed"))
 }

@@ -26,7 +26,7 @@ fn parse(text: &str) -> Called<Dynamic> {
 fn stringify(value: &Dynamic) -> Called<ImmutableString> {
     run::with(|run| {
         let text = write::text(value, "value", run.limits.string_bytes_max)
-            .map_err(|error| error.into_fault("value"))?;
+            .map_err(write::Unwritable::into_fault)?;
         Ok(text.into())
     })
 }

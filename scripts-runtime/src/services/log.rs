@@ -4,7 +4,7 @@ use rhai::{Dynamic, Engine, Map, Module};
 
 use crate::fault::Fault;
 use crate::host::{Level, LogLine};
-use crate::json::write;
+use crate::json::write::{self, Unwritable};
 use crate::message::cut_to;
 use crate::run::{self, Run};
 use crate::services::Called;
@@ -55,7 +55,7 @@ fn line(level: Level, message: &Dynamic, fields: Option<&Map>) -> Called<()> {
         }
         let message = match message.as_immutable_string_ref() {
             Ok(text) => cut_to(text.chars().take(bytes_max).collect(), bytes_max),
-            Err(_) => json(message, "message", bytes_max)?,
+            Err(_) => json(message, bytes_max)?,
         };
         let left = bytes_max - message.len();
         let fields = match fields {
@@ -88,13 +88,13 @@ fn fields_text(fields: &Map, bytes_max: usize) -> Result<String, Fault> {
         let room = bytes_max.saturating_sub(before + CUT.len() + 1);
         match write::text(value, name, room.saturating_sub(field.len())) {
             Ok(value) => field.push_str(&value),
-            Err(error) => match error.into_fault(name) {
-                Fault::Thrown(message) => return Err(Fault::Thrown(format!("log: {message}"))),
-                Fault::Fatal(..) => {
-                    text.push_str(CUT);
-                    return Ok(text);
-                }
-            },
+            Err(Unwritable::NoJson(message)) => {
+                return Err(Fault::Thrown(format!("log: {message}")));
+            }
+            Err(Unwritable::TooLarge(_)) => {
+                text.push_str(CUT);
+                return Ok(text);
+            }
         }
         text.push_str(&field);
         text.push(',');
@@ -107,12 +107,12 @@ fn fields_text(fields: &Map, bytes_max: usize) -> Result<String, Fault> {
 }
 
 /// A value that is no string, as JSON; a large one is cut.
-fn json(value: &Dynamic, what: &str, bytes_max: usize) -> Result<String, Fault> {
-    match write::text(value, what, bytes_max) {
+fn json(message: &Dynamic, bytes_max: usize) -> Result<String, Fault> {
+    match write::text(message, "message", bytes_max) {
         Ok(text) => Ok(text),
-        Err(error) => match error.into_fault(what) {
-            Fault::Thrown(message) => Err(Fault::Thrown(format!("log: {message}"))),
-            Fault::Fatal(..) => Ok(cut_to("(too large to be logged)".to_owned(), bytes_max)),
-        },
+        Err(Unwritable::NoJson(message)) => Err(Fault::Thrown(format!("log: {message}"))),
+        Err(Unwritable::TooLarge(_)) => {
+            Ok(cut_to("(too large to be logged)".to_owned(), bytes_max))
+        }
     }
 }
