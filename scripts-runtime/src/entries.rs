@@ -10,7 +10,7 @@ use crate::effect::{Amount, Effect, Key, Read, Space, Stored};
 use crate::exec::ExecErrorKind;
 use crate::fault::Fault;
 use crate::host::{HostError, Page};
-use crate::memory::GAUGE;
+use crate::memory::{GAUGE, held_bytes};
 use crate::run::{self, Run};
 
 /// The keys that a run has touched.
@@ -65,7 +65,7 @@ pub(crate) fn get(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
 
 /// Asks the host, once a run for each key, and notes the version.
 fn read(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
-    let held = GAUGE.with(|gauge| gauge.held.get());
+    let held = held_bytes();
     let stored = run.host.read(key).map_err(|error| host_failed(&error))?;
     let version = stored.as_ref().map_or(0, |stored| stored.version);
     let value = stored.map(|stored| stored.value);
@@ -239,7 +239,7 @@ impl Scan {
     fn fetch(&mut self, run: &mut Run) -> Result<(), Fault> {
         run.check_interrupt()?;
         self.release();
-        let held = GAUGE.with(|gauge| gauge.held.get());
+        let held = held_bytes();
         let rows = run.host.list(&self.page).map_err(|error| host_failed(&error))?;
         self.rows_bytes = rows.iter().map(|(key, stored)| size(key) + size(&stored.value)).sum();
         set_held(held + self.rows_bytes);
@@ -259,7 +259,7 @@ impl Scan {
 
     /// Gives the page back. Whichever thread's memory it was, it counts here no more.
     fn release(&mut self) {
-        let held = GAUGE.with(|gauge| gauge.held.get());
+        let held = held_bytes();
         self.rows = Vec::new();
         set_held(held - self.rows_bytes);
         self.rows_bytes = 0;

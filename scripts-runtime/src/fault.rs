@@ -1,7 +1,5 @@
 //! Why a service call of a script fails: with an error that the script may catch, or for good.
 
-use rhai::{Dynamic, EvalAltResult, Position};
-
 use crate::exec::ExecErrorKind;
 
 /// The failure of a service call.
@@ -21,14 +19,4 @@ impl Fault {
     pub(crate) fn budget(message: impl Into<String>) -> Fault {
         Fault::Fatal(ExecErrorKind::Budget, message.into())
     }
-}
-
-/// What Rhai is handed: an error that `try` catches.
-pub(crate) fn thrown(message: String) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorRuntime(message.into(), Position::NONE))
-}
-
-/// What Rhai is handed: an error that ends the run.
-pub(crate) fn terminated() -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE))
 }

@@ -7,14 +7,13 @@
 
 use std::fmt::Write as _;
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map};
+use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map};
 
 use crate::bounds::JSON_DEPTH_MAX;
 use crate::fault::Fault;
 use crate::message::kind_of;
 use crate::run;
-
-type Called<T> = Result<T, Box<EvalAltResult>>;
+use crate::services::Called;
 
 pub(crate) fn register(engine: &mut Engine) {
     register_splits(engine);

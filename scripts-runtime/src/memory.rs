@@ -97,7 +97,7 @@ pub fn give_back() {
     }
 }
 
-/// Bytes that this thread holds: allocated minus freed by it, ever. For those who look for leaks.
+/// Bytes that this thread holds: allocated minus freed by it, ever.
 pub fn held_bytes() -> i64 {
     GAUGE.with(|gauge| gauge.held.get())
 }

@@ -205,11 +205,7 @@ fn lower_first(text: &str) -> String {
 /// Cuts a text to a number of bytes, marking the cut.
 pub(crate) fn cut_to(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
-        let mut end = bytes_max.saturating_sub('…'.len_utf8());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8())));
         text.push('…');
         // Lines are kept: what was cut off must not be held on to.
         text.shrink_to_fit();

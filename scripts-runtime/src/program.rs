@@ -32,11 +32,6 @@ impl Program {
         };
         Program { compiled: Arc::new(compiled) }
     }
-
-    /// The text that it was compiled from.
-    pub fn source(&self) -> &str {
-        &self.compiled.source
-    }
 }
 
 /// Refuses a source that is too large for the compiler: in bytes, in brackets within each other (stack), in arguments or

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use rhai::{Dynamic, EvalAltResult};
+use rhai::{Dynamic, EvalAltResult, Position};
 
 use crate::bounds::{
     INTERPRETER_STACK_BYTES_MAX, MEMORY_STEP_BYTES, NATIVE_STACK_BYTES_MAX, OPERATIONS_PER_LOOK,
@@ -13,10 +13,10 @@ use crate::bounds::{
 use crate::effect::Effect;
 use crate::entries::Entries;
 use crate::exec::{ExecErrorKind, ExecRequest, Usage};
-use crate::fault::{Fault, terminated, thrown};
+use crate::fault::Fault;
 use crate::host::{Host, Interrupt, Need};
 use crate::limits::RunLimits;
-use crate::memory::{GAUGE, stack_address};
+use crate::memory::{GAUGE, held_bytes, stack_address};
 use crate::random::Random;
 
 /// State of one run.
@@ -52,6 +52,7 @@ thread_local! {
 
 /// Makes `request` the run of this thread until [`end`].
 pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
+    let held = held_bytes();
     let run = Run {
         host: Arc::clone(&request.host),
         limits: request.limits.clone(),
@@ -62,12 +63,11 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
         log_lines: 0,
         log_lines_dropped: 0,
         fatal: None,
-        held_before: 0,
+        held_before: held,
         published: 0,
         shared: HashMap::new(),
     };
     GAUGE.with(|gauge| {
-        let held = gauge.held.get();
         gauge.peak.set(held);
         gauge.operations.set(0);
         gauge.look_at.set(OPERATIONS_PER_LOOK.min(request.limits.operations_max.saturating_add(1)));
@@ -77,8 +77,8 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
         gauge.stack_floor.set(stack_address().saturating_sub(INTERPRETER_STACK_BYTES_MAX));
         gauge.notes_shared.set(notes_shared);
         gauge.noted.set(0);
-        RUN.with_borrow_mut(|slot| *slot = Some(Run { held_before: held, ..run }));
     });
+    RUN.with_borrow_mut(|slot| *slot = Some(run));
 }
 
 /// Ends the run of this thread. The caller has dropped what the script made.
@@ -133,9 +133,11 @@ pub(crate) fn with<T>(
     });
     // What our own code needed of the stack says nothing about the script's data.
     GAUGE.with(|gauge| gauge.stack_low.set(usize::MAX));
-    outcome.map_err(|fault| match fault {
-        Fault::Thrown(message) => thrown(message),
-        Fault::Fatal(..) => terminated(),
+    outcome.map_err(|fault| {
+        Box::new(match fault {
+            Fault::Thrown(message) => EvalAltResult::ErrorRuntime(message.into(), Position::NONE),
+            Fault::Fatal(..) => EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE),
+        })
     })
 }
 
@@ -290,7 +292,7 @@ impl Run {
 
     /// Tells the total of all runs what this one holds, if that has changed much.
     fn publish(&mut self, all: &MemoryOfAll) -> Result<(), Fault> {
-        let held = GAUGE.with(|gauge| gauge.held.get()).wrapping_sub(self.held_before);
+        let held = held_bytes().wrapping_sub(self.held_before);
         let change = held.wrapping_sub(self.published);
         if change.abs() < MEMORY_STEP_BYTES {
             return Ok(());

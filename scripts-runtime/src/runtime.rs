@@ -1,7 +1,7 @@
 //! The engine that all scripts of a daemon are compiled and run with.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Once};
 
 use rhai::module_resolvers::DummyModuleResolver;
@@ -73,11 +73,6 @@ impl Runtime {
         let (run, usage) = run::end(&self.memory_of_all);
         let effects = if result.is_ok() { run.effects } else { Vec::new() };
         ExecReport { result, effects, reads: run.entries.reads, usage }
-    }
-
-    /// What all runs together hold at present, as far as they have told.
-    pub fn memory_of_all_bytes(&self) -> u64 {
-        u64::try_from(self.memory_of_all.held.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     fn evaluate(&self, program: &Compiled, request: &ExecRequest) -> Result<Arc<str>, ExecError> {

@@ -29,7 +29,7 @@ use crate::fault::Fault;
 use crate::json::write;
 
 /// The result of a function that scripts call.
-type Called<T> = Result<T, Box<EvalAltResult>>;
+pub(crate) type Called<T> = Result<T, Box<EvalAltResult>>;
 
 pub(crate) fn register(engine: &mut Engine) {
     kv::register(engine);

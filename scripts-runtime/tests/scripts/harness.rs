@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use picloud_scripts_runtime::bounds::STACK_BYTES;
 use picloud_scripts_runtime::effect::{Key, Space, Stored};
-use picloud_scripts_runtime::exec::{ExecError, ExecErrorKind, ExecReport, ExecRequest};
+use picloud_scripts_runtime::exec::{ExecError, ExecReport, ExecRequest};
 use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
 use picloud_scripts_runtime::limits::RunLimits;
 use picloud_scripts_runtime::runtime::Runtime;
@@ -147,10 +147,6 @@ pub(crate) fn error(source: &str) -> ExecError {
         Ok(value) => panic!("gave {value}: {source}"),
         Err(error) => error,
     }
-}
-
-pub(crate) fn kind(source: &str) -> ExecErrorKind {
-    error(source).kind
 }
 
 pub(crate) fn compile(source: &str) -> Result<(), ExecError> {
