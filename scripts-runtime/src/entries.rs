@@ -35,13 +35,24 @@ enum Change {
 }
 
 impl Change {
-    fn apply(&self, key: &Key, value: Option<&Arc<str>>) -> Result<Option<Arc<str>>, Fault> {
+    /// The value with this change. It has to stay within `bytes_max`, or one run could grow it patch by patch, and
+    /// merging takes many times the bytes of the text.
+    fn apply(
+        &self,
+        key: &Key,
+        value: Option<&Arc<str>>,
+        bytes_max: usize,
+    ) -> Result<Option<Arc<str>>, Fault> {
         let value = value.map(|text| &**text);
         let changed = match self {
             Change::Add(by) => apply::increment(value, *by).map(Some),
             Change::Merge(patch) => value.map(|text| apply::merge(text, patch)).transpose(),
         };
         match changed {
+            Ok(Some(text)) if text.len() > bytes_max => Err(Fault::budget(format!(
+                "{} would be larger than {bytes_max} bytes as JSON",
+                shown(key)
+            ))),
             Ok(text) => Ok(text.map(Arc::from)),
             Err(error) => Err(Fault::Thrown(format!("{} {error}", shown(key)))),
         }
@@ -57,7 +68,7 @@ pub(crate) fn get(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
     };
     let mut value = read(run, key)?;
     for change in changes {
-        value = change.apply(key, value.as_ref())?;
+        value = change.apply(key, value.as_ref(), run.limits.value_bytes_max)?;
     }
     run.entries.slots.insert(key.clone(), Slot::Known(value.clone()));
     Ok(value)
@@ -110,8 +121,9 @@ pub(crate) fn patch(run: &mut Run, key: Key, patch: Arc<str>) -> Result<(), Faul
 }
 
 fn change(run: &mut Run, key: &Key, change: Change) -> Result<(), Fault> {
+    let bytes_max = run.limits.value_bytes_max;
     match run.entries.slots.get_mut(key) {
-        Some(Slot::Known(value)) => *value = change.apply(key, value.as_ref())?,
+        Some(Slot::Known(value)) => *value = change.apply(key, value.as_ref(), bytes_max)?,
         Some(Slot::Blind(changes)) => changes.push(change),
         None => {
             run.entries.slots.insert(key.clone(), Slot::Blind(vec![change]));
@@ -231,7 +243,10 @@ impl Scan {
             None => Ok(row),
             Some(Slot::Known(value)) => Ok(value.clone()),
             Some(Slot::Blind(changes)) => {
-                changes.iter().try_fold(row, |value, change| change.apply(&key, value.as_ref()))
+                let bytes_max = run.limits.value_bytes_max;
+                changes
+                    .iter()
+                    .try_fold(row, |value, change| change.apply(&key, value.as_ref(), bytes_max))
             }
         }
     }

@@ -273,6 +273,25 @@ fn each_limit_of_what_a_run_gives_is_held() {
     );
 }
 
+/// Each patch is small; what they would make of the document together is not.
+#[test]
+fn p6_a_document_does_not_outgrow_its_limit_patch_by_patch() {
+    let grow = r#"let a = []; a.pad(50000, 0);
+        for i in 0..60 { let patch = #{}; patch[`k${i}`] = a; d.update("x", patch); }"#;
+    for source in [
+        format!(r#"let d = docs::collection("d"); d.put("x", #{{}}); {grow}"#),
+        format!(r#"let d = docs::collection("d"); {grow} d.get("x")"#),
+    ] {
+        let host = Arc::new(MemoryHost::default().doc("d", "x", "{}"));
+        let report = run_on(&host, &source);
+        assert_eq!(
+            report.result.unwrap_err().message,
+            r#"docs "d", "x" would be larger than 262144 bytes as JSON"#
+        );
+        assert!(report.usage.memory_bytes_peak < 18 << 20, "{:?}", report.usage);
+    }
+}
+
 #[test]
 fn log_lines_are_cut_and_counted() {
     let host: Arc<MemoryHost> = Arc::default();
