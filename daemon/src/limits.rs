@@ -216,7 +216,7 @@ part! {
         /// Tasks delayed by a second or more that an app may have waiting.
         app_delayed_max: i64 = 1_000, Count 0..=1_000_000;
         /// Rows that one settle may make.
-        settle_rows_max: usize = 10_000, Count 1..=100_000;
+        settle_rows_max: usize = 10_000, Count 1..=15_000;
         /// Bytes of the rows that one settle may make.
         settle_bytes_max: i64 = 16 << 20, Bytes 65_536..=1 << 30;
         /// A row deeper than this in its chain of causes is abandoned.
@@ -288,6 +288,14 @@ mod tests {
                 assert_eq!((limit.get)(&limits), value, "{name}");
             }
         }
+    }
+
+    /// The rows, and beside them a dead letter and its handlers, get ids derived from one.
+    #[test]
+    fn what_one_settle_may_make_has_room_behind_one_id() {
+        let limit = all().find(|limit| limit.name == "settle_rows_max").expect("it is there");
+        let handlers_max = picloud_api::manifest::TRIGGERS_MAX as u64;
+        assert!(u128::from(limit.most + handlers_max + 1) < crate::ids::DERIVED_MAX);
     }
 
     #[test]
