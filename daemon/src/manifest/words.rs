@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::duration;
 
-use crate::route::{METHODS, Pattern, RouteError};
+use crate::route::{METHODS, Pattern};
 
 /// Characters of a slug, as many as a host name's label may have.
 const SLUG_CHARACTERS_MAX: usize = 63;
@@ -77,10 +77,7 @@ pub fn method(text: &str) -> Result<Arc<str>, String> {
 
 /// A route's path, taken apart.
 pub fn path(text: &str) -> Result<Pattern, String> {
-    Pattern::parse(text).map_err(|error| match error {
-        RouteError::Pattern { pattern, reason } => format!("path \"{pattern}\" {reason}"),
-        other => other.to_string(),
-    })
+    Pattern::parse(text).map_err(|reason| format!("path \"{text}\" {reason}"))
 }
 
 /// Milliseconds of a duration such as `500ms`, `5s`, `1.5h`, `7d`.
