@@ -40,8 +40,6 @@ pub enum FailureKind {
     TimedOut,
     /// The daemon died while this row, and no other, was running.
     OwnerDied,
-    /// The owner took it out of the outbox.
-    Cancelled,
     /// The daemon could not do its part.
     Internal,
 }
@@ -50,11 +48,7 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
         let mut message = message.into();
         if message.len() > MESSAGE_BYTES_MAX {
-            let mut end = MESSAGE_BYTES_MAX - '…'.len_utf8();
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            message.truncate(end);
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX - '…'.len_utf8()));
             message.push('…');
         }
         Failure { kind, message, line: None, column: None, source_line: None }
@@ -95,7 +89,6 @@ impl Failure {
             | FailureKind::BudgetSpent
             | FailureKind::TimedOut
             | FailureKind::OwnerDied
-            | FailureKind::Cancelled
             | FailureKind::Internal => false,
         }
     }

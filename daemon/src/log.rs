@@ -23,8 +23,6 @@ pub mod field {
     pub const SCRIPT: &str = "script";
     /// Id of the run, which is also its outbox row's.
     pub const EXECUTION: &str = "execution";
-    pub const TRIGGER: &str = "trigger";
-    pub const ROUTE: &str = "route";
     pub const ATTEMPT: &str = "attempt";
     pub const OUTCOME: &str = "outcome";
     pub const SOURCE: &str = "source";
@@ -35,14 +33,8 @@ pub mod field {
     pub const ERROR: &str = "error";
     /// Fields that a script gave, as JSON text.
     pub const FIELDS: &str = "fields";
-    pub const DEAD_LETTER: &str = "dead_letter";
-    pub const PATH: &str = "path";
-    pub const ADDRESS: &str = "address";
     pub const UID: &str = "uid";
-    pub const PRINCIPAL: &str = "principal";
     pub const ACTION: &str = "action";
-    pub const REQUEST: &str = "request";
-    pub const COUNT: &str = "count";
 }
 
 /// Target of the lines that scripts write, by which the terminal knows them.

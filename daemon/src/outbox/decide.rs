@@ -248,7 +248,6 @@ mod tests {
             (FailureKind::ScriptGone, 500),
             (FailureKind::Internal, 500),
             (FailureKind::OwnerDied, 500),
-            (FailureKind::Cancelled, 500),
         ] {
             assert_eq!(InboxFailureKind::of(kind).status().0, status, "{kind:?}");
         }

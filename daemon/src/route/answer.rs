@@ -141,7 +141,7 @@ struct Base64Body {
 }
 
 /// These belong to the connection, not to the script.
-const NOT_THE_SCRIPTS: [HeaderName; 7] = [
+const NOT_THE_SCRIPTS: [HeaderName; 8] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TE,
@@ -149,6 +149,7 @@ const NOT_THE_SCRIPTS: [HeaderName; 7] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 fn read_headers(headers: &RawValue) -> Result<Vec<(HeaderName, HeaderValue)>, NotAResponse> {
@@ -162,7 +163,7 @@ fn read_headers(headers: &RawValue) -> Result<Vec<(HeaderName, HeaderValue)>, No
     for (name, value) in &fields {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| NotAResponse(format!("{name:?} cannot be a header's name")))?;
-        if NOT_THE_SCRIPTS.contains(&parsed) || parsed == "proxy-connection" {
+        if NOT_THE_SCRIPTS.contains(&parsed) {
             return Err(NotAResponse(format!(
                 "header {parsed} is set by the daemon, not by scripts"
             )));
