@@ -36,6 +36,15 @@ pub enum Ordering {
     ByKey,
 }
 
+impl Ordering {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::ByKey => "by_key",
+        }
+    }
+}
+
 /// What a trigger listens to. The texts are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TriggerKind {

@@ -11,7 +11,7 @@ use crate::catalog::{App, Script};
 use crate::entry::ChangeOp;
 use crate::limits::{self, Limits};
 use crate::manifest::words;
-use crate::retry::{Backoff, RetryPolicy};
+use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
@@ -96,10 +96,7 @@ fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
         name: trigger.name.to_string(),
         script: trigger.script.to_string(),
         enabled: (!trigger.enabled).then_some(false),
-        ordering: match trigger.ordering {
-            Ordering::Any => None,
-            Ordering::ByKey => Some("by_key".to_owned()),
-        },
+        ordering: (trigger.ordering != Ordering::Any).then(|| trigger.ordering.as_str().to_owned()),
         concurrency: trigger.concurrency,
         retry: retry_entry(&trigger.retry),
         ..TriggerEntry::default()
@@ -122,14 +119,7 @@ fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
 fn retry_entry(policy: &RetryPolicy) -> Option<RetryEntry> {
     (*policy != RetryPolicy::default()).then(|| RetryEntry {
         max_attempts: Some(policy.max_attempts),
-        backoff: Some(
-            match policy.backoff {
-                Backoff::Exponential => "exponential",
-                Backoff::Linear => "linear",
-                Backoff::Constant => "constant",
-            }
-            .to_owned(),
-        ),
+        backoff: Some(policy.backoff.as_str().to_owned()),
         base: Some(words::duration_text(policy.base_ms)),
         max_delay: Some(words::duration_text(policy.max_delay_ms)),
         jitter: Some(policy.jitter),

@@ -17,7 +17,7 @@ use crate::store::rows::json;
 use crate::store::sql;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::time::Timestamp;
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Trigger, TriggerDetails};
 
 /// Why a change of configuration was not made. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -227,10 +227,6 @@ async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sql
 }
 
 async fn put_trigger(conn: &mut SqliteConnection, trigger: &Trigger) -> Result<(), sqlx::Error> {
-    let ordering = match trigger.ordering {
-        Ordering::Any => "any",
-        Ordering::ByKey => "by_key",
-    };
     let query = sqlx::query(sql::TRIGGER_PUT)
         .bind(trigger.id.0)
         .bind(trigger.app.0)
@@ -239,7 +235,7 @@ async fn put_trigger(conn: &mut SqliteConnection, trigger: &Trigger) -> Result<(
         .bind(&*trigger.script)
         .bind(i64::from(trigger.enabled))
         .bind(json(&trigger.retry))
-        .bind(ordering)
+        .bind(trigger.ordering.as_str())
         .bind(trigger.concurrency.map(i64::from))
         .bind(trigger.registered_by.0);
     query.execute(&mut *conn).await?;

@@ -8,9 +8,9 @@ use crate::catalog::Script;
 use crate::entry::ChangeOp;
 use crate::limits::{self, Limits};
 use crate::manifest::{WantedRoute, WantedScript, WantedTrigger, words};
-use crate::retry::{Backoff, RetryPolicy};
+use crate::retry::RetryPolicy;
 use crate::route::Route;
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Trigger, TriggerDetails};
 
 /// Sentences about what is different.
 #[derive(Default)]
@@ -62,18 +62,11 @@ pub(super) fn trigger(before: &Trigger, after: &WantedTrigger) -> Vec<String> {
     details.compare("script", &before.script, &after.script);
     details.compare("matches", &*details_text(&before.details), &*details_text(&after.details));
     details.compare("enabled", before.enabled, after.enabled);
-    details.compare("ordering", ordering_text(before.ordering), ordering_text(after.ordering));
+    details.compare("ordering", before.ordering.as_str(), after.ordering.as_str());
     let most = |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
     details.compare("concurrency", &*most(before.concurrency), &*most(after.concurrency));
     details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
     details.0
-}
-
-fn ordering_text(ordering: Ordering) -> &'static str {
-    match ordering {
-        Ordering::Any => "any",
-        Ordering::ByKey => "by_key",
-    }
 }
 
 fn details_text(details: &TriggerDetails) -> String {
@@ -93,14 +86,10 @@ fn details_text(details: &TriggerDetails) -> String {
 }
 
 fn retry_text(policy: &RetryPolicy) -> String {
-    let backoff = match policy.backoff {
-        Backoff::Exponential => "exponential",
-        Backoff::Linear => "linear",
-        Backoff::Constant => "constant",
-    };
     format!(
-        "{} attempts, {backoff} from {} to {}, jitter {}",
+        "{} attempts, {} from {} to {}, jitter {}",
         policy.max_attempts,
+        policy.backoff.as_str(),
         words::duration_text(policy.base_ms),
         words::duration_text(policy.max_delay_ms),
         policy.jitter
