@@ -61,7 +61,8 @@ impl Keys {
     }
 }
 
-/// Everything that plans may depend on. `standing` lives as long as the writer; the maps are read for each batch.
+/// Everything that plans may depend on. What stands above the gap lives as long as the writer, the rest is read for each
+/// batch.
 #[derive(Debug)]
 pub struct Facts {
     pub now: Timestamp,

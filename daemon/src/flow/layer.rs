@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::entry::{Change, Entry, EntryKey};
+use crate::entry::{Entry, EntryKey};
 use crate::faults::Bug;
 use crate::flow::Refusal;
 use crate::flow::facts::{Facts, LineKey, Usage};
@@ -137,11 +137,6 @@ impl<'a> Layer<'a> {
 /// The line that a row stands in.
 pub fn line_of(row: &OutboxRow) -> Option<LineKey> {
     row.order.as_ref().map(|order| LineKey { queue: row.queue, key: Arc::clone(&order.key) })
-}
-
-/// What an event names as the line of a change.
-pub fn order_key(change: &Change) -> Arc<str> {
-    format!("{}/{}", change.key.key.collection, change.key.key.key).into()
 }
 
 fn weight(row: &OutboxRow) -> Usage {

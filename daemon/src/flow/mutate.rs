@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::apply as values;
 use picloud_scripts_runtime::effect::{Effect, Key, Read, Space};
-use serde_json::Value;
 
 use crate::entry::{Change, ChangeOp, Entry, EntryKey};
 use crate::faults::Bug;
 use crate::flow::Refusal;
 use crate::flow::facts::{Facts, Keys, LineKey};
-use crate::flow::layer::{Layer, order_key};
+use crate::flow::layer::Layer;
 use crate::flow::writes::{EntryWrite, Writes};
 use crate::ids::{AppId, Id, PrincipalId};
 use crate::outbox::row::{OrderKey, OutboxRow, OutboxSourceKind};
+use crate::payload::MapWriter;
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger};
 
@@ -74,8 +74,7 @@ pub fn needs_of_effects(app: AppId, effects: &[Effect], facts: &Facts, keys: &mu
     for key in effects.iter().filter_map(entry_of) {
         keys.entry(app, key);
         for trigger in facts.catalog.matching.by_key(app, key) {
-            let line = format!("{}/{}", key.collection, key.key).into();
-            keys.lines.insert(LineKey { queue: trigger.id.queue(), key: line });
+            keys.lines.insert(LineKey { queue: trigger.id.queue(), key: line_of(key) });
         }
     }
 }
@@ -104,6 +103,11 @@ pub fn apply(effect: &Effect, author: &Author, layer: &mut Layer) -> Result<(), 
         layer.insert_caused(row)?;
     }
     Ok(())
+}
+
+/// The line of the rows that changes of a key make.
+fn line_of(key: &Key) -> Arc<str> {
+    format!("{}/{}", key.collection, key.key).into()
 }
 
 fn entry_of(effect: &Effect) -> Option<&Key> {
@@ -190,7 +194,9 @@ fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author)
     };
     let order = match trigger.ordering {
         Ordering::Any => None,
-        Ordering::ByKey => Some(OrderKey { key: order_key(change), version: change.version }),
+        Ordering::ByKey => {
+            Some(OrderKey { key: line_of(&change.key.key), version: change.version })
+        }
     };
     OutboxRow {
         id: author.cause,
@@ -219,19 +225,17 @@ fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author)
 
 /// The event of a change as JSON text; the values are embedded as they are.
 fn event_of(change: &Change) -> Arc<str> {
-    let quoted = |text: &str| Value::from(text).to_string();
-    let null_or = |value: &Option<Arc<str>>| value.clone().unwrap_or_else(|| "null".into());
     let (id, data, prev) = match change.key.key.space {
         Space::Kv => ("key", "value", "prev_value"),
         Space::Docs => ("id", "data", "prev_data"),
     };
-    format!(
-        r#"{{"op":"{}","collection":{},"{id}":{},"{data}":{},"{prev}":{}}}"#,
-        change.op.as_str(),
-        quoted(&change.key.key.collection),
-        quoted(&change.key.key.key),
-        null_or(&change.value),
-        null_or(&change.prev),
-    )
-    .into()
+    let mut event = String::new();
+    let mut map = MapWriter::open(&mut event);
+    map.text("op", change.op.as_str());
+    map.text("collection", &change.key.key.collection);
+    map.text(id, &change.key.key.key);
+    map.json(data, change.value.as_deref().unwrap_or("null"));
+    map.json(prev, change.prev.as_deref().unwrap_or("null"));
+    map.close();
+    event.into()
 }
