@@ -162,6 +162,26 @@ fn enqueue(script: &str) -> Effect {
     }
 }
 
+/// A task of the script that there is.
+fn task(delay_ms: i64, order_key: Option<&str>, dedupe: Option<&str>) -> Effect {
+    Effect::Enqueue {
+        script: "work".into(),
+        payload: "7".into(),
+        delay_ms,
+        order_key: order_key.map(Into::into),
+        dedupe: dedupe.map(Into::into),
+    }
+}
+
+fn replay(id: u128, payload: Option<&str>) -> Effect {
+    let payload = payload.map(Into::into);
+    Effect::ReplayDeadLetter { id: Id(id).to_string().into(), payload }
+}
+
+fn discard(id: u128) -> Effect {
+    Effect::DiscardDeadLetter { id: Id(id).to_string().into(), reason: "x".into() }
+}
+
 fn letter(id: u128, open: bool) -> (Id, LetterFacts) {
     let dead = OutboxRow { id: Id(500), event: r#"{"payload":1}"#.into(), attempt: 4, ..row() };
     (Id(id), LetterFacts { app: APP, open, replays_of_root: 0, row: Arc::new(dead) })

@@ -75,10 +75,6 @@ fn p7_a_queue_full_of_dead_letters_is_paused() {
 fn a_letter_is_replayed_once_by_a_new_row() {
     let mut facts = facts(Vec::new());
     facts.letters.extend([letter(600, true), letter(601, false)]);
-    let replay = |id: u128, payload: Option<&str>| Effect::ReplayDeadLetter {
-        id: Id(id).to_string().into(),
-        payload: payload.map(Into::into),
-    };
     let handler = OutboxRow { depth: 3, letter: Some(Id(600)), ..row() };
     let writes =
         plan(&settle(handler.clone(), vec![replay(600, Some("2"))]), &facts).expect("planned");
@@ -107,8 +103,7 @@ fn p8_a_letter_of_another_app_is_not_known() {
     let (id, mut letter) = letter(600, true);
     letter.app = AppId(2);
     facts.letters.insert(id, letter);
-    let effect = Effect::DiscardDeadLetter { id: id.to_string().into(), reason: "x".into() };
-    let refusal = plan(&settle(row(), vec![effect]), &facts).expect_err("refused");
+    let refusal = plan(&settle(row(), vec![discard(600)]), &facts).expect_err("refused");
     assert!(refusal.to_string().ends_with("is not known in this app"));
 }
 
@@ -119,13 +114,9 @@ fn a_replay_is_the_row_as_it_died_made_fresh_at_the_end_of_its_line() {
     let known =
         LetterFacts { app: APP, open: true, replays_of_root: 2, row: Arc::new(dead.clone()) };
     facts.letters.insert(Id(600), known);
-    let replay = |payload: Option<&str>| Effect::ReplayDeadLetter {
-        id: Id(600).to_string().into(),
-        payload: payload.map(Into::into),
-    };
     let handler = OutboxRow { depth: 5, ..row() };
     for (payload, event) in [(None, &*dead.event), (Some(r#"{"body":2}"#), r#"{"body":2}"#)] {
-        let run = settle(handler.clone(), vec![replay(payload)]);
+        let run = settle(handler.clone(), vec![replay(600, payload)]);
         let writes = plan(&run, &facts).expect("planned");
         let [made] = inserted(&writes)[..] else { panic!("{writes:?}") };
         let expected = OutboxRow {
@@ -154,14 +145,10 @@ fn replays_of_one_root_are_counted_within_a_command_and_those_of_others_are_not(
         let known = LetterFacts { app: APP, open: true, replays_of_root: 2, row };
         facts.letters.insert(Id(id), known);
     }
-    let replay =
-        |id: u128| Effect::ReplayDeadLetter { id: Id(id).to_string().into(), payload: None };
-    let discard =
-        |id: u128| Effect::DiscardDeadLetter { id: Id(id).to_string().into(), reason: "x".into() };
     let fits = |effects| plan(&settle(row(), effects), &facts).is_ok();
-    assert!(fits(vec![replay(600), replay(602)]));
-    assert!(!fits(vec![replay(600), replay(601)]));
-    assert!(fits(vec![discard(600), replay(601)]));
+    assert!(fits(vec![replay(600, None), replay(602, None)]));
+    assert!(!fits(vec![replay(600, None), replay(601, None)]));
+    assert!(fits(vec![discard(600), replay(601, None)]));
 }
 
 #[test]

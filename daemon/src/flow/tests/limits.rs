@@ -36,12 +36,7 @@ fn p7_a_full_app_accepts_nothing_more_and_its_runs_that_add_rows_fail_whole() {
 fn a_delayed_task_begins_a_chain_of_its_own_and_is_counted() {
     let mut facts = facts(Vec::new());
     let deep = || OutboxRow { depth: 9, ..row() };
-    let delayed = |delay_ms| {
-        let Effect::Enqueue { script, payload, order_key, dedupe, .. } = enqueue("work") else {
-            panic!()
-        };
-        Effect::Enqueue { script, payload, delay_ms, order_key, dedupe }
-    };
+    let delayed = |delay_ms| task(delay_ms, None, None);
     let writes =
         plan(&settle(deep(), vec![delayed(999), delayed(1_000)]), &facts).expect("planned");
     let made: Vec<(u32, Timestamp)> =
@@ -136,13 +131,7 @@ fn a_sync_row_that_runs_long_is_written_with_the_lease_it_runs_under_also_in_a_f
 #[test]
 fn p7_as_many_tasks_may_be_delayed_as_the_limit_says() {
     let mut facts = facts(Vec::new());
-    let later = Effect::Enqueue {
-        script: "work".into(),
-        payload: "7".into(),
-        delay_ms: 1_000,
-        order_key: None,
-        dedupe: None,
-    };
+    let later = task(1_000, None, None);
     facts.usage.insert(APP, Usage { rows: 999, bytes: 0, delayed: 999 });
     assert!(plan(&settle(row(), vec![later.clone()]), &facts).is_ok());
     assert!(plan(&settle(row(), vec![later.clone(), later]), &facts).is_err());
@@ -157,19 +146,4 @@ fn p7_a_value_may_have_as_many_bytes_as_the_limit_says() {
     };
     let max = facts.limits.entry_bytes_max;
     assert_eq!([of(max), of(max + 1)], [true, false]);
-}
-
-#[test]
-fn only_a_sync_run_with_effects_is_refused_on_a_disk_that_is_nearly_full() {
-    let sync = || OutboxRow { reply_by: Some(NOW), ..row() };
-    let put = || vec![put(Space::Kv, "a", "1")];
-    for (storage_low, row, effects, expected) in [
-        (true, sync(), put(), Err(Refusal::StorageLow)),
-        (false, sync(), put(), Ok(())),
-        (true, sync(), Vec::new(), Ok(())),
-        (true, row(), put(), Ok(())),
-    ] {
-        let facts = Facts { storage_low, ..facts(Vec::new()) };
-        assert_eq!(plan(&settle(row, effects), &facts).map(drop), expected);
-    }
 }

@@ -5,13 +5,7 @@ use super::*;
 #[test]
 fn dedupe_drops_a_task_while_one_waits_for_its_first_start() {
     let mut facts = facts(Vec::new());
-    let once = || Effect::Enqueue {
-        script: "work".into(),
-        payload: "7".into(),
-        delay_ms: 0,
-        order_key: None,
-        dedupe: Some("d".into()),
-    };
+    let once = || task(0, None, Some("d"));
     let writes = plan(&settle(row(), vec![once(), once()]), &facts).expect("planned");
     assert_eq!(inserted(&writes).len(), 1, "the second of one run is dropped");
     facts.absorb(&writes);
@@ -40,13 +34,7 @@ fn rows_of_one_key_stand_in_line_and_the_next_becomes_due_when_the_first_ends() 
 #[test]
 fn a_task_that_was_put_off_keeps_its_delay_behind_another_of_its_key() {
     let mut facts = facts(Vec::new());
-    let ordered = |delay_ms| Effect::Enqueue {
-        script: "work".into(),
-        payload: "7".into(),
-        delay_ms,
-        order_key: Some("k".into()),
-        dedupe: None,
-    };
+    let ordered = |delay_ms| task(delay_ms, Some("k"), None);
     let writes = plan(&settle(row(), vec![ordered(0), ordered(60_000)]), &facts).expect("planned");
     let made: Vec<OutboxRow> = inserted(&writes).iter().map(|row| OutboxRow::clone(row)).collect();
     facts.absorb(&writes);
@@ -143,27 +131,14 @@ fn an_async_request_asks_for_the_answer_of_its_key_and_a_sync_one_does_not() {
 #[test]
 fn what_is_for_later_is_not_claimed_when_it_is_inserted() {
     let mut facts = facts(Vec::new());
-    let later = Effect::Enqueue {
-        script: "work".into(),
-        payload: "7".into(),
-        delay_ms: 1,
-        order_key: None,
-        dedupe: None,
-    };
-    let mut writes = plan(&settle(row(), vec![later]), &facts).expect("planned");
+    let mut writes = plan(&settle(row(), vec![task(1, None, None)]), &facts).expect("planned");
     assert_eq!(claim::place(&mut writes, &mut facts).len(), 0);
 }
 
 #[test]
 fn rows_of_different_keys_do_not_wait_for_each_other() {
     let facts = facts(Vec::new());
-    let ordered = |key: &str| Effect::Enqueue {
-        script: "work".into(),
-        payload: "7".into(),
-        delay_ms: 0,
-        order_key: Some(key.into()),
-        dedupe: None,
-    };
+    let ordered = |key: &str| task(0, Some(key), None);
     let run = settle(row(), vec![ordered("a"), ordered("b"), ordered("a")]);
     let writes = plan(&run, &facts).expect("planned");
     let due: Vec<Timestamp> = inserted(&writes).iter().map(|row| row.available_at).collect();
