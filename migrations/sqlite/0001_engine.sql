@@ -223,7 +223,6 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_open ON dead_letters (queue_id, id) WHERE resolved_at IS NULL;
 CREATE INDEX dead_letters_open_app ON dead_letters (app_id, id) WHERE resolved_at IS NULL;
 CREATE INDEX dead_letters_open_id ON dead_letters (id) WHERE resolved_at IS NULL;
-CREATE INDEX dead_letters_app ON dead_letters (app_id, id);
 CREATE INDEX dead_letters_resolved ON dead_letters (app_id, resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX dead_letters_replayed ON dead_letters (root_id) WHERE resolution = 'replayed';
 

@@ -19,7 +19,7 @@ use crate::ids::{AppId, Id, RouteId, TriggerId};
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::Seen;
 use crate::store::configure::ConfigureError;
-use crate::store::read::{Cursor, LetterRow, Letters, Listed, Reader, StoredRow};
+use crate::store::read::{Cursor, LetterRow, Listed, Reader, StoredRow};
 use crate::store::writer::Writer;
 use crate::time::{Clock, Timestamp};
 
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     pub async fn dead_letters(&self, window: &Window<Id>) -> Result<Page<DeadLetterItem>, Problem> {
-        let listed = self.reader.letters(Letters::Open, window.app, cursor(window)).await;
+        let listed = self.reader.letters(window.app, cursor(window)).await;
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let catalog = self.catalog();
         Ok(page(&listed, self.clock.now(), |row| letter_item(row, &catalog)))

@@ -1,6 +1,5 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +8,12 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 
 use picloud_scripts_runtime::host::Page;
 
-use crate::catalog::Catalog;
 use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
-use crate::flow::configure::Audit;
 use crate::flow::facts::{KeptRequest, RequestKey};
 use crate::flow::writes::DeadLetter;
-use crate::ids::{AppId, Id, PrincipalId, QueueId};
-use crate::outbox::row::{AbandonReason, Lease, OutboxRow, OutboxSourceKind};
+use crate::ids::{AppId, Id};
+use crate::outbox::row::{Lease, OutboxRow};
 use crate::store::bulk::{self, Bulk};
 use crate::store::open::{StoreConfig, StoreError, connect_options, named};
 use crate::store::rows::{self, RetryCache};
@@ -50,29 +47,6 @@ pub struct LetterRow {
     pub resolution: Option<Arc<str>>,
     /// Absent while the letter is open.
     pub resolved_at: Option<Timestamp>,
-    /// The row that replays it.
-    pub resolved_by: Option<Id>,
-    pub reason: Option<Arc<str>>,
-    pub handler_failure: Option<Failure>,
-}
-
-/// An abandoned execution.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AbandonedRow {
-    pub id: Id,
-    pub app: AppId,
-    pub queue: QueueId,
-    pub source: OutboxSourceKind,
-    pub origin: Option<i64>,
-    pub script: Arc<str>,
-    pub principal: PrincipalId,
-    /// Absent when it was too large to keep.
-    pub event: Option<Arc<str>>,
-    pub depth: u32,
-    pub root: Id,
-    pub cause: Option<Id>,
-    pub reason: AbandonReason,
-    pub at: Timestamp,
 }
 
 /// Which rows of a list: the newest first, only those before `before`.
@@ -80,23 +54,6 @@ pub struct AbandonedRow {
 pub struct Cursor {
     pub before: Option<Id>,
     pub limit: usize,
-}
-
-/// Which dead letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letters {
-    Open,
-    All,
-}
-
-/// What waits in one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueWaiting {
-    pub app: AppId,
-    pub queue: QueueId,
-    /// Pending rows, due or not, and their bytes.
-    pub rows: i64,
-    pub bytes: i64,
 }
 
 /// A page of a list, and where the next one begins; `None` at the end.
@@ -239,7 +196,8 @@ impl Reader {
         let mut looked_at = 0;
         while listed.rows.len() < cursor.limit && looked_at < LIST_SCAN_ROWS_MAX {
             let limit = cursor.limit.clamp(1, 200);
-            let page = self.page(sql::OUTBOX_PAGE, Cursor { before: listed.next, limit }).await?;
+            let page =
+                self.page(sql::OUTBOX_PAGE, None, Cursor { before: listed.next, limit }).await?;
             looked_at += page.len();
             let last = page.len() < limit;
             for row in &page {
@@ -260,52 +218,17 @@ impl Reader {
         Ok(listed)
     }
 
-    /// The queues that have pending rows. Counts an index, so its cost grows with the backlog.
-    pub async fn waiting(&self) -> Result<Vec<QueueWaiting>, StoreError> {
-        let query = sqlx::query(sql::BACKLOG_QUEUES);
-        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let mut waiting = Vec::new();
-        for row in &found {
-            let queue = rows::int(row, 0).map_err(self.failed())?;
-            let app = AppId(rows::int(row, 1).map_err(self.failed())?);
-            let query = sqlx::query(sql::USAGE_PENDING).bind(queue);
-            let counted = query.fetch_one(&self.pool).await.map_err(self.failed())?;
-            let rows = rows::int(&counted, 0).map_err(self.failed())?;
-            let bytes = rows::int(&counted, 1).map_err(self.failed())?;
-            waiting.push(QueueWaiting { app, queue: QueueId(queue), rows, bytes });
-        }
-        Ok(waiting)
-    }
-
-    /// How many dead letters are open, by the queue that they came from.
-    pub async fn letters_open(&self) -> Result<HashMap<QueueId, i64>, StoreError> {
-        let query = sqlx::query(sql::LETTERS_OPEN);
-        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let open = |row: &SqliteRow| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?));
-        found.iter().map(open).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
-    }
-
-    pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTER_ONE).bind(id.to_string());
-        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
-        let row = |row| rows::letter_row(&row, &mut RetryCache::default());
-        found.map(row).transpose().map_err(self.failed())
-    }
-
-    /// Dead letters, of one app or of all.
+    /// Open dead letters, of one app or of all.
     pub async fn letters(
         &self,
-        which: Letters,
         app: Option<AppId>,
         cursor: Cursor,
     ) -> Result<Listed<LetterRow>, StoreError> {
-        let statement = match (which, app) {
-            (Letters::All, None) => sql::LETTERS_PAGE,
-            (Letters::Open, None) => sql::LETTERS_PAGE_OPEN,
-            (Letters::All, Some(_)) => sql::LETTERS_PAGE_APP,
-            (Letters::Open, Some(_)) => sql::LETTERS_PAGE_OPEN_APP,
+        let statement = match app {
+            None => sql::LETTERS_PAGE,
+            Some(_) => sql::LETTERS_PAGE_APP,
         };
-        let found = self.page_of(statement, app, cursor).await?;
+        let found = self.page(statement, app, cursor).await?;
         let mut cache = RetryCache::default();
         let read = |row| rows::letter_row(row, &mut cache);
         let rows: Result<Vec<LetterRow>, sqlx::Error> = found.iter().map(read).collect();
@@ -313,41 +236,6 @@ impl Reader {
         let full = rows.len() == cursor.limit;
         let next = rows.last().filter(|_| full).map(|last| last.letter.id);
         Ok(Listed { rows, next })
-    }
-
-    pub async fn abandoned_one(&self, id: Id) -> Result<Option<AbandonedRow>, StoreError> {
-        let query = sqlx::query(sql::ABANDONED_ONE).bind(id.to_string());
-        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
-        found.map(|row| rows::abandoned_row(&row)).transpose().map_err(self.failed())
-    }
-
-    /// Abandoned executions, of one app or of all.
-    pub async fn abandoned(
-        &self,
-        app: Option<AppId>,
-        cursor: Cursor,
-    ) -> Result<Listed<AbandonedRow>, StoreError> {
-        let statement = if app.is_some() { sql::ABANDONED_PAGE_APP } else { sql::ABANDONED_PAGE };
-        let found = self.page_of(statement, app, cursor).await?;
-        let rows: Result<Vec<AbandonedRow>, sqlx::Error> =
-            found.iter().map(rows::abandoned_row).collect();
-        let rows = rows.map_err(self.failed())?;
-        let full = rows.len() == cursor.limit;
-        let next = rows.last().filter(|_| full).map(|last| last.id);
-        Ok(Listed { rows, next })
-    }
-
-    /// The audit log, the newest first, with the number of each entry for the next page.
-    pub async fn audit(
-        &self,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<(i64, Audit)>, StoreError> {
-        let query = sqlx::query(sql::AUDIT_PAGE)
-            .bind(before.unwrap_or(i64::MAX))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        found.iter().map(audit).collect::<Result<_, _>>().map_err(self.failed())
     }
 
     /// Rows that another owner held when it ended, in the order of their leases. `after` is the last token seen.
@@ -370,12 +258,6 @@ impl Reader {
         found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
-    /// What is configured, as stored.
-    pub async fn catalog(&self) -> Result<Catalog, StoreError> {
-        let mut conn = self.pool.acquire().await.map_err(self.failed())?;
-        crate::store::catalog::load(&mut conn).await.map_err(self.failed())
-    }
-
     /// Looks through the whole file for damage. Slow: in the background, after a stop out of order.
     pub async fn quick_check(&self) -> Result<(), StoreError> {
         let query = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)");
@@ -394,14 +276,6 @@ impl Reader {
     async fn page(
         &self,
         statement: &'static str,
-        cursor: Cursor,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        self.page_of(statement, None, cursor).await
-    }
-
-    async fn page_of(
-        &self,
-        statement: &'static str,
         app: Option<AppId>,
         cursor: Cursor,
     ) -> Result<Vec<SqliteRow>, StoreError> {
@@ -417,15 +291,4 @@ impl Reader {
     fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         |source| named(&self.path, "reading", source)
     }
-}
-
-fn audit(row: &SqliteRow) -> Result<(i64, Audit), sqlx::Error> {
-    let audit = Audit {
-        at: Timestamp(rows::int(row, 1)?),
-        principal: PrincipalId(rows::int(row, 2)?),
-        action: rows::text(row, 3)?.to_string(),
-        object: rows::text(row, 4)?.to_string(),
-        detail: rows::text(row, 5)?.to_string(),
-    };
-    Ok((rows::int(row, 0)?, audit))
 }

@@ -11,11 +11,9 @@ use crate::entry::{ChangeOp, Entry};
 use crate::flow::Kept;
 use crate::flow::writes::DeadLetter;
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
-use crate::outbox::row::{
-    AbandonReason, IdempotencyKey, Lease, OrderKey, OutboxRow, OutboxSourceKind,
-};
+use crate::outbox::row::{IdempotencyKey, Lease, OrderKey, OutboxRow, OutboxSourceKind};
 use crate::retry::RetryPolicy;
-use crate::store::read::{AbandonedRow, LetterRow, StoredRow};
+use crate::store::read::{LetterRow, StoredRow};
 use crate::time::Timestamp;
 
 pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -281,39 +279,5 @@ pub(crate) fn letter_row(
         },
         resolution: opt_text(row, 27)?,
         resolved_at: opt_time(row, 28)?,
-        resolved_by: opt_id(row, 29)?,
-        reason: opt_text(row, 30)?,
-        handler_failure: opt_parsed(row, 31)?,
     })
-}
-
-pub(crate) fn abandoned_row(row: &SqliteRow) -> Result<AbandonedRow, sqlx::Error> {
-    let source: &str = row.try_get(3)?;
-    let reason: &str = row.try_get(11)?;
-    Ok(AbandonedRow {
-        id: id(row, 0)?,
-        app: AppId(int(row, 1)?),
-        queue: QueueId(int(row, 2)?),
-        source: source_of(source).ok_or_else(|| odd("source", &source))?,
-        origin: opt_int(row, 4)?,
-        script: text(row, 5)?,
-        principal: PrincipalId(int(row, 6)?),
-        event: opt_text(row, 7)?,
-        depth: count(row, 8)?,
-        root: id(row, 9)?,
-        cause: opt_id(row, 10)?,
-        reason: reason_of(reason).ok_or_else(|| odd("reason", &reason))?,
-        at: Timestamp(int(row, 12)?),
-    })
-}
-
-fn reason_of(text: &str) -> Option<AbandonReason> {
-    [
-        AbandonReason::CallerGone,
-        AbandonReason::DepthLimit,
-        AbandonReason::OwnerDied,
-        AbandonReason::AppDeleted,
-    ]
-    .into_iter()
-    .find(|known| known.as_str() == text)
 }

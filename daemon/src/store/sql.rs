@@ -32,14 +32,7 @@ macro_rules! letter_columns {
         "d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, d.event, d.retry, \
          d.order_key, d.order_version, d.dedupe, d.available_at, d.attempt, d.orphaned, d.depth, d.root_id, \
          d.cause_id, d.letter_id, d.replay_of, d.idempotency, d.id, d.failure, d.attempts, d.first_at, d.last_at, \
-         d.script_version, d.resolution, d.resolved_at, d.resolved_by, d.reason, d.handler_failure"
-    };
-}
-
-macro_rules! abandoned_columns {
-    () => {
-        "a.id, a.app_id, a.queue_id, a.source, a.origin, a.script, a.principal_id, a.event, a.depth, a.root_id, \
-         a.cause_id, a.reason, a.at"
+         d.script_version, d.resolution, d.resolved_at"
     };
 }
 
@@ -361,29 +354,13 @@ statements! {
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
     OUTBOX_PAGE = concat!("-- outbox_page
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2");
-    LETTER_ONE = concat!("-- letter_one
-        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id = $1");
+    /// The open ones.
     LETTERS_PAGE = concat!("-- letters_page
-        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2");
-    LETTERS_PAGE_OPEN = concat!("-- letters_page_open
         SELECT ", letter_columns!(), " FROM dead_letters d
         WHERE d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
     LETTERS_PAGE_APP = concat!("-- letters_page_app
         SELECT ", letter_columns!(), " FROM dead_letters d
-        WHERE d.app_id = $3 AND d.id < $1 ORDER BY d.id DESC LIMIT $2");
-    LETTERS_PAGE_OPEN_APP = concat!("-- letters_page_open_app
-        SELECT ", letter_columns!(), " FROM dead_letters d
         WHERE d.app_id = $3 AND d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
-    ABANDONED_ONE = concat!("-- abandoned_one
-        SELECT ", abandoned_columns!(), " FROM abandoned_executions a WHERE a.id = $1");
-    ABANDONED_PAGE = concat!("-- abandoned_page
-        SELECT ", abandoned_columns!(), " FROM abandoned_executions a WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
-    ABANDONED_PAGE_APP = concat!("-- abandoned_page_app
-        SELECT ", abandoned_columns!(), " FROM abandoned_executions a
-        WHERE a.app_id = $3 AND a.id < $1 ORDER BY a.id DESC LIMIT $2");
-    AUDIT_PAGE = "-- audit_page
-        SELECT a.id, a.at, a.principal_id, a.action, a.object, a.detail FROM audit a
-        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2";
 }
 
 #[cfg(test)]

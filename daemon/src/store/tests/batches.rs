@@ -15,7 +15,7 @@ use crate::inbox::InboxResult;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, IdempotencyKey, Lease, OrderKey, OutboxRow};
 use crate::store::backlog::Left;
-use crate::store::read::{Cursor, Letters};
+use crate::store::read::Cursor;
 use crate::store::tests::{
     APP, NOW, QUEUE, accept, entry_key, id, kv_trigger, mutate, put, room, scratch_with_app,
     settle, task,
@@ -189,7 +189,7 @@ async fn a_dead_letter_holds_the_row_as_it_died() {
     let dead = settle(&claim, Action::DeadLetter { failure: failure.clone() }, vec![]);
     scratch.run(&[dead], Room::default()).await;
     let cursor = Cursor { before: None, limit: 10 };
-    let listed = scratch.reader().letters(Letters::Open, Some(APP), cursor).await.expect("reads");
+    let listed = scratch.reader().letters(Some(APP), cursor).await.expect("reads");
     let letter = &listed.rows[0].letter;
     assert_eq!(*letter.row, row);
     assert_eq!((letter.attempts, letter.script_version, &letter.failure), (1, 1, &failure));
