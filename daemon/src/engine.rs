@@ -155,11 +155,11 @@ async fn take_over(
     ids: &Ids,
     clock: &dyn Clock,
 ) -> Result<(), EngineError> {
-    let (owner, mut after) = (batcher.owner(), None);
     loop {
-        let orphans = reader.orphans(owner, after, TAKE_OVER_ROWS).await?;
-        let Some((_, last)) = orphans.last() else { return Ok(()) };
-        after = Some(last.token);
+        let orphans = reader.orphans(batcher.owner(), TAKE_OVER_ROWS).await?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
         let claims =
             orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
         let settles = takeover::settles(claims, running, ids, clock.now());
@@ -185,5 +185,34 @@ impl Engine {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(_) => Err("the writer has ended without a word".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Command;
+    use crate::flow::accept::Accept;
+    use crate::outbox::row::{Lease, OutboxRow};
+    use crate::store::tests::{NOW, scratch_with_app, task};
+    use crate::time::SystemClock;
+
+    #[tokio::test]
+    async fn p4_orphans_that_share_a_token_are_all_taken_over_however_many_there_are() {
+        let mut scratch = scratch_with_app().await;
+        // As sync rows do that are on record before they run.
+        let lease = Lease { owner: scratch.owner(), token: 0 };
+        let accept = |number| {
+            let row = OutboxRow { reply_by: Some(NOW), ..task(number) };
+            Command::Accept(Accept { row: Arc::new(row), lease: Some(lease) })
+        };
+        let commands: Vec<Command> = (0..=TAKE_OVER_ROWS as u128).map(accept).collect();
+        scratch.run(&commands, Room::default()).await;
+        scratch.restart().await;
+        let reader = scratch.reader();
+        let (ids, clock) = (Ids::random(), SystemClock::start());
+        let taken = take_over(scratch.batcher(), &reader, &[], &ids, &clock).await;
+        taken.expect("they are taken over");
+        assert_eq!(scratch.count("outbox").await, 0);
     }
 }

@@ -39,4 +39,4 @@ mod trouble;
 #[cfg(feature = "faults")]
 pub mod bench;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

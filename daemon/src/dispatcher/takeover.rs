@@ -1,7 +1,5 @@
 //! Taking over: at start, rows in the hands of an owner that died are released, charged, or abandoned.
 
-use std::sync::Arc;
-
 use crate::flow::Command;
 use crate::flow::settle::{Settle, Stored};
 use crate::ids::{Id, Ids};
@@ -19,7 +17,7 @@ pub fn settles(orphans: Vec<Claim>, running: &[Id], ids: &Ids, now: Timestamp) -
             tracing::warn!({ field::EXECUTION } = %id, { field::SCRIPT } = script, "it ran when the daemon died");
         }
         Command::Settle(Settle {
-            claim: Claim { row: Arc::clone(&claim.row), lease: claim.lease },
+            claim,
             stored: Stored::Yes,
             action,
             reads: Vec::new(),

@@ -238,22 +238,21 @@ impl Reader {
         Ok(Listed { rows, next })
     }
 
-    /// Rows that another owner held when it ended, in the order of their leases. `after` is the last token seen.
+    /// Rows that another owner held when it ended, in the order of their leases.
     pub async fn orphans(
         &self,
         owner: Id,
-        after: Option<i64>,
         limit: usize,
     ) -> Result<Vec<(OutboxRow, Lease)>, StoreError> {
         let query = sqlx::query(sql::ORPHANS)
-            .bind(after.unwrap_or(i64::MIN))
             .bind(owner.to_string())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
         let mut cache = RetryCache::default();
         let read = |row: &SqliteRow| {
-            let lease = rows::lease(row)?.ok_or_else(|| rows::odd("lease_owner", &"nothing"))?;
-            Ok((rows::outbox_row(row, &mut cache)?, lease))
+            let stored = rows::stored_row(row, &mut cache)?;
+            let lease = stored.lease.ok_or_else(|| rows::odd("lease_owner", &"nothing"))?;
+            Ok((stored.row, lease))
         };
         found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }

@@ -238,28 +238,15 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
     })
 }
 
-pub(crate) fn outbox_row(
-    row: &SqliteRow,
-    cache: &mut RetryCache,
-) -> Result<OutboxRow, sqlx::Error> {
-    let mut outbox = common_row(row, cache)?;
-    outbox.reply_by = opt_time(row, 21)?;
-    Ok(outbox)
-}
-
-pub(crate) fn lease(row: &SqliteRow) -> Result<Option<Lease>, sqlx::Error> {
-    let (owner, token) = (opt_id(row, 23)?, opt_int(row, 24)?);
-    Ok(owner.zip(token).map(|(owner, token)| Lease { owner, token }))
-}
-
 pub(crate) fn stored_row(
     row: &SqliteRow,
     cache: &mut RetryCache,
 ) -> Result<StoredRow, sqlx::Error> {
+    let (owner, token) = (opt_id(row, 23)?, opt_int(row, 24)?);
     Ok(StoredRow {
-        row: outbox_row(row, cache)?,
+        row: OutboxRow { reply_by: opt_time(row, 21)?, ..common_row(row, cache)? },
         failure: opt_parsed(row, 22)?,
-        lease: lease(row)?,
+        lease: owner.zip(token).map(|(owner, token)| Lease { owner, token }),
     })
 }
 

@@ -17,7 +17,7 @@ macro_rules! statements {
     };
 }
 
-/// The columns of an outbox row in the order in which `rows::outbox_row` reads them.
+/// The columns of an outbox row in the order in which `rows::stored_row` reads them.
 macro_rules! outbox_columns {
     () => {
         "o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, o.event, o.retry, \
@@ -198,7 +198,7 @@ statements! {
         FROM queues WHERE queues.id IS NOT NULL";
     ORPHANS = concat!("-- orphans
         SELECT ", outbox_columns!(), " FROM outbox o
-        WHERE o.lease_token > $1 AND o.lease_owner <> $2 ORDER BY o.lease_token LIMIT $3");
+        WHERE o.lease_token > -9223372036854775807 AND o.lease_owner <> $1 ORDER BY o.lease_token LIMIT $2");
 
     // What is kept only for a while.
 

@@ -214,7 +214,7 @@ async fn p1_what_was_acknowledged_is_there_after_a_restart_and_no_number_is_used
     assert!(scratch.batcher().standing.next > before);
     assert_eq!(scratch.batcher().usage(APP), usage, "is counted at start");
     let reader = scratch.reader();
-    let orphans = reader.orphans(scratch.owner(), None, 10).await.expect("reads");
+    let orphans = reader.orphans(scratch.owner(), 10).await.expect("reads");
     assert_eq!(orphans.len(), 1);
     assert_eq!(scratch.run(&[], room(5)).await.claims.len(), 1, "the pending one");
 }

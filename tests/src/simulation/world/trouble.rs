@@ -189,12 +189,12 @@ impl World {
     }
 
     pub(super) async fn take_over(&mut self, evidence: &[Id]) -> Result<Option<Booted>, Violation> {
-        let mut after = None;
         loop {
-            let orphans = self.reader.orphans(self.owner, after, TAKE_OVER_ROWS).await;
+            let orphans = self.reader.orphans(self.owner, TAKE_OVER_ROWS).await;
             let orphans = orphans.map_err(|error| broken("P1", error.to_string()))?;
-            let Some((_, last)) = orphans.last() else { return Ok(None) };
-            after = Some(last.token);
+            if orphans.is_empty() {
+                return Ok(None);
+            }
             let claims: Vec<Claim> = orphans
                 .into_iter()
                 .map(|(row, lease)| Claim { row: Arc::new(row), lease })
