@@ -286,7 +286,7 @@ impl Daemon {
         let ended = tokio::select! {
             _ = signals.terminate.recv() => None,
             _ = signals.interrupt.recv() => None,
-            ended = &mut self.engine.writer_thread.ended => Some(ended),
+            ended = &mut self.engine.writer_ended => Some(ended),
         };
         if let Some(ended) = ended {
             let why = match ended {

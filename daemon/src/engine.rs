@@ -25,7 +25,7 @@ use crate::outbox::row::Claim;
 use crate::store::batch::{BatchError, Batcher, Seen};
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
-use crate::store::writer::{Writer, WriterConfig, WriterThread};
+use crate::store::writer::{Ended, Writer};
 use crate::time::Clock;
 
 /// How an engine is started.
@@ -45,7 +45,7 @@ pub struct Setup {
 pub struct Engine {
     pub dispatcher: Arc<Dispatcher>,
     pub writer: Writer,
-    pub writer_thread: WriterThread,
+    pub writer_ended: Ended,
     pub reader: Reader,
     pub catalog: Arc<ArcSwap<Catalog>>,
     /// What is waiting, as of the last commit.
@@ -84,9 +84,8 @@ const TAKE_OVER_ROWS: usize = 1_000;
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let Setup { clock, ids, limits, faults, .. } = setup;
     let owner = ids.next(clock.now());
-    let store_limits = &limits.store;
     let store =
-        StoreConfig { wal_bytes_max: store_limits.log_bytes_max, ..StoreConfig::at(&setup.store) };
+        StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
     let opened = Store::open(store.clone(), owner).await?;
     let was_clean = opened.was_clean;
     let outbox = Arc::new(limits.outbox.clone());
@@ -123,18 +122,14 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         durability: setup.durability,
         tokio,
     });
-    let config = WriterConfig {
-        waiting_max: store_limits.waiting_max,
-        free_bytes_min: store_limits.free_bytes_min,
-        ..WriterConfig::default()
-    };
     let handover = Arc::new(Arc::clone(&dispatcher));
-    let (writer, writer_thread) = Writer::start(batcher, handover, Arc::clone(&clock), config)?;
+    let (writer, writer_ended) =
+        Writer::start(batcher, handover, Arc::clone(&clock), limits.store.clone())?;
     dispatcher.start(writer.clone()).map_err(EngineError::Threads)?;
     Ok(Engine {
         dispatcher,
         writer,
-        writer_thread,
+        writer_ended,
         reader,
         catalog,
         seen,
@@ -181,7 +176,7 @@ impl Engine {
         self.dispatcher.stop(drain).await;
         self.reader.close().await;
         self.writer.stop();
-        match self.writer_thread.ended.await {
+        match self.writer_ended.await {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(_) => Err("the writer has ended without a word".to_owned()),
         }

@@ -31,9 +31,6 @@ use crate::time::Timestamp;
 /// Rows that one batch holds, unless one command alone has more.
 pub const BATCH_ROWS_MAX: usize = 10_000;
 
-/// Bytes left on the file system below which only what frees space or was promised is still written.
-pub const FREE_BYTES_MIN: u64 = 64 << 20;
-
 /// By how much the counter's ceiling is raised: one write for so many numbers.
 const COUNTER_STEP: i64 = 10_000;
 

@@ -183,7 +183,7 @@ impl Desk {
         }
         self.looked_at_space = Some(monotonic);
         if let Some(free) = free_bytes(self.batcher.path()) {
-            self.batcher.note_free_bytes(free, self.shared.config.free_bytes_min);
+            self.batcher.note_free_bytes(free, self.shared.limits.free_bytes_min);
         }
     }
 

@@ -12,20 +12,21 @@ use crate::ids::Id;
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
 use crate::store::{sql, trouble};
 
+/// KiB of pages that the writer keeps in memory.
+const CACHE_KIB_MAX: u32 = 4 << 10;
+
 /// How the store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The database file; beside it lie `-wal`, `-shm` and `.lock`.
     pub path: PathBuf,
-    /// KiB of pages that the writer keeps in memory.
-    pub cache_kib_max: u32,
     /// Bytes to which the log is cut after a checkpoint, and from which on one is made.
     pub wal_bytes_max: u64,
 }
 
 impl StoreConfig {
     pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
-        StoreConfig { path: path.into(), cache_kib_max: 4 << 10, wal_bytes_max: 4 << 20 }
+        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20 }
     }
 }
 
@@ -191,9 +192,9 @@ async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Resu
     // The first takes effect only before the first table and before the log is turned on.
     let pragmas = format!(
         "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{}; \
+         PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB_MAX}; \
          PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 250; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
-        config.wal_bytes_max, config.cache_kib_max,
+        config.wal_bytes_max,
     );
     let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;
     set.map_err(fail("setting it up"))?;

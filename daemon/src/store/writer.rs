@@ -12,9 +12,10 @@ use crate::flow::facts::Room;
 use crate::flow::settle::Stored;
 use crate::flow::{Command, Lane, Refusal};
 use crate::ids::Id;
+use crate::limits::StoreLimits;
 use crate::outbox::row::{Claim, Lease, OutboxRow};
 use crate::store::backlog::Left;
-use crate::store::batch::{BatchError, Batcher, FREE_BYTES_MIN};
+use crate::store::batch::{BatchError, Batcher};
 use crate::store::behind::{Behind, Timer};
 use crate::store::configure::{ConfigureError, Plan};
 use crate::store::desk::Desk;
@@ -40,21 +41,8 @@ pub trait Handover: Send + Sync {
 /// Told once what became of a command. Dropped untold when the process has to end and nobody can know.
 pub type Done = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 
-/// How the writer is set up.
-#[derive(Clone, Debug)]
-pub struct WriterConfig {
-    /// Commands that wait in the lanes of accepts and of bulk work, and their bytes.
-    pub waiting_max: usize,
-    pub waiting_bytes_max: usize,
-    /// Bytes on the file system below which the disk counts as nearly full.
-    pub free_bytes_min: u64,
-}
-
-impl Default for WriterConfig {
-    fn default() -> Self {
-        Self { waiting_max: 10_000, waiting_bytes_max: 32 << 20, free_bytes_min: FREE_BYTES_MIN }
-    }
-}
+/// Bytes of the commands that wait in the lanes of accepts and of bulk work, unless one alone has more.
+const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// Why a command did not even get in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,19 +80,8 @@ pub struct Writer {
     shared: Arc<Shared>,
 }
 
-/// The writer's thread.
-pub struct WriterThread {
-    join: std::thread::JoinHandle<()>,
-    /// Completes when the writer has ended: in order after [`Writer::stop`], or because the process has to end.
-    pub ended: oneshot::Receiver<Result<(), WriterError>>,
-}
-
-impl WriterThread {
-    /// Blocks until the thread is gone.
-    pub fn join(self) {
-        self.join.join().expect("the writer does not panic");
-    }
-}
+/// Completes when the writer has ended: in order after [`Writer::stop`], or because the process has to end.
+pub type Ended = oneshot::Receiver<Result<(), WriterError>>;
 
 pub(crate) struct Shared {
     pub(crate) lanes: Mutex<Lanes>,
@@ -112,8 +89,7 @@ pub(crate) struct Shared {
     pub(crate) behind: Behind,
     pub(crate) owner: Id,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) config: WriterConfig,
-    pub(crate) catalog: Arc<arc_swap::ArcSwap<Catalog>>,
+    pub(crate) limits: StoreLimits,
 }
 
 impl Shared {
@@ -162,8 +138,8 @@ impl Writer {
         batcher: Batcher,
         handover: Arc<dyn Handover>,
         clock: Arc<dyn Clock>,
-        config: WriterConfig,
-    ) -> Result<(Writer, WriterThread), StoreError> {
+        limits: StoreLimits,
+    ) -> Result<(Writer, Ended), StoreError> {
         let path = batcher.path().to_owned();
         let fail = |doing| move |source| StoreError::Io { path, doing, source };
         let shared = Arc::new(Shared {
@@ -172,23 +148,22 @@ impl Writer {
             behind: Behind::default(),
             owner: batcher.owner(),
             clock,
-            config,
-            catalog: batcher.catalog(),
+            limits,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(fail.clone()("starting the writer"))?;
         let (tell, ended) = oneshot::channel();
         let desk = Desk::new(batcher, Arc::clone(&shared), handover);
         let thread = std::thread::Builder::new().name("picloud-writer".to_owned());
-        let join = thread.spawn(move || {
+        let started = thread.spawn(move || {
             let line = Arc::clone(&desk.shared);
             let end = runtime.block_on(desk.work());
             line.close();
             // Whoever started the thread may have lost interest.
             drop(tell.send(end));
         });
-        let join = join.map_err(fail("starting the writer"))?;
-        Ok((Writer { shared }, WriterThread { join, ended }))
+        started.map_err(fail("starting the writer"))?;
+        Ok((Writer { shared }, ended))
     }
 
     /// Puts a command in line; `done` is told after its commit, on the writer's thread, so it must not block.
@@ -202,8 +177,8 @@ impl Writer {
         }
         if lane != Lane::Settle {
             let waiting = lanes.accept.len() + lanes.bulk.len();
-            let bytes_left = self.shared.config.waiting_bytes_max.saturating_sub(lanes.bytes);
-            if waiting >= self.shared.config.waiting_max || (waiting > 0 && bytes > bytes_left) {
+            let bytes_left = WAITING_BYTES_MAX.saturating_sub(lanes.bytes);
+            if waiting >= self.shared.limits.waiting_max || (waiting > 0 && bytes > bytes_left) {
                 return Err(NotTaken::Full);
             }
             lanes.bytes += bytes;
@@ -278,11 +253,6 @@ impl Writer {
     pub fn wake(&self) {
         self.shared.lanes.lock().expect("no panic while held").woken = true;
         self.shared.something.notify_one();
-    }
-
-    /// What is configured now.
-    pub fn catalog(&self) -> Arc<Catalog> {
-        self.shared.catalog.load_full()
     }
 
     /// Lets the writer finish what is in line and end. New accepts and changes are refused from now on.

@@ -11,6 +11,7 @@ use crate::flow::Refusal;
 use crate::flow::facts::Room;
 use crate::flow::settle::{Settle, Stored};
 use crate::inbox::InboxResult;
+use crate::limits::StoreLimits;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OutboxRow};
 use crate::store::backlog::Left;
@@ -18,7 +19,7 @@ use crate::store::open::Store;
 use crate::store::tests::{
     Scratch, accept, config, entry_key, id, mutate, put, room, scratch_with_app, settle, task,
 };
-use crate::store::writer::{CommitError, Handover, NotTaken, Writer, WriterConfig, WriterThread};
+use crate::store::writer::{CommitError, Ended, Handover, NotTaken, Writer};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// A dispatcher that only keeps what it is given.
@@ -86,36 +87,36 @@ impl Clock for Frozen {
     }
 }
 
-async fn start(desk: &Arc<Desk>) -> (tempfile::TempDir, Writer, WriterThread) {
-    start_with(scratch_with_app().await, desk, WriterConfig::default())
+async fn start(desk: &Arc<Desk>) -> (tempfile::TempDir, Writer, Ended) {
+    start_with(scratch_with_app().await, desk, StoreLimits::default())
 }
 
 fn start_with(
     scratch: Scratch,
     desk: &Arc<Desk>,
-    limits: WriterConfig,
-) -> (tempfile::TempDir, Writer, WriterThread) {
+    limits: StoreLimits,
+) -> (tempfile::TempDir, Writer, Ended) {
     let (folder, batcher) = scratch.into_parts();
     let clock = Arc::new(Frozen(SystemClock::start()));
     let handover = Arc::clone(desk) as Arc<dyn Handover>;
-    let (writer, thread) = Writer::start(batcher, handover, clock, limits).expect("starts");
-    (folder, writer, thread)
+    let (writer, ended) = Writer::start(batcher, handover, clock, limits).expect("starts");
+    (folder, writer, ended)
 }
 
-async fn end(writer: &Writer, thread: WriterThread) {
+async fn end(writer: &Writer, ended: Ended) {
     writer.stop();
-    thread.ended.await.expect("tells").expect("ends in order");
+    ended.await.expect("tells").expect("ends in order");
 }
 
 #[tokio::test]
 async fn a_row_is_accepted_handed_over_settled_and_gone() {
     let desk = Desk::with(room(10));
-    let (folder, writer, thread) = start(&desk).await;
+    let (folder, writer, ended) = start(&desk).await;
     writer.commit(accept(task(1))).await.expect("is durable");
     let claims = desk.next_claims().await;
     let done = settle(&claims[0], Action::Complete, vec![put("a", "1")]);
     writer.commit(done).await.expect("is durable");
-    end(&writer, thread).await;
+    end(&writer, ended).await;
     let store = Store::open(config(&folder), id(5)).await.expect("opens");
     assert!(store.was_clean);
     let reader = crate::store::read::Reader::new(&config(&folder));
@@ -126,7 +127,7 @@ async fn a_row_is_accepted_handed_over_settled_and_gone() {
 #[tokio::test]
 async fn what_is_in_line_at_the_stop_is_still_committed_and_nothing_new_is_taken() {
     let desk = Desk::with(Room::default());
-    let (folder, writer, thread) = start(&desk).await;
+    let (folder, writer, ended) = start(&desk).await;
     let told = Arc::new(AtomicUsize::new(0));
     for number in 0..1_000 {
         let told = Arc::clone(&told);
@@ -139,7 +140,7 @@ async fn what_is_in_line_at_the_stop_is_still_committed_and_nothing_new_is_taken
     writer.stop();
     let refused = writer.commit(accept(task(5_000))).await;
     assert_eq!(refused, Err(CommitError::NotTaken(NotTaken::Stopping)));
-    thread.ended.await.expect("tells").expect("ends in order");
+    ended.await.expect("tells").expect("ends in order");
     assert_eq!(told.load(Ordering::SeqCst), 1_000);
     let store = Store::open(config(&folder), id(5)).await;
     let mut conn = store.expect("opens").conn;
@@ -153,17 +154,17 @@ async fn what_is_in_line_at_the_stop_is_still_committed_and_nothing_new_is_taken
 #[tokio::test]
 async fn p7_the_lanes_are_bounded() {
     let desk = Desk::with(Room::default());
-    let limits = WriterConfig { waiting_max: 0, ..WriterConfig::default() };
-    let (_folder, writer, thread) = start_with(scratch_with_app().await, &desk, limits);
+    let limits = StoreLimits { waiting_max: 0, ..StoreLimits::default() };
+    let (_folder, writer, ended) = start_with(scratch_with_app().await, &desk, limits);
     let refused = writer.commit(mutate(1, vec![put("a", "1")])).await;
     assert_eq!(refused, Err(CommitError::NotTaken(NotTaken::Full)));
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }
 
 #[tokio::test]
 async fn a_sync_row_whose_run_lasts_is_written_and_settled_under_its_lease() {
     let desk = Desk::with(Room::default());
-    let (folder, writer, thread) = start(&desk).await;
+    let (folder, writer, ended) = start(&desk).await;
     let row = Arc::new(OutboxRow { reply_by: Some(Timestamp(i64::MAX)), ..task(1) });
     let lease = writer.behind(Arc::clone(&row));
     let reader = crate::store::read::Reader::new(&config(&folder));
@@ -179,13 +180,13 @@ async fn a_sync_row_whose_run_lasts_is_written_and_settled_under_its_lease() {
     writer.commit(settle(&Claim { row, lease }, answer, vec![])).await.expect("holds the lease");
     assert!(reader.outbox_row(id(1)).await.expect("reads").is_none());
     reader.close().await;
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }
 
 #[tokio::test]
 async fn a_sync_row_whose_run_is_short_is_taken_out_unwritten() {
     let desk = Desk::with(Room::default());
-    let (_folder, writer, thread) = start(&desk).await;
+    let (_folder, writer, ended) = start(&desk).await;
     let row = Arc::new(OutboxRow { reply_by: Some(Timestamp(i64::MAX)), ..task(1) });
     let lease = writer.behind(Arc::clone(&row));
     assert_eq!(writer.elide(row.id), Stored::No);
@@ -196,30 +197,30 @@ async fn a_sync_row_whose_run_is_short_is_taken_out_unwritten() {
     };
     let command = Command::Settle(Settle { stored: Stored::No, ..command });
     writer.commit(command).await.expect("commits the effects");
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }
 
 #[tokio::test]
 async fn the_backlog_is_claimed_when_there_is_room_again() {
     let desk = Desk::with(Room::default());
-    let (_folder, writer, thread) = start(&desk).await;
+    let (_folder, writer, ended) = start(&desk).await;
     writer.commit(accept(task(1))).await.expect("is durable");
     assert!(desk.claims.lock().expect("is whole").is_empty());
     *desk.room.lock().expect("is whole") = room(5);
     writer.wake();
     assert_eq!(desk.next_claims().await[0].row.id, id(1));
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }
 
 #[tokio::test]
 async fn the_next_due_time_is_told() {
     let desk = Desk::with(room(5));
-    let (_folder, writer, thread) = start(&desk).await;
+    let (_folder, writer, ended) = start(&desk).await;
     let at = crate::store::tests::NOW.plus_ms(60_000);
     writer.commit(accept(OutboxRow { available_at: at, ..task(1) })).await.expect("is durable");
     writer.commit(accept(OutboxRow { available_at: at.plus_ms(1), ..task(2) })).await.expect("too");
     assert_eq!(*desk.due.lock().expect("is whole"), Some(at));
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }
 
 #[tokio::test]
@@ -230,11 +231,11 @@ async fn a_store_that_can_be_written_again_says_so() {
         sqlx::query_scalar("PRAGMA page_count").fetch_one(scratch.conn()).await.expect("counts");
     let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
     sqlx::query(limit).execute(scratch.conn()).await.expect("limits");
-    let (_folder, writer, thread) = start_with(scratch, &desk, WriterConfig::default());
+    let (_folder, writer, ended) = start_with(scratch, &desk, StoreLimits::default());
     let large = OutboxRow { event: format!("\"{}\"", "x".repeat(100_000)).into(), ..task(1) };
     let refused = writer.commit(accept(large)).await;
     assert!(matches!(refused, Err(CommitError::Refused(Refusal::StoreFailed(_)))), "{refused:?}");
     desk.took.notified().await;
     assert_eq!(desk.writable.load(Ordering::SeqCst), 1);
-    end(&writer, thread).await;
+    end(&writer, ended).await;
 }

@@ -12,9 +12,10 @@ use picloud_daemon::flow::settle::{Settle, Stored};
 use picloud_daemon::gate::Work;
 use picloud_daemon::ids::Id;
 use picloud_daemon::inbox::InboxFailureKind;
+use picloud_daemon::limits::StoreLimits;
 use picloud_daemon::outbox::decide::{Action, Outcome, SUSPECT_AFTER};
 use picloud_daemon::outbox::row::{Claim, OutboxRow};
-use picloud_daemon::store::batch::{BatchError, Batcher, FREE_BYTES_MIN};
+use picloud_daemon::store::batch::{BatchError, Batcher};
 use picloud_daemon::store::behind::Behind;
 use picloud_daemon::store::open::{Store, StoreConfig};
 use picloud_daemon::store::read::Reader;
@@ -35,7 +36,7 @@ use super::{
 
 impl World {
     pub(super) fn disk(&mut self, free: u64) {
-        self.batcher().note_free_bytes(free, FREE_BYTES_MIN);
+        self.batcher().note_free_bytes(free, StoreLimits::default().free_bytes_min);
         self.ledger.storage_low = free == 0;
     }
 
