@@ -9,12 +9,11 @@ CREATE TABLE meta (
     oldest_daemon INTEGER NOT NULL,
     -- No number from this one on has been used.
     counter_ceiling INTEGER NOT NULL,
-    instance_id TEXT NOT NULL,
     -- 1 between a clean stop and the next start.
     clean INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO meta VALUES (1, 1, 1, 1, '', 1);
+INSERT INTO meta VALUES (1, 1, 1, 1, 1);
 
 -- What is configured.
 

@@ -115,11 +115,6 @@ impl Ready {
         }
     }
 
-    /// Runs that could start if there were permits.
-    pub fn len(&self) -> usize {
-        self.waiting
-    }
-
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
     }
@@ -360,9 +355,9 @@ mod tests {
         ready.push(run(1, 1, Work::Sync));
         ready.push(run(2, 1, Work::Sync));
         ready.push(run(3, 2, Work::Async));
-        assert_eq!((ready.len(), ready.sync_waiting(AppId(1))), (3, (2, 2)));
+        assert_eq!((ready.waiting, ready.sync_waiting(AppId(1))), (3, (2, 2)));
         assert!(ready.admit_next().is_some());
-        assert_eq!((ready.len(), ready.sync_waiting(AppId(1))), (2, (1, 1)));
+        assert_eq!((ready.waiting, ready.sync_waiting(AppId(1))), (2, (1, 1)));
         assert_eq!(ready.drain().len(), 2);
         assert!(ready.is_empty());
     }

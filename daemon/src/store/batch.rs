@@ -208,11 +208,6 @@ impl Batcher {
         self.storage_low
     }
 
-    /// Whether a batch without commands would look for due rows.
-    pub fn has_due(&self, room: &Room, now: Timestamp) -> bool {
-        !self.standing.backlog.due(&self.catalog.load(), room, now).is_empty()
-    }
-
     /// Plans and commits the commands and claims what is due, in one transaction. Should that fail, they are
     /// applied one at a time, so that a bad one fails alone.
     pub async fn run(
@@ -221,11 +216,7 @@ impl Batcher {
         now: Timestamp,
         room: Room,
     ) -> Result<BatchReport, BatchError> {
-        let is_idle = commands.is_empty() && !self.has_due(&room, now);
-        let report = match is_idle {
-            true => BatchReport::default(),
-            false => self.commit_or_undo(commands, now, room).await?,
-        };
+        let report = self.commit_or_undo(commands, now, room).await?;
         let (catalog, backlog) = (self.catalog.load(), &self.standing.backlog);
         let (next_due, left) = (backlog.next_due(&catalog, now), backlog.left(&catalog, now));
         Ok(BatchReport { next_due, left, ..report })

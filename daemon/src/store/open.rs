@@ -74,15 +74,12 @@ pub struct Store {
     pub(crate) owner: Id,
     pub(crate) counter_ceiling: i64,
     pub(crate) lock: File,
-    /// The same for all starts of one store.
-    pub instance: String,
     /// Whether the last daemon stopped in order; otherwise the edge runs `Reader::quick_check` after it is ready.
     pub was_clean: bool,
 }
 
 impl Store {
-    /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon; it
-    /// also becomes the name of a new store.
+    /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon.
     pub async fn open(config: StoreConfig, owner: Id) -> Result<Store, StoreError> {
         let path = config.path.clone();
         check_place(&path)?;
@@ -97,13 +94,11 @@ impl Store {
         let meta = sqlx::query(sql::META).fetch_one(&mut conn).await;
         let meta = meta.map_err(fail.clone()("reading its schema"))?;
         let read = |index: usize| meta.try_get::<i64, _>(index);
-        let counter_ceiling = read(2).map_err(fail.clone()("reading its schema"))?;
-        let was_clean = read(4).map_err(fail.clone()("reading its schema"))? == 1;
-        let known: String = meta.try_get(3).map_err(fail.clone()("reading its schema"))?;
-        let instance = if known.is_empty() { owner.to_string() } else { known };
-        let started = sqlx::query(sql::META_START).bind(&instance).execute(&mut conn).await;
+        let counter_ceiling = read(0).map_err(fail.clone()("reading its schema"))?;
+        let was_clean = read(1).map_err(fail.clone()("reading its schema"))? == 1;
+        let started = sqlx::query(sql::META_START).execute(&mut conn).await;
         started.map_err(fail("writing to it"))?;
-        Ok(Store { conn, config, owner, counter_ceiling, lock, instance, was_clean })
+        Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean })
     }
 }
 

@@ -7,13 +7,12 @@
 
 /// Declares the statements as constants, and the list of all of them.
 macro_rules! statements {
-    ($($(#[$attribute:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$attribute])* pub(crate) const $name: &str = $sql;)*
+    ($($(#[doc = $doc:literal])* $name:ident = $sql:expr;)*) => {
+        $($(#[doc = $doc])* pub(crate) const $name: &str = $sql;)*
 
         /// Every statement of this file, for the tests that prepare and explain each.
         #[cfg(test)]
-        #[allow(unused_doc_comments, reason = "they are for the constants above")]
-        pub(crate) const ALL: &[&str] = &[$($(#[$attribute])* $name),*];
+        pub(crate) const ALL: &[&str] = &[$($name),*];
     };
 }
 
@@ -144,10 +143,6 @@ statements! {
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
 
-    #[cfg(feature = "faults")]
-    LEASE_STEAL = "-- lease_steal
-        UPDATE outbox SET lease_owner = $2, lease_token = $3 WHERE id = $1 AND lease_token IS NOT NULL";
-
     // The backlog.
 
     BACKLOG_DUE = concat!("-- backlog_due
@@ -235,9 +230,9 @@ statements! {
     // The file itself.
 
     META = "-- meta
-        SELECT schema_version, oldest_daemon, counter_ceiling, instance_id, clean FROM meta";
+        SELECT counter_ceiling, clean FROM meta";
     META_START = "-- meta_start
-        UPDATE meta SET clean = 0, instance_id = $1";
+        UPDATE meta SET clean = 0";
     /// Copies nothing, only counts.
     LOG_LENGTH = "-- log_length
         PRAGMA wal_checkpoint(NOOP)";

@@ -2,10 +2,6 @@
 
 use sqlx::Connection;
 
-#[cfg(feature = "faults")]
-use crate::ids::Id;
-#[cfg(feature = "faults")]
-use crate::outbox::row::Lease;
 use crate::store::batch::Batcher;
 use crate::store::open::{self, StoreError, named};
 use crate::store::trouble::{self, Stage, Trouble};
@@ -30,17 +26,6 @@ impl Batcher {
         // Nothing may be open; then there is nothing to undo.
         drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
         drop(self.conn.close_hard().await);
-    }
-
-    /// Gives a claimed row to another owner, as a second node would after this one's lease had ended.
-    #[cfg(feature = "faults")]
-    pub async fn steal_lease(&mut self, id: Id, thief: Lease) -> Result<bool, StoreError> {
-        let query = sqlx::query(sql::LEASE_STEAL).bind(id.to_string());
-        let query = query.bind(thief.owner.to_string()).bind(thief.token);
-        let stolen = query.execute(&mut self.conn).await;
-        let stolen =
-            stolen.map_err(|source| named(&self.config.path, "stealing a lease", source))?;
-        Ok(stolen.rows_affected() == 1)
     }
 
     /// Copies the log into the database file as far as readers and the card let it.

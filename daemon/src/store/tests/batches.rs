@@ -157,11 +157,14 @@ async fn p3_a_settle_without_the_lease_writes_nothing() {
     let claim = scratch.run(&[accept(task(1))], room(1)).await.claims.remove(0);
     let stale =
         Claim { lease: Lease { token: claim.lease.token - 1, ..claim.lease }, ..claim.clone() };
+    let thief = Claim { lease: Lease { owner: id(77), ..claim.lease }, ..claim.clone() };
     let late = settle(&stale, Action::Complete, vec![put("x", "1")]);
+    let foreign = settle(&thief, Action::Complete, vec![put("w", "1")]);
     let good = settle(&claim, Action::Complete, vec![put("y", "1")]);
     let twice = settle(&claim, Action::Complete, vec![put("z", "1")]);
-    let report = scratch.run(&[late, good, twice], Room::default()).await;
-    assert_eq!(report.outcomes, [Err(Refusal::LeaseLost), Ok(()), Err(Refusal::LeaseLost)]);
+    let report = scratch.run(&[late, foreign, good, twice], Room::default()).await;
+    let lost = Err(Refusal::LeaseLost);
+    assert_eq!(report.outcomes, [lost.clone(), lost.clone(), Ok(()), lost]);
     assert_eq!((scratch.count("entries").await, scratch.count("outbox").await), (1, 0));
 }
 

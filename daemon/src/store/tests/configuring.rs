@@ -142,7 +142,7 @@ async fn what_is_paused_is_kept_and_runs_after_the_resume() {
     let target = crate::store::tests::QUEUE.0;
     scratch.configure(vec![CatalogChange::Pause { target, pause }], 100).await;
     assert!(scratch.run(&[accept(task(1))], room(5)).await.claims.is_empty());
-    assert!(!scratch.batcher().has_due(&room(5), NOW));
+    assert!(!scratch.run(&[], room(5)).await.committed);
     scratch.configure(vec![CatalogChange::Resume { target }], 100).await;
     assert_eq!(scratch.run(&[], room(5)).await.claims.len(), 1);
 }

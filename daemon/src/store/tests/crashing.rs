@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use crate::faults::{Bug, CrashPoint, Faults};
-use crate::flow::Refusal;
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
-use crate::outbox::decide::Action;
-use crate::outbox::row::Lease;
 use crate::store::batch::BatchError;
 use crate::store::configure::ConfigureError;
-use crate::store::tests::{
-    NOW, Scratch, accept, id, kv_trigger, mutate, put, room, scratch_with_app, settle, task,
-};
+use crate::store::tests::{NOW, Scratch, accept, kv_trigger, mutate, put, scratch_with_app, task};
 use crate::trigger::Ordering;
 
 async fn dying_at(point: CrashPoint) -> Scratch {
@@ -63,16 +58,4 @@ async fn an_acknowledgement_before_the_commit_can_be_planted() {
     scratch.batcher().faults = scratch.batcher().faults.clone().with_bug(Bug::AckBeforeCommit);
     let report = scratch.run(&[accept(task(1))], Room::default()).await;
     assert_eq!((report.outcomes, scratch.count("outbox").await), (vec![Ok(())], 0));
-}
-
-#[tokio::test]
-async fn p3_a_stolen_lease_keeps_the_late_result_out() {
-    let mut scratch = scratch_with_app().await;
-    let claim = scratch.run(&[accept(task(1))], room(1)).await.claims.remove(0);
-    let thief = Lease { owner: id(77), token: 1 << 40 };
-    assert!(scratch.batcher().steal_lease(claim.row.id, thief).await.expect("steals"));
-    let late = settle(&claim, Action::Complete, vec![put("a", "1")]);
-    let report = scratch.run(&[late], Room::default()).await;
-    assert_eq!(report.outcomes, [Err(Refusal::LeaseLost)]);
-    assert_eq!((scratch.count("entries").await, scratch.count("outbox").await), (0, 1));
 }
