@@ -38,7 +38,7 @@ use crate::store::read::Reader;
 use crate::store::writer::{Handover, Writer};
 use crate::time::{Clock, Timestamp};
 
-use executor::Executor;
+use executor::ScriptExecutor;
 use history::History;
 use inbox::InFlight;
 use ready::{Ready, Run};
@@ -59,7 +59,7 @@ const OWN_STACK_BYTES: usize = 256 << 10;
 pub struct Parts {
     /// This start of the daemon: the owner of its leases.
     pub owner: Id,
-    pub executor: Arc<dyn Executor>,
+    pub executor: ScriptExecutor,
     pub reader: Reader,
     pub catalog: Arc<ArcSwap<Catalog>>,
     pub clock: Arc<dyn Clock>,

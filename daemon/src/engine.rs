@@ -108,7 +108,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let (catalog, seen) = (batcher.catalog(), batcher.seen());
     let dispatcher = Dispatcher::new(Parts {
         owner,
-        executor: Arc::new(executor),
+        executor,
         reader: reader.clone(),
         catalog: Arc::clone(&catalog),
         clock: Arc::clone(&clock),

@@ -60,7 +60,7 @@ impl Dispatcher {
                 Ok(Kept::Result(result)) => InboxResult::Answered(result),
                 Err(failure) => InboxResult::Failed(failure),
             },
-            DispatchMode::Sync => match self.once(row, &call).await {
+            DispatchMode::Sync => match self.once(row).await {
                 Ok(result) => result,
                 Err(failure) => InboxResult::Failed(failure),
             },
@@ -97,12 +97,8 @@ impl Dispatcher {
     }
 
     /// Runs a sync request, unless one with the same key was answered before or is under way.
-    async fn once(
-        self: &Arc<Self>,
-        row: OutboxRow,
-        call: &Call,
-    ) -> Result<InboxResult, InboxFailure> {
-        let Some(key) = row.idempotency.clone() else { return self.wait_for(row, call).await };
+    async fn once(self: &Arc<Self>, row: OutboxRow) -> Result<InboxResult, InboxFailure> {
+        let Some(key) = row.idempotency.clone() else { return self.wait_for(row).await };
         let request = RequestKey::of(&key);
         if !self.requests.enter(request.clone(), row.id) {
             let message = "a request with this key is running: ask again later";
@@ -118,19 +114,14 @@ impl Dispatcher {
                     Err(failure(InboxFailureKind::AnswerNotKept, "the first answer was not kept"))
                 }
             },
-            Ok(None) => self.wait_for(row, call).await,
+            Ok(None) => self.wait_for(row).await,
         }
     }
 
-    async fn wait_for(
-        self: &Arc<Self>,
-        row: OutboxRow,
-        call: &Call,
-    ) -> Result<InboxResult, InboxFailure> {
+    async fn wait_for(self: &Arc<Self>, row: OutboxRow) -> Result<InboxResult, InboxFailure> {
         self.may_enter(&row)?;
-        let timeout = call.app.scripts.get(&row.script).map_or(Duration::from_secs(10), |script| {
-            Duration::from_millis(script.limits.timeout_ms)
-        });
+        let timeout_ms = row.reply_by.map_or(0, |by| by.ms_since(row.available_at));
+        let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
         let row = Arc::new(row);
         let lease = match self.parts.durability {
             SyncDurability::WithEffects => self.writer().behind(Arc::clone(&row)),

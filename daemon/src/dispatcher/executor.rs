@@ -39,11 +39,6 @@ pub struct Executed {
     pub log: Vec<LogLine>,
 }
 
-/// Runs a job on the calling thread, and returns by its deadline.
-pub trait Executor: Send + Sync {
-    fn execute(&self, job: &Job<'_>) -> Executed;
-}
-
 /// Runs Rhai scripts.
 pub struct ScriptExecutor {
     pub runtime: Arc<Runtime>,
@@ -54,8 +49,9 @@ pub struct ScriptExecutor {
     pub tokio: tokio::runtime::Handle,
 }
 
-impl Executor for ScriptExecutor {
-    fn execute(&self, job: &Job<'_>) -> Executed {
+impl ScriptExecutor {
+    /// Runs a job on the calling thread, and returns by its deadline.
+    pub fn execute(&self, job: &Job<'_>) -> Executed {
         let program = match self.programs.get(job.script, &self.runtime) {
             Ok(program) => program,
             Err(error) => return Executed { report: failed(error), log: Vec::new() },
@@ -111,8 +107,7 @@ fn seed(row: &OutboxRow) -> u64 {
 #[derive(Default)]
 pub struct Programs {
     compiled: RwLock<HashMap<ScriptId, (i64, Compiled)>>,
-    /// Counts nothing but the scripts that are being compiled now: one at a time, since a compiler's memory is not
-    /// counted as a run's.
+    /// One script is compiled at a time, since a compiler's memory is not counted as a run's.
     compiling: Mutex<()>,
 }
 
