@@ -219,7 +219,8 @@ impl Dispatcher {
         self.state.lock().expect("no panic while held")
     }
 
-    /// Puts a run in line, and calls a thread if one is idle. When the daemon stops, it goes back instead.
+    /// Puts a run in line, and calls a thread if one is idle. Its turn, if it had one, is over. When the daemon stops, it
+    /// goes back instead.
     fn enter(self: &Arc<Self>, run: Run) {
         let mut state = self.lock();
         if state.stopping {
@@ -227,7 +228,9 @@ impl Dispatcher {
             return self.give_back(run);
         }
         state.held.called |= run.work() == Work::Sync;
+        let id = run.id();
         state.ready.push(run);
+        state.ready.turn_over(id);
         self.call_thread(&mut state);
     }
 

@@ -215,13 +215,13 @@ impl Dispatcher {
 
     /// Somebody was faster: the script runs again from nothing, keeping the claim, until its deadline.
     fn again(self: &Arc<Self>, mut run: Run, attempt: &Attempt) {
+        if let Some(waiter) = &run.waiter {
+            waiter.take_back();
+        }
         let deadline = run.start.map(|start| start.deadline);
         if deadline.is_some_and(|deadline| self.parts.clock.monotonic() >= deadline) {
             let message = "others kept changing what the script reads until its time was over";
             let failure = Failure::new(FailureKind::TimedOut, message);
-            if let Some(waiter) = &run.waiter {
-                waiter.take_back();
-            }
             let ended = Attempt {
                 script_version: attempt.script_version,
                 took: attempt.took,
@@ -229,20 +229,13 @@ impl Dispatcher {
             };
             return self.conclude(run, ended);
         }
-        if let Some(waiter) = &run.waiter {
-            waiter.take_back();
-        }
         run.conflicts += 1;
         if run.keys.is_empty() {
             let app = run.claim.row.app;
             let key = |read: &Read| EntryKey { app, key: read.key.clone() };
             run.keys = attempt.reads.iter().map(key).collect();
         }
-        let id = run.id();
         self.enter(run);
-        let mut state = self.lock();
-        state.ready.turn_over(id);
-        self.call_thread(&mut state);
     }
 
     /// The effects could not be applied, by the script's own doing.
