@@ -187,7 +187,7 @@ impl Dispatcher {
                 self.deliver(&run, internal("another owner has taken the row over"));
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
-            Err(Refusal::StorageLow) => self.not_written(pending),
+            Err(Refusal::StorageLow) => self.storage_low(pending),
             Err(Refusal::StoreFailed(error)) => {
                 let id = pending.run.id();
                 tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
@@ -267,16 +267,18 @@ impl Dispatcher {
         self.conclude(run, ended);
     }
 
+    /// The disk is nearly full, and a sync run has something to write: it does not come about, but its row still ends.
+    fn storage_low(self: &Arc<Self>, pending: Pending) {
+        let Pending { run, attempt, stored, .. } = pending;
+        self.deliver(&run, storage_is_low());
+        self.end_row(run, End::Answered, stored, attempt);
+    }
+
     /// The disk is full. A caller is told; other work stays here until the store writes again.
     fn not_written(self: &Arc<Self>, pending: Pending) {
         let Pending { run, attempt, stored, .. } = pending;
         if run.work() == Work::Sync {
-            let failure = InboxFailure {
-                kind: InboxFailureKind::StorageLow,
-                message: "the disk is nearly full, nothing was changed".to_owned(),
-                changed: Changed::Nothing,
-            };
-            self.deliver(&run, InboxResult::Failed(failure));
+            self.deliver(&run, storage_is_low());
             if stored == Stored::No {
                 return self.ended(&run, End::Answered, None, attempt);
             }
@@ -382,6 +384,14 @@ fn told(action: &Action, answers: bool) -> (End, Option<Failure>) {
         Action::Abandon { .. } => (End::Abandoned, None),
         Action::Release { .. } => (End::Released, None),
     }
+}
+
+fn storage_is_low() -> InboxResult {
+    InboxResult::Failed(InboxFailure {
+        kind: InboxFailureKind::StorageLow,
+        message: "the disk is nearly full, nothing was changed".to_owned(),
+        changed: Changed::Nothing,
+    })
 }
 
 fn internal(message: &str) -> InboxResult {

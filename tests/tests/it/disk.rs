@@ -113,6 +113,24 @@ fn p7_a_disk_that_is_nearly_full_takes_nothing_new_and_reads_on() {
 }
 
 #[test]
+fn p4_a_request_that_a_nearly_full_disk_refuses_leaves_no_row_behind() {
+    let mut site = Site::new();
+    let daemon = site.start();
+    site.deploy(&ledger::app());
+    daemon.stop();
+    // However much is free, it is too little; and each request is on record before it runs.
+    site.settings = format!(
+        "[outbox]\nsync_durability = \"before_run\"\n[limits.store]\nfree_bytes_min = {}",
+        1_u64 << 40
+    );
+    let daemon = site.start();
+    let refused = now(&daemon, "full");
+    assert_eq!(refused.problem(), (507, "storage_low".to_owned()), "{refused:?}");
+    daemon.works_everything_off();
+    assert_eq!(applied(&daemon, &["full"]), [0]);
+}
+
+#[test]
 fn p1_a_disk_that_is_full_loses_nothing_that_was_accepted() {
     let mount = match Mount::tmpfs(16) {
         Ok(mount) => mount,
