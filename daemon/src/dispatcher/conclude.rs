@@ -279,7 +279,8 @@ impl Dispatcher {
         let Pending { run, attempt, stored, .. } = pending;
         if run.work() == Work::Sync {
             self.deliver(&run, storage_is_low());
-            if stored == Stored::No {
+            // Where its insert was refused too, there is nothing to end.
+            if stored == Stored::No || self.writer().elide(run.id()) == Stored::No {
                 return self.ended(&run, End::Answered, None, attempt);
             }
         }
@@ -415,4 +416,87 @@ fn touched(settle: &Settle) -> Vec<EntryKey> {
     });
     let own = |key: &Key| EntryKey { app, key: key.clone() };
     read.chain(written).map(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use picloud_scripts_runtime::limits::RunLimits;
+    use picloud_scripts_runtime::runtime::Runtime;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::SyncDurability;
+    use crate::dispatcher::Parts;
+    use crate::dispatcher::executor::{Programs, ScriptExecutor};
+    use crate::dispatcher::inbox::Waiter;
+    use crate::dispatcher::slots::Slots;
+    use crate::gate::Permits;
+    use crate::ids::Ids;
+    use crate::limits::Limits;
+    use crate::outbox::row::OutboxRow;
+    use crate::store::tests::{NOW, scratch_with_app, task};
+    use crate::store::writer::{Ended, Writer};
+    use crate::time::{Clock, SystemClock};
+
+    async fn start() -> (TempDir, Arc<Dispatcher>, Writer, Ended) {
+        let scratch = scratch_with_app().await;
+        let reader = scratch.reader();
+        let (folder, batcher) = scratch.into_parts();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let (limits, tokio) = (Limits::default(), tokio::runtime::Handle::current());
+        let dispatcher = Dispatcher::new(Parts {
+            owner: batcher.owner(),
+            executor: ScriptExecutor {
+                runtime: Arc::new(Runtime::new(&RunLimits::default(), 64 << 20)),
+                reader: reader.clone(),
+                clock: Arc::clone(&clock),
+                programs: Programs::default(),
+                tokio: tokio.clone(),
+            },
+            reader,
+            catalog: batcher.catalog(),
+            clock: Arc::clone(&clock),
+            ids: Arc::new(Ids::random()),
+            slots: Slots::create(&folder.path().join("running"), 4).expect("the folder is ours"),
+            permits: Permits::of(&limits.gate, 1),
+            awake_max: 1,
+            sync_waiting_max: 1,
+            executions_max: 1,
+            limits: Arc::new(limits.outbox),
+            durability: SyncDurability::WithEffects,
+            tokio,
+        });
+        let handover = Arc::new(Arc::clone(&dispatcher));
+        let started = Writer::start(batcher, handover, clock, limits.store);
+        let (writer, ended) = started.expect("the writer starts");
+        dispatcher.start(writer.clone()).expect("threads start");
+        (folder, dispatcher, writer, ended)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn p5_a_run_that_was_refused_together_with_its_insert_is_not_repeated_later() {
+        let (_folder, dispatcher, writer, ended) = start().await;
+        let row = Arc::new(OutboxRow { reply_by: Some(NOW), ..task(1) });
+        // It was to be written behind its run, which a full disk did not let be, and is kept again.
+        let lease = writer.behind(Arc::clone(&row));
+        let (waiter, mut answer) = Waiter::new();
+        let run = Run::new(Claim { row: Arc::clone(&row), lease }, Duration::ZERO);
+        let pending = Pending {
+            run: Run { waiter: Some(waiter), stored: Some(Stored::Yes), ..run },
+            attempt: Attempt::ended(Outcome::Succeeded("1".into())),
+            stored: Stored::Yes,
+            end: End::Answered,
+            failure: None,
+            answer: Some(InboxResult::Answered("1".into())),
+        };
+        dispatcher.settled(pending, Err(Refusal::StoreFailed("full".to_owned())));
+        assert_eq!(answer.try_recv(), Ok(storage_is_low()));
+        assert!(dispatcher.lock().stuck.is_empty());
+        assert_eq!(dispatcher.history.last_of(row.id).map(|one| one.end), Some(End::Answered));
+        dispatcher.stop(Duration::ZERO).await;
+        writer.stop();
+        ended.await.expect("tells").expect("ends in order");
+    }
 }
