@@ -198,7 +198,7 @@ impl Dispatcher {
         }
     }
 
-    /// Resolves once nothing runs and nothing waits to be settled.
+    /// Resolves once no thread has anything left to send to the store, and nothing waits to be settled.
     async fn idle(&self) {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
         while !self.is_idle() {
@@ -208,7 +208,8 @@ impl Dispatcher {
 
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.ready.in_use() == 0 && state.held.rows == 0
+        // A run that has given its permit back may not have been settled yet: its thread ends only after that.
+        state.threads.all == 0 && state.held.rows == 0
     }
 
     fn writer(&self) -> &Writer {
