@@ -95,7 +95,7 @@ pub(crate) struct Standing {
     pub(crate) backlog: Backlog,
 }
 
-/// What is waiting, for whoever shows it: as of the last commit.
+/// What is waiting, for whoever shows it, as of the last commit; and whether the disk is nearly full.
 #[derive(Debug, Default)]
 pub struct Seen {
     waiting: std::sync::Mutex<Waiting>,
@@ -201,7 +201,12 @@ impl Batcher {
     /// Takes the bytes that are left on the file system. It counts as nearly full until a quarter more is free again.
     pub fn note_free_bytes(&mut self, free: u64, min: u64) {
         let enough = if self.storage_low { min.saturating_add(min / 4) } else { min };
-        self.storage_low = free < enough;
+        self.set_storage_low(free < enough);
+    }
+
+    fn set_storage_low(&mut self, is_low: bool) {
+        self.storage_low = is_low;
+        self.seen.waiting.lock().expect("no panic while held").storage_low = is_low;
     }
 
     pub fn is_storage_low(&self) -> bool {
@@ -323,7 +328,6 @@ impl Batcher {
             self.standing.letters_open.clone_from(&facts.letters_open);
             seen.letters_open.clone_from(&facts.letters_open);
         }
-        seen.storage_low = self.storage_low;
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
@@ -406,7 +410,7 @@ impl Batcher {
         match trouble {
             Trouble::Fatal | Trouble::ReadOnly => Ok((Trouble::ReadOnly, why)),
             Trouble::Full => {
-                self.storage_low = true;
+                self.set_storage_low(true);
                 Ok((Trouble::Full, why))
             }
             Trouble::Statement => Ok((Trouble::Statement, why)),

@@ -60,6 +60,8 @@ async fn nearly_full_is_one_state_that_ends_only_when_there_is_clearly_space_aga
     let min = 64 << 20;
     let mut low = |free: u64| {
         scratch.batcher().note_free_bytes(free, min);
+        // Shown at once, though nothing is committed meanwhile.
+        assert_eq!(scratch.batcher().seen().now().storage_low, scratch.batcher().is_storage_low());
         scratch.batcher().is_storage_low()
     };
     let states = [min + 1, min - 1, min + 1, min + min / 4].map(&mut low);
