@@ -18,12 +18,11 @@ use crate::admin::deploy::{self, Mode};
 use crate::admin::engine as admin_engine;
 use crate::admin::peer::{self, OWNERS, Peer, owner_name};
 use crate::admin::socket::{self, AdminListener};
-use crate::catalog::INSTANCE;
 use crate::config::Config;
-use crate::engine::{self, Engine, Setup};
+use crate::engine::{self, Engine, Pausing, Setup};
 use crate::faults::Faults;
+use crate::flow::configure::Unfit;
 use crate::flow::configure::people::plan_uid;
-use crate::flow::configure::{CatalogChange, Unfit};
 use crate::http::listener;
 use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
@@ -37,13 +36,6 @@ pub struct Start {
     pub pausing: Pausing,
     pub look: Look,
     pub faults: Faults,
-}
-
-/// Whether the instance starts paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pausing {
-    AsStored,
-    FromTheStart,
 }
 
 /// Threads that wait for sockets and timers; scripts and the store have their own.
@@ -184,7 +176,7 @@ impl Daemon {
         std::fs::create_dir_all(&config.runtime.directory).with_context(|| {
             format!("cannot make [runtime] directory {}", config.runtime.directory.display())
         })?;
-        // Ports and sockets first: whoever started a second daemon is told so before the store is touched.
+        // The port first: whoever started a second daemon is told so before the store is touched.
         let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
             format!("cannot listen on {}; set another address in [http] listen", config.http.listen)
         })?;
@@ -195,6 +187,7 @@ impl Daemon {
             runtime_directory: config.runtime.directory.clone(),
             durability: config.outbox.sync_durability,
             limits: config.limits.clone(),
+            pausing,
             cores: cores(),
             clock: Arc::clone(&clock),
             ids,
@@ -203,9 +196,6 @@ impl Daemon {
         .await?;
         let unix = socket::bind(&config.admin.socket)?;
         know_the_owners(&engine).await?;
-        if pausing == Pausing::FromTheStart {
-            pause(&engine).await?;
-        }
         let daemon = Daemon {
             admin: Arc::new(admin_engine::Engine::of(&engine)),
             tracker: TaskTracker::new(),
@@ -330,16 +320,4 @@ async fn know_the_owners(engine: &Engine) -> anyhow::Result<()> {
         planned.await.context("cannot make the daemon's owner known")?;
     }
     Ok(())
-}
-
-async fn pause(engine: &Engine) -> anyhow::Result<()> {
-    let paused = engine.writer.configure::<Unfit>(|catalog, next, now| {
-        let pause = catalog::Pause { reason: "started with --paused".into(), since: now, by: None };
-        let changes = match catalog.pauses.contains_key(&INSTANCE) {
-            true => Vec::new(),
-            false => vec![CatalogChange::Pause { target: INSTANCE, pause }],
-        };
-        Ok((changes, next))
-    });
-    paused.await.map(drop).context("cannot pause the instance")
 }

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::app::{self, Pausing, Start};
+use crate::app::{self, Start};
 use crate::config::render::{self, Form};
 use crate::config::{self, Config, File};
+use crate::engine::Pausing;
 use crate::faults::Faults;
 use crate::log::Look;
 

@@ -3,6 +3,7 @@
 //! The order of a start is what makes it safe: the store is opened and locked, what a dead owner held is taken over,
 //! and only then does anything run.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +11,25 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use picloud_scripts_runtime::runtime::Runtime;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, INSTANCE, Pause};
 use crate::config::SyncDurability;
 use crate::dispatcher::executor::{Programs, ScriptExecutor};
 use crate::dispatcher::slots::Slots;
 use crate::dispatcher::{Dispatcher, Parts, slots, takeover};
 use crate::faults::{CrashPoint, Faults};
 use crate::flow::Refusal;
+use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::gate::Permits;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
 use crate::outbox::row::Claim;
 use crate::store::batch::{BatchError, Batcher, Seen};
+use crate::store::configure::ConfigureError;
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
 use crate::store::writer::{Ended, Writer};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// How an engine is started.
 pub struct Setup {
@@ -35,10 +38,18 @@ pub struct Setup {
     pub runtime_directory: PathBuf,
     pub durability: SyncDurability,
     pub limits: Limits,
+    pub pausing: Pausing,
     pub cores: usize,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub faults: Faults,
+}
+
+/// Whether the instance starts paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pausing {
+    AsStored,
+    FromTheStart,
 }
 
 /// A running engine.
@@ -71,6 +82,8 @@ pub enum EngineError {
         "what the last daemon held could not be taken over; make room on the disk, then start again"
     )]
     NotEnded(#[source] Refusal),
+    #[error("the instance cannot be paused")]
+    Pause(#[source] ConfigureError<Infallible>),
     #[error("{path}: the file that notes what runs cannot be written; correct [runtime] directory")]
     Slots { path: String, source: std::io::Error },
     #[error("the threads that run scripts could not be started")]
@@ -93,6 +106,9 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let reader = Reader::new(&store);
     let slots_path = setup.runtime_directory.join("running");
     take_over(&mut batcher, &reader, &slots::read(&slots_path), &ids, &*clock).await?;
+    if setup.pausing == Pausing::FromTheStart {
+        pause(&mut batcher, clock.now()).await.map_err(EngineError::Pause)?;
+    }
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = Slots::create(&slots_path, permits.all)
         .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
@@ -170,6 +186,19 @@ async fn take_over(
     }
 }
 
+/// Before anything runs: what waits may be what the last daemon died of.
+async fn pause(batcher: &mut Batcher, now: Timestamp) -> Result<(), ConfigureError<Infallible>> {
+    let plan = |catalog: &Catalog, next, now| {
+        let pause = Pause { reason: "started with --paused".into(), since: now, by: None };
+        let changes = match catalog.pauses.contains_key(&INSTANCE) {
+            true => Vec::new(),
+            false => vec![CatalogChange::Pause { target: INSTANCE, pause }],
+        };
+        Ok((changes, next))
+    };
+    batcher.configure(plan, now).await.map(drop)
+}
+
 impl Engine {
     /// Stops in order: runs may end for as long as `drain`, then the store is closed.
     pub async fn stop(self, drain: Duration) -> Result<(), String> {
@@ -189,7 +218,7 @@ mod tests {
     use crate::flow::Command;
     use crate::flow::accept::Accept;
     use crate::outbox::row::{Lease, OutboxRow};
-    use crate::store::tests::{NOW, scratch_with_app, task};
+    use crate::store::tests::{NOW, accept, id, mutate, put, scratch_with_app, task};
     use crate::time::SystemClock;
 
     #[tokio::test]
@@ -209,5 +238,30 @@ mod tests {
         let taken = take_over(scratch.batcher(), &reader, &[], &ids, &clock).await;
         taken.expect("they are taken over");
         assert_eq!(scratch.count("outbox").await, 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_does_not_run_when_the_daemon_starts_paused() {
+        let mut scratch = scratch_with_app().await;
+        scratch.run(&[accept(task(1))], Room::default()).await;
+        let (folder, batcher) = scratch.into_parts();
+        batcher.stop().await.expect("stops in order");
+        let setup = Setup {
+            store: folder.path().join("store.db"),
+            runtime_directory: folder.path().to_owned(),
+            durability: SyncDurability::WithEffects,
+            limits: Limits::default(),
+            pausing: Pausing::FromTheStart,
+            cores: 1,
+            clock: Arc::new(SystemClock::start()),
+            ids: Arc::new(Ids::random()),
+            faults: Faults::default(),
+        };
+        let engine = start(setup).await.expect("it starts");
+        // By then the writer has looked for what is due.
+        engine.writer.commit(mutate(2, vec![put("a", "1")])).await.expect("is durable");
+        let row = engine.reader.outbox_row(id(1)).await.expect("reads");
+        assert_eq!(row.expect("it waits").lease, None);
+        engine.stop(Duration::from_secs(10)).await.expect("stops in order");
     }
 }

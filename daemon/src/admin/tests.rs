@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::SyncDurability;
-use crate::engine::{Engine, Setup};
+use crate::engine::{Engine, Pausing, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::people::plan_uid;
 use crate::flow::configure::{CatalogChange, Unfit};
@@ -53,6 +53,7 @@ async fn admin() -> Admin {
         runtime_directory: folder.path().to_owned(),
         durability: SyncDurability::WithEffects,
         limits,
+        pausing: Pausing::AsStored,
         cores: 1,
         clock: Arc::new(Stopped),
         ids: Arc::new(Ids::random()),
