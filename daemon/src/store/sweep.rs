@@ -9,9 +9,10 @@ use crate::store::sql;
 use crate::time::Timestamp;
 
 /// Milliseconds between two steps.
-pub(crate) const STEP_MS: i64 = 30_000;
+const STEP_MS: i64 = 30_000;
 /// Rows that one statement of a step removes.
-pub(crate) const STEP_ROWS_MAX: i64 = 200;
+const STEP_ROWS_MAX: i64 = 200;
+
 /// When the last step was, and whose turn it was.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
@@ -20,7 +21,7 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// A step, if the last one is long enough ago: what expired anywhere, and one app's surplus.
+    /// A step, if the last one is long enough ago or left something over: what expired anywhere, and one app's surplus.
     pub(crate) async fn ride<'a>(
         &mut self,
         conn: &mut SqliteConnection,
@@ -32,13 +33,17 @@ impl Sweep {
         if !due {
             return Ok(());
         }
-        self.stepped_at = Some(now);
+        let mut swept_most = 0;
         for statement in [sql::SWEEP_ENTRIES, sql::SWEEP_REQUESTS] {
             let query = sqlx::query(statement).bind(now.0).bind(STEP_ROWS_MAX);
-            query.execute(&mut *conn).await?;
+            swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
         }
-        let Some(app) = self.next_app(apps) else { return Ok(()) };
-        sweep_app(conn, app, limits, now).await
+        if let Some(app) = self.next_app(apps) {
+            swept_most = sweep_app(conn, app, limits, now).await?.max(swept_most);
+        }
+        let is_done = swept_most < STEP_ROWS_MAX.unsigned_abs();
+        self.stepped_at = is_done.then_some(now);
+        Ok(())
     }
 
     fn next_app<'a>(&mut self, apps: impl Iterator<Item = &'a AppId>) -> Option<AppId> {
@@ -50,12 +55,14 @@ impl Sweep {
     }
 }
 
+/// The most rows that one statement removed.
 async fn sweep_app(
     conn: &mut SqliteConnection,
     app: AppId,
     limits: &OutboxLimits,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
+    let mut swept_most = 0;
     let old = now.plus_ms(-limits.kept_letters_ms);
     for (statement, bound) in [
         (sql::SWEEP_LETTERS_OLD, old.0),
@@ -63,12 +70,12 @@ async fn sweep_app(
         (sql::SWEEP_ABANDONED, limits.kept_abandoned_max),
     ] {
         let query = sqlx::query(statement).bind(app.0).bind(bound).bind(STEP_ROWS_MAX);
-        query.execute(&mut *conn).await?;
+        swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
     }
     let query = sqlx::query_scalar::<_, i64>(sql::SWEEP_REQUESTS_BYTES).bind(app.0);
     if query.fetch_one(&mut *conn).await? > limits.kept_answers_app_bytes_max {
         let query = sqlx::query(sql::SWEEP_REQUESTS_APP).bind(app.0).bind(STEP_ROWS_MAX);
-        query.execute(conn).await?;
+        swept_most = query.execute(conn).await?.rows_affected().max(swept_most);
     }
-    Ok(())
+    Ok(swept_most)
 }

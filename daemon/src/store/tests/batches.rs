@@ -381,6 +381,18 @@ async fn what_expired_is_swept_with_a_batch_that_commits_anyway() {
 }
 
 #[tokio::test]
+async fn p7_what_a_step_of_the_sweep_leaves_over_goes_with_the_next_batch() {
+    let mut scratch = scratch_with_app().await;
+    let expired = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
+         INSERT INTO entries SELECT 1, 'kv', 'c', printf('%d', i), '1', i, 1, 'x' FROM n";
+    sqlx::query(expired).execute(scratch.conn()).await.expect("inserts");
+    for left in [500, 300, 100, 0] {
+        scratch.run(&[mutate(left, vec![put("a", "1")])], Room::default()).await;
+        assert_eq!(scratch.count("entries").await, i64::try_from(left).expect("is small") + 1);
+    }
+}
+
+#[tokio::test]
 async fn only_so_many_resolved_letters_and_abandoned_executions_are_kept() {
     let mut scratch = scratch_with_app().await;
     for statement in [
