@@ -93,6 +93,9 @@ pub enum EngineError {
 /// Orphans that are taken over in one commit.
 const TAKE_OVER_ROWS: usize = 1_000;
 
+/// For how long a stop waits for queries that run: looking for damage in a large file takes minutes.
+const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
+
 /// Starts an engine. Must be called within a runtime, whose threads read the store for scripts.
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let Setup { clock, ids, limits, faults, .. } = setup;
@@ -203,7 +206,8 @@ impl Engine {
     /// Stops in order: runs may end for as long as `drain`, then the store is closed.
     pub async fn stop(self, drain: Duration) -> Result<(), String> {
         self.dispatcher.stop(drain).await;
-        self.reader.close().await;
+        // A query that lasts must not hold up the end; the log is then cut after the next start.
+        let _ = tokio::time::timeout(CLOSE_READERS_MAX, self.reader.close()).await;
         self.writer.stop();
         match self.writer_ended.await {
             Ok(ended) => ended.map_err(|error| error.to_string()),
