@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::flow::facts::Facts;
-use crate::flow::writes::{RowUpdate, RowWrite, Writes};
+use crate::flow::writes::{RowWrite, Writes};
 use crate::outbox::decide::SUSPECT_AFTER;
 use crate::outbox::row::{Claim, Lease, OutboxRow};
 
@@ -21,7 +21,7 @@ pub fn place(writes: &mut Writes, facts: &mut Facts) -> Vec<Claim> {
         })
         .collect();
     due.sort_by_key(|row| row.id);
-    let claims = take(due, facts);
+    let claims = plan(due, facts);
     for claim in &claims {
         let write = RowWrite::Insert(Arc::clone(&claim.row), Some(claim.lease));
         writes.rows.insert(claim.row.id, write);
@@ -30,26 +30,11 @@ pub fn place(writes: &mut Writes, facts: &mut Facts) -> Vec<Claim> {
     claims
 }
 
-/// Claims rows of the backlog, read for this purpose and in the order in which they are to run.
-pub fn plan(candidates: Vec<Arc<OutboxRow>>, facts: &mut Facts) -> (Writes, Vec<Claim>) {
-    let claims = take(candidates, facts);
-    let mut writes = Writes { next: facts.next, ..Writes::default() };
-    for claim in &claims {
-        let update = RowUpdate {
-            available_at: claim.row.available_at,
-            attempt: claim.row.attempt,
-            orphaned: claim.row.orphaned,
-            lease: Some(claim.lease),
-            failure: None,
-        };
-        writes.rows.insert(claim.row.id, RowWrite::Update(update));
-    }
-    (writes, claims)
-}
-
-fn take(rows: Vec<Arc<OutboxRow>>, facts: &mut Facts) -> Vec<Claim> {
+/// Claims rows of the backlog, read for this purpose and in the order in which they are to run. Of the rows, only the
+/// leases change.
+pub fn plan(candidates: Vec<Arc<OutboxRow>>, facts: &mut Facts) -> Vec<Claim> {
     let mut claims = Vec::new();
-    for row in rows {
+    for row in candidates {
         let runs = facts.catalog.pause(row.app, row.queue).is_none();
         let is_suspect = row.orphaned >= SUSPECT_AFTER;
         if is_suspect && facts.room.suspects > 0 {

@@ -139,8 +139,7 @@ impl Batcher {
             looked_at.push((*app, *queue, rows.len()));
             candidates.extend(rows);
         }
-        let (writes, claims) = claim::plan(candidates.clone(), facts);
-        batch.writes.next = batch.writes.next.max(writes.next);
+        let claims = claim::plan(candidates.clone(), facts);
         if !claims.is_empty() {
             apply::claims(&mut self.conn, &claims, self.owner).await?;
         }
