@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 /// Queues from which one batch claims.
 pub(crate) const QUEUES_MAX: usize = 16;
 
-/// Bytes of the backlog's rows that are read at once.
+/// Bytes of the backlog's rows that one batch reads, but for the first row of each queue.
 const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
 
 /// Whether due rows had to stay behind because whoever runs them had no room.
@@ -158,7 +158,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// The due rows of a queue, at most its share of the room.
+    /// The due rows of one of so many queues, at most its share of the room.
     async fn candidates(
         &mut self,
         app: AppId,
@@ -172,7 +172,8 @@ impl Batcher {
         let of_queue = room.queue_rows.get(&queue).copied().unwrap_or(usize::MAX);
         let share = room.rows.div_ceil(queues).min(of_app).min(of_queue).min(BATCH_ROWS_MAX);
         let share = i64::try_from(share).unwrap_or(i64::MAX);
-        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX);
+        let shares = i64::try_from(queues).unwrap_or(i64::MAX);
+        let bytes_max = room.bytes.min(CANDIDATES_BYTES_MAX) / shares;
         let fitting = if self.usage(app).bytes <= bytes_max {
             share
         } else {

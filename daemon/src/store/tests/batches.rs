@@ -303,6 +303,19 @@ async fn each_app_gets_its_turn() {
     assert!(report.claims.iter().any(|claim| claim.row.app == other));
 }
 
+#[tokio::test]
+async fn p7_queues_share_what_one_batch_reads_of_the_backlog() {
+    let mut scratch = scratch_with_app().await;
+    let event: Arc<str> = format!("\"{}\"", "x".repeat(3 << 20)).into();
+    let large = |number, queue| {
+        accept(OutboxRow { queue: QueueId(queue), event: Arc::clone(&event), ..task(number) })
+    };
+    let rows = [large(1, 2), large(2, 2), large(3, 3), large(4, 3)];
+    scratch.run(&rows, Room::default()).await;
+    let report = scratch.run(&[], room(10)).await;
+    assert_eq!((report.claims.len(), report.more), (2, true));
+}
+
 fn sync_row(number: u128) -> Arc<OutboxRow> {
     Arc::new(OutboxRow { reply_by: Some(NOW.plus_ms(10_000)), ..task(number) })
 }
