@@ -114,7 +114,13 @@ impl Writes {
             self.merge_row(id, write);
         }
         self.letters.extend(later.letters);
-        self.letter_marks.extend(later.letter_marks);
+        for (id, mark) in later.letter_marks {
+            // Another handler of a letter that is resolved may still fail.
+            let is_open = |mark: &LetterWrite| matches!(mark, LetterWrite::HandlerFailed { .. });
+            if self.letter_marks.get(&id).is_none_or(is_open) {
+                self.letter_marks.insert(id, mark);
+            }
+        }
         self.abandoned.extend(later.abandoned);
         self.requests.extend(later.requests);
         self.pauses.extend(later.pauses);

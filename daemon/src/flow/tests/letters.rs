@@ -184,3 +184,12 @@ fn a_handlers_row_is_its_own_and_stands_in_no_line() {
     };
     assert_eq!(**made, expected);
 }
+
+#[test]
+fn p3_a_letter_that_one_handler_replays_is_not_opened_again_by_another_that_fails() {
+    let marked = |mark| Writes { letter_marks: [(Id(5), mark)].into(), ..Writes::default() };
+    let replayed = LetterWrite::Replayed { by: Id(6), at: NOW };
+    let mut writes = marked(replayed.clone());
+    writes.merge(marked(LetterWrite::HandlerFailed { failure: Failure::owner_died() }));
+    assert_eq!(writes.letter_marks, [(Id(5), replayed)].into());
+}
