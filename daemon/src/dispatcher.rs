@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::catalog::Catalog;
 use crate::config::SyncDurability;
-use crate::flow::facts::{RequestKey, Room};
+use crate::flow::facts::Room;
 use crate::gate::{Permits, Work};
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
 use crate::limits::OutboxLimits;
@@ -86,7 +86,7 @@ pub struct Dispatcher {
     work: Condvar,
     lookout: Condvar,
     due: watch::Sender<Option<Timestamp>>,
-    requests: InFlight<RequestKey>,
+    requests: InFlight,
     pub history: History,
     /// Set when the daemon can wait for runs no longer.
     cancelled: Arc<AtomicBool>,

@@ -100,7 +100,7 @@ impl Dispatcher {
     async fn once(self: &Arc<Self>, row: OutboxRow) -> Result<InboxResult, InboxFailure> {
         let Some(key) = row.idempotency.clone() else { return self.wait_for(row).await };
         let request = RequestKey::of(&key);
-        if !self.requests.enter(request.clone(), row.id) {
+        if !self.requests.enter(request.clone()) {
             let message = "a request with this key is running: ask again later";
             return Err(failure(InboxFailureKind::InFlight, message));
         }

