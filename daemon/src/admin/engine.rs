@@ -160,7 +160,9 @@ fn not_configured(error: &ConfigureError<Unfit>) -> Problem {
         ConfigureError::Conflict { .. } => Code::Conflict,
         ConfigureError::StorageLow => Code::StorageLow,
         ConfigureError::Stopping => Code::Stopping,
-        ConfigureError::Store(_) | ConfigureError::Fatal(_) => Code::Internal,
+        ConfigureError::Store(_) | ConfigureError::Unknown | ConfigureError::Fatal(_) => {
+            Code::Internal
+        }
     };
     Problem::new(code, error.to_string())
 }

@@ -35,6 +35,9 @@ pub enum ConfigureError<E> {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+    /// The process is ending; the change may be durable or not.
+    #[error("the store stopped before it could tell")]
+    Unknown,
     #[error(transparent)]
     Fatal(#[from] BatchError),
 }

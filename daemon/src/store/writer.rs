@@ -231,7 +231,7 @@ impl Writer {
             lanes.jobs.push_back(job);
         }
         self.shared.something.notify_one();
-        told.await.unwrap_or(Err(ConfigureError::Stopping))
+        told.await.unwrap_or(Err(ConfigureError::Unknown))
     }
 
     /// Keeps a sync row in memory while it runs; see [`Behind`].

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::flow::Command;
 use crate::flow::Refusal;
 use crate::flow::facts::Room;
-use crate::flow::settle::{Settle, Stored};
+use crate::flow::settle::Stored;
 use crate::inbox::InboxResult;
 use crate::limits::StoreLimits;
 use crate::outbox::decide::Action;
@@ -184,23 +183,6 @@ async fn a_sync_row_whose_run_lasts_is_written_and_settled_under_its_lease() {
 }
 
 #[tokio::test]
-async fn a_sync_row_whose_run_is_short_is_taken_out_unwritten() {
-    let desk = Desk::with(Room::default());
-    let (_folder, writer, ended) = start(&desk).await;
-    let row = Arc::new(OutboxRow { reply_by: Some(Timestamp(i64::MAX)), ..task(1) });
-    let lease = writer.behind(Arc::clone(&row));
-    assert_eq!(writer.elide(row.id), Stored::No);
-    let answer = Action::Answer(InboxResult::Answered("1".into()));
-    let Command::Settle(command) = settle(&Claim { row, lease }, answer, vec![put("a", "1")])
-    else {
-        unreachable!()
-    };
-    let command = Command::Settle(Settle { stored: Stored::No, ..command });
-    writer.commit(command).await.expect("commits the effects");
-    end(&writer, ended).await;
-}
-
-#[tokio::test]
 async fn the_backlog_is_claimed_when_there_is_room_again() {
     let desk = Desk::with(Room::default());
     let (_folder, writer, ended) = start(&desk).await;
@@ -238,4 +220,23 @@ async fn a_store_that_can_be_written_again_says_so() {
     desk.took.notified().await;
     assert_eq!(desk.writable.load(Ordering::SeqCst), 1);
     end(&writer, ended).await;
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn whoever_changes_the_configuration_as_the_store_dies_is_told_that_nobody_knows() {
+    use crate::faults::{CrashPoint, Faults};
+    use crate::flow::configure::CatalogChange;
+    use crate::store::configure::ConfigureError;
+    let desk = Desk::with(Room::default());
+    let mut scratch = scratch_with_app().await;
+    let dies = Arc::new(|point: CrashPoint| point == CrashPoint::InDeploy);
+    scratch.batcher().faults = Faults::default().with_hook(dies);
+    let (_folder, writer, ended) = start_with(scratch, &desk, StoreLimits::default());
+    let trigger = crate::store::tests::kv_trigger(50, crate::trigger::Ordering::Any);
+    let changes = vec![CatalogChange::PutTrigger(trigger)];
+    let plan = move |_: &_, next, _| Ok::<_, std::convert::Infallible>((changes, next));
+    let outcome = writer.configure(plan).await;
+    assert!(matches!(outcome, Err(ConfigureError::Unknown)), "{outcome:?}");
+    assert!(ended.await.expect("tells").is_err());
 }
