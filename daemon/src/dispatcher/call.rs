@@ -139,7 +139,7 @@ impl Dispatcher {
     fn may_enter(&self, row: &OutboxRow) -> Result<(), InboxFailure> {
         let catalog = self.parts.catalog.load();
         if let Some(pause) = catalog.pause(row.app, row.queue) {
-            let message = format!("paused since {}: {}", pause.since.0, pause.reason);
+            let message = format!("paused: {}", pause.reason);
             return Err(failure(InboxFailureKind::Paused, &message));
         }
         let state = self.lock();

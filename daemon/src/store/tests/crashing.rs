@@ -1,13 +1,13 @@
-//! Crash points and planted bugs reach the store.
+//! Crash points reach the store.
 
 use std::sync::Arc;
 
-use crate::faults::{Bug, CrashPoint, Faults};
+use crate::faults::{CrashPoint, Faults};
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::store::batch::BatchError;
 use crate::store::configure::ConfigureError;
-use crate::store::tests::{NOW, Scratch, accept, kv_trigger, mutate, put, scratch_with_app, task};
+use crate::store::tests::{NOW, Scratch, accept, kv_trigger, scratch_with_app, task};
 use crate::trigger::Ordering;
 
 async fn dying_at(point: CrashPoint) -> Scratch {
@@ -39,23 +39,4 @@ async fn a_crash_in_a_deploy_leaves_the_old_configuration() {
     assert!(matches!(outcome, Err(ConfigureError::Fatal(BatchError::Crashed(_)))));
     scratch.restart().await;
     assert_eq!(scratch.count("triggers").await, 0);
-}
-
-#[tokio::test]
-async fn effects_outside_the_transaction_survive_a_crash_that_they_should_not() {
-    let mut scratch = dying_at(CrashPoint::BeforeCommit).await;
-    scratch.batcher().faults =
-        scratch.batcher().faults.clone().with_bug(Bug::EffectsOutsideTransaction);
-    let commands = [mutate(1, vec![put("a", "1")]), accept(task(1))];
-    assert!(scratch.batcher().run(&commands, NOW, Room::default()).await.is_err());
-    scratch.restart().await;
-    assert_eq!((scratch.count("entries").await, scratch.count("outbox").await), (1, 0));
-}
-
-#[tokio::test]
-async fn an_acknowledgement_before_the_commit_can_be_planted() {
-    let mut scratch = dying_at(CrashPoint::BeforeCommit).await;
-    scratch.batcher().faults = scratch.batcher().faults.clone().with_bug(Bug::AckBeforeCommit);
-    let report = scratch.run(&[accept(task(1))], Room::default()).await;
-    assert_eq!((report.outcomes, scratch.count("outbox").await), (vec![Ok(())], 0));
 }
