@@ -205,6 +205,11 @@ impl Batcher {
     }
 
     fn set_storage_low(&mut self, is_low: bool) {
+        if is_low && !self.storage_low {
+            tracing::error!("the disk is nearly full: what brings work in is refused");
+        } else if self.storage_low && !is_low {
+            tracing::info!("the disk has room again");
+        }
         self.storage_low = is_low;
         self.seen.waiting.lock().expect("no panic while held").storage_low = is_low;
     }

@@ -91,7 +91,7 @@ fn p7_a_disk_that_is_nearly_full_takes_nothing_new_and_reads_on() {
         Ok(mount) => mount,
         Err(reason) => return skipped("a disk that is nearly full", &reason),
     };
-    let (_site, daemon) = daemon_on(&mount, "");
+    let (site, daemon) = daemon_on(&mount, "");
     assert_eq!(now(&daemon, "before").status, 200);
     fill(&mount, 32 * MIB);
 
@@ -110,6 +110,7 @@ fn p7_a_disk_that_is_nearly_full_takes_nothing_new_and_reads_on() {
     });
     daemon.works_everything_off();
     assert_eq!(applied(&daemon, &["before", "full", "after"]), [1, 0, 1]);
+    assert_eq!(site.log().matches("the disk is nearly full: ").count(), 1, "{}", site.log());
 }
 
 #[test]
