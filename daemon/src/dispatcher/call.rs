@@ -125,13 +125,16 @@ impl Dispatcher {
         let row = Arc::new(row);
         let lease = match self.parts.durability {
             SyncDurability::WithEffects => self.writer().behind(Arc::clone(&row)),
-            SyncDurability::BeforeRun => self.record(&row).await?,
+            SyncDurability::BeforeRun => Lease { owner: self.parts.owner, token: SYNC_TOKEN },
         };
-        let claim = Claim { row, lease };
         let (waiter, answer) = Waiter::new();
         let _hangs_up = HangUp(Arc::clone(&waiter));
-        let run = Run::new(claim, self.parts.clock.monotonic());
-        self.enter(Run { waiter: Some(Arc::clone(&waiter)), ..run });
+        let run = Run::new(Claim { row, lease }, self.parts.clock.monotonic());
+        let run = Run { waiter: Some(Arc::clone(&waiter)), ..run };
+        match self.parts.durability {
+            SyncDurability::WithEffects => self.enter(run),
+            SyncDurability::BeforeRun => self.record(run)?,
+        }
         Ok(wait(&waiter, answer, timeout).await)
     }
 
@@ -155,12 +158,18 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Puts a sync row on record before it runs.
-    async fn record(&self, row: &Arc<OutboxRow>) -> Result<Lease, InboxFailure> {
-        let lease = Lease { owner: self.parts.owner, token: SYNC_TOKEN };
-        let accept = Accept { row: Arc::clone(row), lease: Some(lease) };
-        let done = self.writer().commit(Command::Accept(accept)).await;
-        done.map(|()| lease).map_err(|error| not_accepted(&error))
+    /// Puts a sync row on record, and lets it run then: also when its caller goes meanwhile, since it has to end.
+    fn record(self: &Arc<Self>, run: Run) -> Result<(), InboxFailure> {
+        let (row, lease) = (Arc::clone(&run.claim.row), Some(run.claim.lease));
+        let dispatcher = Arc::clone(self);
+        let done = move |outcome| match outcome {
+            Ok(()) => dispatcher.enter(run),
+            Err(refusal) => {
+                dispatcher.deliver(&run, InboxResult::Failed(refused(&refusal)));
+            }
+        };
+        let taken = self.writer().submit(Command::Accept(Accept { row, lease }), Box::new(done));
+        taken.map_err(|error| not_accepted(&error.into()))
     }
 }
 
@@ -298,5 +307,52 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.dispatcher.requests.leave(self.request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatcher::conclude::tests::start;
+    use crate::dispatcher::history::End;
+    use crate::ids::{PrincipalId, RouteId};
+    use crate::retry::RetryPolicy;
+    use crate::store::tests::APP;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn p4_a_caller_that_goes_while_its_row_is_put_on_record_leaves_no_row_behind() {
+        let (_folder, dispatcher, writer, ended) = start(SyncDurability::BeforeRun).await;
+        let route = Route {
+            id: RouteId(40),
+            app: APP,
+            method: "POST".into(),
+            path: "/".into(),
+            script: "work".into(),
+            dispatch_mode: DispatchMode::Sync,
+            retry: RetryPolicy::default(),
+            principal: PrincipalId(9),
+        };
+        let app = Arc::clone(&dispatcher.parts.catalog.load().apps[&APP]);
+        let call = Call { app, route: Arc::new(route), event: "{}".into(), idempotency: None };
+        tokio::select! {
+            biased;
+            reply = dispatcher.call(call) => panic!("{reply:?} came before the caller went"),
+            () = std::future::ready(()) => {}
+        }
+        let row_ended = async {
+            loop {
+                if let [(_, execution)] = &dispatcher.history.newest(None, None, 1)[..] {
+                    return (execution.id, execution.end);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let known = tokio::time::timeout(Duration::from_secs(20), row_ended).await;
+        let (id, end) = known.expect("the row ends");
+        assert_eq!(end, End::Abandoned);
+        assert_eq!(dispatcher.parts.reader.outbox_row(id).await.expect("reads"), None);
+        dispatcher.stop(Duration::ZERO).await;
+        writer.stop();
+        ended.await.expect("tells").expect("ends in order");
     }
 }

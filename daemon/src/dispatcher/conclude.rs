@@ -130,7 +130,7 @@ impl Dispatcher {
         *run.stored.get_or_insert_with(|| self.writer().elide(id))
     }
 
-    fn deliver(&self, run: &Run, result: InboxResult) -> bool {
+    pub(super) fn deliver(&self, run: &Run, result: InboxResult) -> bool {
         run.waiter.as_ref().is_some_and(|waiter| waiter.deliver(result))
     }
 
@@ -419,7 +419,7 @@ fn touched(settle: &Settle) -> Vec<EntryKey> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use picloud_scripts_runtime::limits::RunLimits;
@@ -440,7 +440,9 @@ mod tests {
     use crate::store::writer::{Ended, Writer};
     use crate::time::{Clock, SystemClock};
 
-    async fn start() -> (TempDir, Arc<Dispatcher>, Writer, Ended) {
+    pub(crate) async fn start(
+        durability: SyncDurability,
+    ) -> (TempDir, Arc<Dispatcher>, Writer, Ended) {
         let scratch = scratch_with_app().await;
         let reader = scratch.reader();
         let (folder, batcher) = scratch.into_parts();
@@ -465,7 +467,7 @@ mod tests {
             sync_waiting_max: 1,
             executions_max: 1,
             limits: Arc::new(limits.outbox),
-            durability: SyncDurability::WithEffects,
+            durability,
             tokio,
         });
         let handover = Arc::new(Arc::clone(&dispatcher));
@@ -477,7 +479,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn p5_a_run_that_was_refused_together_with_its_insert_is_not_repeated_later() {
-        let (_folder, dispatcher, writer, ended) = start().await;
+        let (_folder, dispatcher, writer, ended) = start(SyncDurability::WithEffects).await;
         let row = Arc::new(OutboxRow { reply_by: Some(NOW), ..task(1) });
         // It was to be written behind its run, which a full disk did not let be, and is kept again.
         let lease = writer.behind(Arc::clone(&row));
