@@ -189,8 +189,11 @@ impl Dispatcher {
             }
             Err(Refusal::StorageLow) => self.storage_low(pending),
             Err(Refusal::StoreFailed(error)) => {
-                let id = pending.run.id();
-                tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
+                // Once for each run: the end of what is stuck is tried every second.
+                if pending.run.start.is_some() {
+                    let id = pending.run.id();
+                    tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
+                }
                 self.not_written(pending);
             }
             Err(Refusal::Answered(kept)) => self.lost_to_the_first(pending, kept),
