@@ -36,7 +36,7 @@ impl Dispatcher {
     pub(super) fn conclude(self: &Arc<Self>, run: Run, mut attempt: Attempt) {
         let outcome = match &attempt.verdict {
             Verdict::Ended(outcome) => outcome.clone(),
-            Verdict::RunAlone => return self.enter(Run { alone: true, ..run }),
+            Verdict::RunAlone => return self.enter(run.set_apart()),
             Verdict::CallerGone => return self.caller_gone(run, attempt),
         };
         if !matches!(outcome, Outcome::Succeeded(_)) {

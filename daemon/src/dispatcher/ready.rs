@@ -68,6 +68,12 @@ impl Run {
         }
     }
 
+    /// The run as if it had not started, to be started while nothing else runs: its time begins then.
+    #[must_use]
+    pub fn set_apart(self) -> Run {
+        Run { alone: true, start: None, ..self }
+    }
+
     pub fn id(&self) -> Id {
         self.claim.row.id
     }
@@ -320,14 +326,15 @@ mod tests {
         let mut ready = ready(10);
         ready.push(run(1, 1, Work::Async));
         let first = ready.admit_next().expect("a permit is free");
-        let mut suspect = run(2, 1, Work::Async);
-        suspect.alone = true;
-        ready.push(suspect);
+        let start = Start { now: Timestamp(0), at: Duration::ZERO, deadline: Duration::ZERO };
+        let suspect = Run { start: Some(start), ..run(2, 1, Work::Async) };
+        ready.push(suspect.set_apart());
         ready.push(run(3, 1, Work::Sync));
         assert_eq!(order(&mut ready), [0; 0]);
         ready.returned(&first);
         let suspect = ready.admit_next().expect("nothing else runs");
         assert_eq!((suspect.id(), order(&mut ready)), (Id(2), vec![]));
+        assert!(suspect.start.is_none(), "its time begins when it starts");
         ready.returned(&suspect);
         assert_eq!(order(&mut ready), [3]);
     }
