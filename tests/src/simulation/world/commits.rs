@@ -112,7 +112,7 @@ impl World {
                 Command::Accept(_) | Command::Mutate(_) => {}
                 Command::Settle(settle) => {
                     let settle = settle.clone();
-                    self.settled(settle, run, outcome)?;
+                    self.settled(&settle, run, outcome)?;
                 }
             }
         }
@@ -126,7 +126,7 @@ impl World {
 
     pub(super) fn settled(
         &mut self,
-        settle: Settle,
+        settle: &Settle,
         run: Option<Run>,
         outcome: Result<(), Refusal>,
     ) -> Checked {
