@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_given_back_leaves_the_others_of_its_app_and_queue_in_use() {
+        let (mut gate, queue) = (gate(), QueueId(A.0));
+        assert_eq!(admitted(&mut gate, Work::Async, A, 4), 4);
+        gate.release(Work::Async, A, queue);
+        assert_eq!((gate.in_use(), gate.by_app[&A], gate.by_queue[&queue]), (3, 3, 3));
+        assert_eq!(admitted(&mut gate, Work::Async, A, 4), 1);
+    }
+
+    #[test]
     fn one_core_has_room_for_every_kind_of_work() {
         let limits = Permits::of(&GateLimits::default(), 1);
         assert_eq!(limits, Permits { all: 4, async_max: 3, app_max: 2 });
