@@ -307,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_may_be_as_long_as_the_limits_say() {
+        assert!(Pattern::parse(&"/a".repeat(PATTERN_SEGMENTS_MAX)).is_ok());
+        assert!(Pattern::parse(&format!("/{}", "a".repeat(PATTERN_BYTES_MAX - 1))).is_ok());
+    }
+
+    #[test]
+    fn modes_are_stored_under_their_names() {
+        let modes = [DispatchMode::Sync, DispatchMode::Async];
+        assert_eq!(modes.map(DispatchMode::as_str), ["sync", "async"]);
+    }
+
+    #[test]
     fn patterns_have_one_shape_when_they_match_the_same_paths() {
         let shape = |pattern: &str| Pattern::parse(pattern).expect(pattern).shape();
         assert_eq!(shape("/a/{x}"), shape("/a/{y}"));
