@@ -193,3 +193,33 @@ fn p3_a_letter_that_one_handler_replays_is_not_opened_again_by_another_that_fail
     writes.merge(marked(LetterWrite::HandlerFailed { failure: Failure::owner_died() }));
     assert_eq!(writes.letter_marks, [(Id(5), replayed)].into());
 }
+
+#[test]
+fn the_next_command_sees_which_letters_are_open_and_what_was_replayed() {
+    let mut facts = facts(Vec::new());
+    for (id, root) in [(600, 7), (601, 7), (602, 8), (603, 8)] {
+        let dead = Arc::new(OutboxRow { id: Id(id + 1_000), root: Id(root), ..row() });
+        let known = LetterFacts { app: APP, open: true, replays_of_root: 1, row: dead };
+        facts.letters.insert(Id(id), known);
+    }
+    facts.letters_open.insert(row().queue, 5);
+    let handler = OutboxRow { letter: Some(Id(603)), ..row() };
+    let failure = || Failure::new(FailureKind::Threw, "no");
+    let replay = Effect::ReplayDeadLetter { id: Id(600).to_string().into(), payload: None };
+    let discard = Effect::DiscardDeadLetter { id: Id(602).to_string().into(), reason: "x".into() };
+    let fails = Action::FailHandler { failure: failure() };
+    let dies = Action::DeadLetter { failure: failure() };
+    for (run, open) in [
+        (settle(row(), vec![replay, discard]), 3),
+        (Settle { action: fails, ..settle(handler, Vec::new()) }, 3),
+        (Settle { action: dies, ..settle(row(), Vec::new()) }, 4),
+    ] {
+        facts.leases.insert(row().id, LEASE);
+        let writes = plan(&run, &facts).expect("planned");
+        facts.absorb(&writes);
+        assert_eq!(facts.letters_open[&row().queue], open, "{:?}", run.action);
+    }
+    let known = [600, 601, 602, 603].map(|id| &facts.letters[&Id(id)]);
+    let seen = known.map(|letter| (letter.open, letter.replays_of_root));
+    assert_eq!(seen, [(false, 2), (true, 2), (false, 1), (true, 1)]);
+}

@@ -146,3 +146,48 @@ fn p7_a_value_may_have_as_many_bytes_as_the_limit_says() {
     let max = facts.limits.entry_bytes_max;
     assert_eq!([of(max), of(max + 1)], [true, false]);
 }
+
+#[test]
+fn p7_a_row_is_handed_over_while_the_dispatcher_its_app_and_its_queue_have_room() {
+    let last = || Room {
+        rows: 1,
+        bytes: 100,
+        app_rows_max: 2,
+        app_rows: HashMap::from([(APP, 1)]),
+        queue_rows: HashMap::from([(QueueId(2), 1)]),
+        suspects: 0,
+    };
+    let queue_rows = |left| HashMap::from([(QueueId(2), left)]);
+    for (room, expected) in [
+        (last(), true),
+        (Room { rows: 0, ..last() }, false),
+        (Room { bytes: 99, ..last() }, false),
+        (Room { app_rows_max: 1, ..last() }, false),
+        (Room { queue_rows: queue_rows(0), ..last() }, false),
+        (Room { app_rows: HashMap::new(), queue_rows: HashMap::new(), ..last() }, true),
+    ] {
+        assert_eq!(room.has(APP, QueueId(2), 100), expected, "{room:?}");
+    }
+}
+
+#[test]
+fn each_row_that_is_handed_over_takes_room_from_all_that_it_belongs_to() {
+    let mut room = Room {
+        rows: 5,
+        bytes: 100,
+        app_rows_max: 9,
+        queue_rows: HashMap::from([(QueueId(2), 3), (QueueId(4), 3)]),
+        ..Room::default()
+    };
+    room.take(APP, QueueId(2), 30);
+    room.take(APP, QueueId(3), 20);
+    let left = Room {
+        rows: 3,
+        bytes: 50,
+        app_rows_max: 9,
+        app_rows: HashMap::from([(APP, 2)]),
+        queue_rows: HashMap::from([(QueueId(2), 2), (QueueId(4), 3)]),
+        suspects: 0,
+    };
+    assert_eq!(room, left);
+}

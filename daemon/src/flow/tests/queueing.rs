@@ -32,6 +32,27 @@ fn rows_of_one_key_stand_in_line_and_the_next_becomes_due_when_the_first_ends() 
 }
 
 #[test]
+fn a_row_that_left_its_line_makes_way_for_each_that_comes_after_it() {
+    let mut facts = facts(Vec::new());
+    let line = LineKey { queue: row().queue, key: "k".into() };
+    let standing = |id| OutboxRow {
+        id: Id(id),
+        order: Some(OrderKey { key: "k".into(), version: 1 }),
+        ..row()
+    };
+    let waiting = VecDeque::from([(Id(1), NOW), (Id(2), NOW.held()), (Id(3), NOW.held())]);
+    facts.lines.insert(line, waiting);
+    facts.leases.insert(Id(1), LEASE);
+    for (ends, due) in [(1, 2), (2, 3)] {
+        let writes = plan(&settle(standing(ends), Vec::new()), &facts).expect("planned");
+        let RowWrite::Update(next) = &writes.rows[&Id(due)] else { panic!("{writes:?}") };
+        assert_eq!(next.available_at, NOW);
+        facts.absorb(&writes);
+        facts.leases.insert(Id(due), LEASE);
+    }
+}
+
+#[test]
 fn a_task_that_was_put_off_keeps_its_delay_behind_another_of_its_key() {
     let mut facts = facts(Vec::new());
     let ordered = |delay_ms| task(delay_ms, Some("k"), None);
