@@ -21,8 +21,8 @@ fn rows(command: &Command) -> usize {
 
 /// A commit that took longer than this opens the window before the next batch.
 const SLOW_COMMIT: Duration = Duration::from_millis(3);
-/// The window: two groups that would take turns waiting for each other's fsync become one.
-const WINDOW: Duration = Duration::from_millis(1);
+/// The window closes when nothing has come for so long, and at the latest after half of what the last commit took.
+const WINDOW_QUIET: Duration = Duration::from_millis(1);
 /// How often the free space is looked at while batches come.
 const FREE_SPACE_EVERY: Duration = Duration::from_secs(1);
 /// How often a store that cannot be written is tried again.
@@ -40,6 +40,8 @@ pub(crate) struct Desk {
     pub(crate) shared: Arc<Shared>,
     handover: Arc<dyn Handover>,
     last_commit_took: Duration,
+    /// Commands of that commit.
+    last_batch: usize,
     looked_at_space: Option<Duration>,
     commits_since_look: u32,
     /// When the log is to be cut, in monotonic time.
@@ -58,6 +60,7 @@ impl Desk {
             shared,
             handover,
             last_commit_took: Duration::ZERO,
+            last_batch: 0,
             looked_at_space: None,
             commits_since_look: 0,
             cut_at,
@@ -71,8 +74,8 @@ impl Desk {
         let mut woken = true;
         loop {
             self.flush_behind();
-            if self.last_commit_took > SLOW_COMMIT && self.has_commands() {
-                tokio::time::sleep(WINDOW).await;
+            if self.last_commit_took > SLOW_COMMIT && self.waiting() > 0 {
+                self.gather().await;
             }
             let (batch, jobs, stopping) = self.take(&mut woken);
             for job in jobs {
@@ -92,9 +95,24 @@ impl Desk {
         }
     }
 
-    fn has_commands(&self) -> bool {
+    fn waiting(&self) -> usize {
         let lanes = self.shared.lanes.lock().expect("no panic while held");
-        !(lanes.settle.is_empty() && lanes.accept.is_empty() && lanes.bulk.is_empty())
+        lanes.settle.len() + lanes.accept.len() + lanes.bulk.len()
+    }
+
+    /// Waits for those whom the last commit answered and who ask again. Taken at once, the first of them would have the
+    /// others wait for a commit of their own: two groups in turn, each waiting for the other's fsync.
+    async fn gather(&self) {
+        let until = self.shared.clock.monotonic() + self.last_commit_took / 2;
+        while self.waiting() < self.last_batch {
+            let left = until.saturating_sub(self.shared.clock.monotonic()).min(WINDOW_QUIET);
+            if left.is_zero() {
+                return;
+            }
+            if tokio::time::timeout(left, self.shared.something.notified()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Puts sync rows in line whose runs last long.
@@ -161,6 +179,7 @@ impl Desk {
         }
         if committed {
             self.last_commit_took = after.saturating_sub(before);
+            self.last_batch = commands.len();
             self.cut_at = Some(after + QUIET);
             self.commits_since_look += 1 + u32::try_from(commands.len() / 256).unwrap_or(0);
             self.batcher
