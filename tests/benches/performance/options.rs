@@ -34,7 +34,7 @@ pub struct Options {
 const OPTIONS: &str = "\
 cargo bench -p picloud-tests --bench performance -- [OPTIONS] [CASE...]
 
-  --quick          short rounds, small backlogs; fails if a figure is worse than half its target
+  --quick          short rounds, small backlogs; fails if a case breaks or misses half its target three times
   --rounds N       rounds of each case (3)
   --seconds S      length of a round and of each base line beside it (3; quick: 0.5)
   --idle S         length of the idle window (60; quick: 5)
