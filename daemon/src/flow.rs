@@ -93,8 +93,12 @@ pub enum Refusal {
     KeyReused,
     #[error("the disk is nearly full")]
     StorageLow,
+    /// The store cannot be written now: anything else would have failed too.
     #[error("the store failed: {0}")]
     StoreFailed(String),
+    /// This command alone cannot be written: a page that it needs cannot be read, or the tables do not take it.
+    #[error("the store could not do this: {0}")]
+    CommandFailed(String),
 }
 
 /// The answer of a request that is kept for whoever sends it again.

@@ -32,6 +32,13 @@ struct Pending {
     answer: Option<InboxResult>,
 }
 
+impl Pending {
+    /// Whether there is more to write than the end of the row.
+    fn has_to_commit(&self) -> bool {
+        self.attempt.effects_count > 0 || self.answer.is_some()
+    }
+}
+
 impl Dispatcher {
     pub(super) fn conclude(self: &Arc<Self>, run: Run, mut attempt: Attempt) {
         let outcome = match &attempt.verdict {
@@ -189,12 +196,17 @@ impl Dispatcher {
             }
             Err(Refusal::StorageLow) => self.storage_low(pending),
             Err(Refusal::StoreFailed(error)) => {
-                // Once for each run: the end of what is stuck is tried every second.
-                if pending.run.start.is_some() {
-                    let id = pending.run.id();
-                    tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
+                could_not_be_written(&pending, &error);
+                self.not_written(pending, storage_is_low());
+            }
+            Err(refusal @ Refusal::CommandFailed(_)) => {
+                could_not_be_written(&pending, &refusal.to_string());
+                if pending.has_to_commit() {
+                    // Another run would fail on the same again: it is an attempt like any other that came to nothing.
+                    self.refused(pending.run, pending.attempt, &refusal);
+                } else {
+                    self.not_written(pending, internal(&refusal.to_string()));
                 }
-                self.not_written(pending);
             }
             Err(Refusal::Answered(kept)) => self.lost_to_the_first(pending, kept),
             Err(refusal) => self.refused(pending.run, pending.attempt, &refusal),
@@ -255,7 +267,8 @@ impl Dispatcher {
             | Refusal::Answered(_)
             | Refusal::KeyReused
             | Refusal::StorageLow
-            | Refusal::StoreFailed(_) => FailureKind::Internal,
+            | Refusal::StoreFailed(_)
+            | Refusal::CommandFailed(_) => FailureKind::Internal,
         };
         if let Some(waiter) = &run.waiter {
             waiter.take_back();
@@ -277,11 +290,11 @@ impl Dispatcher {
         self.end_row(run, End::Answered, stored, attempt);
     }
 
-    /// The disk is full. A caller is told; other work stays here until the store writes again.
-    fn not_written(self: &Arc<Self>, pending: Pending) {
+    /// The end of a run cannot be written. A caller is told; other work stays here until the store writes again.
+    fn not_written(self: &Arc<Self>, pending: Pending, told: InboxResult) {
         let Pending { run, attempt, stored, .. } = pending;
         if run.work() == Work::Sync {
-            self.deliver(&run, storage_is_low());
+            self.deliver(&run, told);
             // Where its insert was refused too, there is nothing to end.
             if stored == Stored::No || self.writer().elide(run.id()) == Stored::No {
                 return self.ended(&run, End::Answered, None, attempt);
@@ -376,6 +389,14 @@ fn tell(execution: &Execution, catalog: &Catalog) {
     }
 }
 
+/// Told once for each run: the end of what is stuck is tried every second.
+fn could_not_be_written(pending: &Pending, error: &str) {
+    if pending.run.start.is_some() {
+        let id = pending.run.id();
+        tracing::error!({ field::ERROR } = error, { field::EXECUTION } = %id, "a settle could not be written");
+    }
+}
+
 /// How a committed action is told.
 fn told(action: &Action, answers: bool) -> (End, Option<Failure>) {
     match action {
@@ -439,14 +460,20 @@ pub(super) mod tests {
     use crate::ids::Ids;
     use crate::limits::Limits;
     use crate::outbox::row::OutboxRow;
-    use crate::store::tests::{NOW, scratch_with_app, task};
+    use crate::store::tests::{NOW, Scratch, accept, room, scratch_with_app, task};
     use crate::store::writer::{Ended, Writer};
     use crate::time::{Clock, SystemClock};
 
     pub(crate) async fn start(
         durability: SyncDurability,
     ) -> (TempDir, Arc<Dispatcher>, Writer, Ended) {
-        let scratch = scratch_with_app().await;
+        start_on(scratch_with_app().await, durability).await
+    }
+
+    async fn start_on(
+        scratch: Scratch,
+        durability: SyncDurability,
+    ) -> (TempDir, Arc<Dispatcher>, Writer, Ended) {
         let reader = scratch.reader();
         let (folder, batcher) = scratch.into_parts();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -503,5 +530,47 @@ pub(super) mod tests {
         dispatcher.stop(Duration::ZERO).await;
         writer.stop();
         ended.await.expect("tells").expect("ends in order");
+    }
+
+    /// An async row that has run, and one effect of it was on its way to the store.
+    fn ran(claim: &Claim) -> Pending {
+        let mut attempt = Attempt::ended(Outcome::Succeeded("1".into()));
+        attempt.effects_count = 1;
+        Pending {
+            run: Run::new(claim.clone(), Duration::ZERO),
+            attempt,
+            stored: Stored::Yes,
+            end: End::Completed,
+            failure: None,
+            answer: None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn p4_a_run_whose_effects_the_store_can_never_write_spends_an_attempt() {
+        let mut scratch = scratch_with_app().await;
+        let claim = scratch.run(&[accept(task(1))], room(1)).await.claims.remove(0);
+        let (_folder, dispatcher, writer, ended) =
+            start_on(scratch, SyncDurability::WithEffects).await;
+        let unreadable = Refusal::CommandFailed("a page cannot be read".to_owned());
+        let mut nothing_but_its_end = ran(&claim);
+        nothing_but_its_end.attempt.effects_count = 0;
+        dispatcher.settled(nothing_but_its_end, Err(unreadable.clone()));
+        assert_eq!(std::mem::take(&mut dispatcher.lock().stuck).len(), 1);
+        dispatcher.settled(ran(&claim), Err(unreadable.clone()));
+        assert!(dispatcher.lock().stuck.is_empty());
+        // The writer takes settles in the order in which they came.
+        dispatcher.stop(Duration::ZERO).await;
+        writer.stop();
+        ended.await.expect("tells").expect("ends in order");
+        let execution = dispatcher.history.last_of(claim.row.id).expect("it ended");
+        assert_eq!((execution.end, execution.effects), (End::Retried, 0));
+        let stored = dispatcher.parts.reader.outbox_row(claim.row.id).await.expect("reads");
+        let stored = stored.expect("it waits for its next attempt");
+        assert_eq!((stored.row.attempt, stored.lease), (1, None));
+        assert_eq!(
+            stored.failure,
+            Some(Failure::new(FailureKind::Internal, unreadable.to_string()))
+        );
     }
 }

@@ -432,13 +432,13 @@ impl Batcher {
         let is_settle = |command: &&Command| command.lane() == Lane::Settle;
         let settles: Vec<Command> = commands.iter().filter(is_settle).cloned().collect();
         if settles.is_empty() || settles.len() == commands.len() {
-            return Ok(refused(commands, why));
+            return Ok(refused(commands, Trouble::Full, why));
         }
         let report = match self.attempt(&settles, now, Room::default()).await {
             Ok(report) => report,
             Err(undone) => {
-                let (_, why) = self.undo(undone).await?;
-                return Ok(refused(commands, &why));
+                let (trouble, why) = self.undo(undone).await?;
+                return Ok(refused(commands, trouble, &why));
             }
         };
         let mut settled = report.outcomes.into_iter();
@@ -461,8 +461,8 @@ impl Batcher {
             let report = match self.attempt(one, now, Room::default()).await {
                 Ok(report) => report,
                 Err(undone) => {
-                    let (_, why) = self.undo(undone).await?;
-                    refused(one, &why)
+                    let (trouble, why) = self.undo(undone).await?;
+                    refused(one, trouble, &why)
                 }
             };
             whole.outcomes.extend(report.outcomes);
@@ -538,7 +538,11 @@ fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) 
     }
 }
 
-fn refused(commands: &[Command], why: &str) -> BatchReport {
-    let outcomes = commands.iter().map(|_| Err(Refusal::StoreFailed(why.to_owned()))).collect();
+fn refused(commands: &[Command], trouble: Trouble, why: &str) -> BatchReport {
+    let refusal = match trouble {
+        Trouble::Full | Trouble::ReadOnly | Trouble::Fatal => Refusal::StoreFailed(why.to_owned()),
+        Trouble::Statement => Refusal::CommandFailed(why.to_owned()),
+    };
+    let outcomes = commands.iter().map(|_| Err(refusal.clone())).collect();
     BatchReport { outcomes, ..BatchReport::default() }
 }

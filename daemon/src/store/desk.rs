@@ -168,7 +168,10 @@ impl Desk {
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
         let BatchReport { outcomes, claims, next_due, left, more, committed } = report;
-        let failed = outcomes.iter().any(|outcome| matches!(outcome, Err(Refusal::StoreFailed(_))));
+        let has_failed = |outcome: &Result<(), Refusal>| {
+            matches!(outcome, Err(Refusal::StoreFailed(_) | Refusal::CommandFailed(_)))
+        };
+        let failed = outcomes.iter().any(has_failed);
         if !claims.is_empty() {
             self.handover.take(claims);
         }

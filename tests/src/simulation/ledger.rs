@@ -409,7 +409,7 @@ impl Ledger {
             (Refusal::StorageLow, _) => {
                 ensure!(self.storage_low, "P7", "refused for a full disk that is not full");
             }
-            (Refusal::StoreFailed(why), _) => {
+            (Refusal::StoreFailed(why) | Refusal::CommandFailed(why), _) => {
                 return Err(broken(
                     "P2",
                     format!("the store could not do what was planned: {why}"),
@@ -546,6 +546,7 @@ fn name_of(refusal: &Refusal) -> &'static str {
         Refusal::KeyReused => "refused: key reused",
         Refusal::StorageLow => "refused: storage low",
         Refusal::StoreFailed(_) => "refused: store failed",
+        Refusal::CommandFailed(_) => "refused: command failed",
     }
 }
 
