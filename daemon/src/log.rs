@@ -21,6 +21,8 @@ pub mod field {
     /// Slug of the app.
     pub const APP: &str = "app";
     pub const SCRIPT: &str = "script";
+    /// Number of the route, trigger or script whose rows wait there.
+    pub const QUEUE: &str = "queue";
     /// Id of the run, which is also its outbox row's.
     pub const EXECUTION: &str = "execution";
     pub const ATTEMPT: &str = "attempt";

@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::flow::claim;
 use crate::flow::facts::{Facts, Room, Usage};
 use crate::ids::{AppId, Id, QueueId};
+use crate::log::field;
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{BATCH_ROWS_MAX, Batcher, Planned, Undone};
 use crate::store::rows::{self, PackedRow};
@@ -21,6 +22,9 @@ pub(crate) const QUEUES_MAX: usize = 16;
 
 /// Bytes of the backlog's rows that one batch reads, but for the first row of each queue.
 const CANDIDATES_BYTES_MAX: i64 = 8 << 20;
+
+/// For how long a queue is left alone whose rows could not be read.
+pub(crate) const UNREADABLE_MS: i64 = 60_000;
 
 /// Whether due rows had to stay behind because whoever runs them had no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Left {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backlog {
     queues: BTreeMap<(AppId, QueueId), Timestamp>,
+    /// Queues whose rows could not be read, and when to try them again.
+    unreadable: HashMap<(AppId, QueueId), Timestamp>,
     /// Whose turn it was last.
     last_app: Option<AppId>,
     last_queue: HashMap<AppId, QueueId>,
@@ -48,8 +54,17 @@ impl Backlog {
         }
     }
 
+    /// Every queue with the earliest time at which it may be claimed from.
+    fn opens(&self) -> impl Iterator<Item = ((AppId, QueueId), Timestamp)> {
+        self.queues.iter().map(|(key, at)| match self.unreadable.get(key) {
+            Some(again) => (*key, *again.max(at)),
+            None => (*key, *at),
+        })
+    }
+
     /// The queue was looked at.
     pub(crate) fn set(&mut self, app: AppId, queue: QueueId, next: Option<Timestamp>) {
+        self.unreadable.remove(&(app, queue));
         match next {
             Some(at) if !at.is_held() => drop(self.queues.insert((app, queue), at)),
             Some(_) | None => {
@@ -75,10 +90,10 @@ impl Backlog {
         now: Timestamp,
     ) -> Vec<(AppId, QueueId)> {
         let mut apps: BTreeMap<AppId, Vec<QueueId>> = BTreeMap::new();
-        for ((app, queue), at) in &self.queues {
-            let may = *at <= now && catalog.pause(*app, *queue).is_none();
-            if may && room.has(*app, *queue, 0) {
-                apps.entry(*app).or_default().push(*queue);
+        for ((app, queue), at) in self.opens() {
+            let may = at <= now && catalog.pause(app, queue).is_none();
+            if may && room.has(app, queue, 0) {
+                apps.entry(app).or_default().push(queue);
             }
         }
         let mut turns: Vec<(AppId, Vec<QueueId>)> = apps.into_iter().collect();
@@ -106,22 +121,36 @@ impl Backlog {
 
     /// Whether rows are due that nothing holds up but a lack of room.
     pub(crate) fn left(&self, catalog: &Catalog, now: Timestamp) -> Left {
-        let is_left = self
-            .queues
-            .iter()
-            .any(|((app, queue), at)| *at <= now && catalog.pause(*app, *queue).is_none());
+        let is_left =
+            self.opens().any(|((app, queue), at)| at <= now && catalog.pause(app, queue).is_none());
         if is_left { Left::Some } else { Left::None }
     }
 
     /// When the next row of a queue that is not paused becomes due; what is due already waits for room instead.
     pub(crate) fn next_due(&self, catalog: &Catalog, now: Timestamp) -> Option<Timestamp> {
-        let runs = |(app, queue): &(AppId, QueueId)| catalog.pause(*app, *queue).is_none();
-        let waiting = self.queues.iter().filter(|(key, at)| **at > now && runs(key));
-        waiting.map(|(_, at)| *at).min()
+        let runs = |(app, queue): (AppId, QueueId)| catalog.pause(app, queue).is_none();
+        let waiting = self.opens().filter(|(key, at)| *at > now && runs(*key));
+        waiting.map(|(_, at)| at).min()
     }
 }
 
 impl Batcher {
+    /// Leaves a queue alone for a while, so that the others are claimed from. It is told of once.
+    pub(crate) fn set_aside(&mut self, (app, queue): (AppId, QueueId), why: &str, now: Timestamp) {
+        let again = now.plus_ms(UNREADABLE_MS);
+        let known = self.standing.backlog.unreadable.insert((app, queue), again);
+        if known.is_none() {
+            let catalog = self.catalog.load();
+            let slug = catalog.apps.get(&app).map(|app| &*app.slug);
+            tracing::error!(
+                { field::APP } = slug,
+                { field::QUEUE } = %queue,
+                { field::ERROR } = why,
+                "rows that wait cannot be read: they are tried again every minute"
+            );
+        }
+    }
+
     /// Claims due rows as far as there is room. They are read after the batch's own writes, so that both agree.
     pub(crate) async fn claim_backlog(
         &mut self,
@@ -135,7 +164,9 @@ impl Batcher {
         let mut candidates = Vec::new();
         let mut looked_at = Vec::new();
         for (app, queue) in &queues {
-            let rows = self.candidates(*app, *queue, queues.len(), facts).await?;
+            let rows = self.candidates(*app, *queue, queues.len(), facts).await;
+            let rows =
+                rows.map_err(|error| Undone::Unreadable { app: *app, queue: *queue, error })?;
             looked_at.push((*app, *queue, rows.len()));
             candidates.extend(rows);
         }
@@ -149,7 +180,10 @@ impl Batcher {
             let left = rows.by_ref().take(count).filter(|row| !taken.contains(&row.id));
             let next = match left.map(|row| row.available_at).min() {
                 Some(at) => Some(at),
-                None => self.next_of(queue).await?,
+                None => {
+                    let next = self.next_of(queue).await;
+                    next.map_err(|error| Undone::Unreadable { app, queue, error })?
+                }
             };
             batch.backlog.set(app, queue, next);
         }

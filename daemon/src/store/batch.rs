@@ -67,6 +67,12 @@ pub enum BatchError {
 pub(crate) enum Undone {
     Apply(ApplyError),
     Commit(sqlx::Error),
+    /// The waiting rows of this queue could not be read; the commands are not to blame.
+    Unreadable {
+        app: AppId,
+        queue: QueueId,
+        error: sqlx::Error,
+    },
     /// Not undone at all: it is committed, but what came of it could not be read.
     Afterwards(sqlx::Error),
     Crash(CrashPoint),
@@ -238,14 +244,27 @@ impl Batcher {
         now: Timestamp,
         room: Room,
     ) -> Result<BatchReport, BatchError> {
-        match self.attempt(commands, now, room).await {
-            Ok(report) => Ok(report),
-            Err(undone) => match self.undo(undone).await? {
-                (Trouble::Full | Trouble::ReadOnly, why) => {
-                    self.only_settles(commands, &why, now).await
+        loop {
+            let undone = match self.attempt(commands, now, room.clone()).await {
+                Ok(report) => return Ok(report),
+                Err(undone) => undone,
+            };
+            let unreadable = match undone {
+                Undone::Unreadable { app, queue, .. } => Some((app, queue)),
+                Undone::Apply(_) | Undone::Commit(_) | Undone::Afterwards(_) | Undone::Crash(_) => {
+                    None
                 }
-                (Trouble::Statement | Trouble::Fatal, _) => self.one_at_a_time(commands, now).await,
-            },
+            };
+            match (self.undo(undone).await?, unreadable) {
+                ((Trouble::Full | Trouble::ReadOnly, why), _) => {
+                    return self.only_settles(commands, &why, now).await;
+                }
+                // The same again without this queue: each time there is one less.
+                ((Trouble::Statement, why), Some(queue)) => self.set_aside(queue, &why, now),
+                ((Trouble::Statement | Trouble::Fatal, _), _) => {
+                    return self.one_at_a_time(commands, now).await;
+                }
+            }
         }
     }
 
@@ -391,7 +410,7 @@ impl Batcher {
             Undone::Crash(point) => return Err(BatchError::Crashed(*point)),
             Undone::Afterwards(error) => return Err(BatchError::Fatal(error.to_string())),
             Undone::Commit(error) => (trouble::of(error, Stage::Commit), error.to_string()),
-            Undone::Apply(ApplyError::Sql(error)) => {
+            Undone::Apply(ApplyError::Sql(error)) | Undone::Unreadable { error, .. } => {
                 (trouble::of(error, Stage::Statement), error.to_string())
             }
             Undone::Apply(error @ ApplyError::Count { .. }) => {

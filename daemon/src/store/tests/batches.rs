@@ -304,6 +304,26 @@ async fn each_app_gets_its_turn() {
 }
 
 #[tokio::test]
+async fn p4_a_row_that_cannot_be_read_holds_up_nothing_but_its_queue() {
+    let mut scratch = scratch_with_app().await;
+    let other = OutboxRow { app: crate::ids::AppId(77), queue: QueueId(78), ..task(2) };
+    let claim = scratch.run(&[accept(task(3))], room(1)).await.claims.remove(0);
+    scratch.run(&[accept(task(1)), accept(other)], Room::default()).await;
+    let source = "UPDATE outbox SET source = $1 WHERE lease_token IS NULL AND queue_id = 2";
+    sqlx::query(source).bind("?").execute(scratch.conn()).await.expect("is damaged");
+    let report = scratch.run(&[settle(&claim, Action::Complete, vec![])], room(9)).await;
+    assert_eq!(report.outcomes, [Ok(())]);
+    assert_eq!(report.claims.iter().map(|claim| claim.row.id).collect::<Vec<_>>(), [id(2)]);
+    let again = NOW.plus_ms(crate::store::backlog::UNREADABLE_MS);
+    assert_eq!((report.next_due, report.left), (Some(again), Left::None));
+
+    sqlx::query(source).bind("task").execute(scratch.conn()).await.expect("is mended");
+    assert!(scratch.run(&[accept(task(4))], Room::default()).await.claims.is_empty());
+    let report = scratch.run_at(&[], room(9), again).await;
+    assert_eq!(report.claims.iter().map(|claim| claim.row.id).collect::<Vec<_>>(), [id(1), id(4)]);
+}
+
+#[tokio::test]
 async fn p7_queues_share_what_one_batch_reads_of_the_backlog() {
     let mut scratch = scratch_with_app().await;
     let event: Arc<str> = format!("\"{}\"", "x".repeat(3 << 20)).into();
