@@ -45,7 +45,7 @@ use ready::{Ready, Run};
 use slots::Slots;
 use threads::{Calling, LOOK_EVERY, Threads};
 
-/// Rows that the dispatcher holds at most, and what they may weigh.
+/// Rows that the dispatcher holds at most, and what they may weigh but for the last one.
 pub const HELD_ROWS_MAX: usize = 4_096;
 /// Rows that it holds at most while people wait for answers: a large batch of a backlog would keep a core for longer
 /// than a short request takes.

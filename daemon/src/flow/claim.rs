@@ -40,7 +40,7 @@ pub fn plan(candidates: Vec<Arc<OutboxRow>>, facts: &mut Facts) -> Vec<Claim> {
         if is_suspect && facts.room.suspects > 0 {
             continue;
         }
-        if runs && facts.room.has(row.app, row.queue, row.bytes()) {
+        if runs && facts.room.has(row.app, row.queue) {
             facts.room.suspects += usize::from(is_suspect);
             facts.room.take(row.app, row.queue, row.bytes());
             let lease = Lease { owner: facts.owner, token: facts.next };

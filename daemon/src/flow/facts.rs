@@ -208,6 +208,7 @@ pub struct LetterFacts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Room {
     pub rows: usize,
+    /// The last row may weigh more than is left, since a row may be larger than all there is: below zero then.
     pub bytes: i64,
     /// What one app may hold of `rows`.
     pub app_rows_max: usize,
@@ -222,9 +223,9 @@ pub struct Room {
 
 impl Room {
     /// Whether a row of this app and queue may be handed over.
-    pub fn has(&self, app: AppId, queue: QueueId, bytes: i64) -> bool {
+    pub fn has(&self, app: AppId, queue: QueueId) -> bool {
         self.rows > 0
-            && self.bytes >= bytes
+            && self.bytes > 0
             && self.app_rows.get(&app).copied().unwrap_or(0) < self.app_rows_max
             && self.queue_rows.get(&queue).is_none_or(|left| *left > 0)
     }

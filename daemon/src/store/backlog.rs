@@ -92,7 +92,7 @@ impl Backlog {
         let mut apps: BTreeMap<AppId, Vec<QueueId>> = BTreeMap::new();
         for ((app, queue), at) in self.opens() {
             let may = at <= now && catalog.pause(app, queue).is_none();
-            if may && room.has(app, queue, 0) {
+            if may && room.has(app, queue) {
                 apps.entry(app).or_default().push(queue);
             }
         }

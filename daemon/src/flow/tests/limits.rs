@@ -161,12 +161,13 @@ fn p7_a_row_is_handed_over_while_the_dispatcher_its_app_and_its_queue_have_room(
     for (room, expected) in [
         (last(), true),
         (Room { rows: 0, ..last() }, false),
-        (Room { bytes: 99, ..last() }, false),
+        (Room { bytes: 1, ..last() }, true),
+        (Room { bytes: 0, ..last() }, false),
         (Room { app_rows_max: 1, ..last() }, false),
         (Room { queue_rows: queue_rows(0), ..last() }, false),
         (Room { app_rows: HashMap::new(), queue_rows: HashMap::new(), ..last() }, true),
     ] {
-        assert_eq!(room.has(APP, QueueId(2), 100), expected, "{room:?}");
+        assert_eq!(room.has(APP, QueueId(2)), expected, "{room:?}");
     }
 }
 

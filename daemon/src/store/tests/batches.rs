@@ -324,6 +324,19 @@ async fn p4_a_row_that_cannot_be_read_holds_up_nothing_but_its_queue() {
 }
 
 #[tokio::test]
+async fn p4_a_row_that_is_larger_than_all_the_room_is_claimed_all_the_same() {
+    let mut scratch = scratch_with_app().await;
+    let event: Arc<str> = format!("\"{}\"", "x".repeat(2_000)).into();
+    let large = OutboxRow { event, available_at: NOW.plus_ms(-1), ..task(1) };
+    let rows = [accept(large), accept(task(2))];
+    scratch.run(&rows, Room::default()).await;
+    let small = Room { bytes: 1_000, ..room(9) };
+    let report = scratch.run(&[], small).await;
+    assert_eq!(report.claims.iter().map(|claim| claim.row.id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(report.left, Left::Some);
+}
+
+#[tokio::test]
 async fn p7_queues_share_what_one_batch_reads_of_the_backlog() {
     let mut scratch = scratch_with_app().await;
     let event: Arc<str> = format!("\"{}\"", "x".repeat(3 << 20)).into();
