@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -240,7 +241,7 @@ impl Daemon {
                 tracing::error!(%error, "the admin socket is gone");
             }
         });
-        if !self.engine.was_clean {
+        if !self.engine.whole.load(Ordering::Relaxed) {
             self.check_in_background();
         }
     }
@@ -248,12 +249,14 @@ impl Daemon {
     /// After a stop out of order the file is looked through, while everything works already.
     fn check_in_background(&self) {
         let (reader, stop) = (self.engine.reader.clone(), self.stop.clone());
+        let whole = Arc::clone(&self.engine.whole);
         self.tracker.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                checked = reader.quick_check() => if let Err(error) = checked {
-                    tracing::error!(%error, "the store is damaged");
-                }
+                checked = reader.quick_check() => match checked {
+                    Ok(()) => whole.store(true, Ordering::Relaxed),
+                    Err(error) => tracing::error!(%error, "the store is damaged"),
+                },
             }
         });
     }

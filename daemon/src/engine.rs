@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -67,8 +68,8 @@ pub struct Engine {
     pub limits: Limits,
     /// This start of the daemon.
     pub owner: Id,
-    /// Whether the last daemon stopped in order.
-    pub was_clean: bool,
+    /// Whether the file is known to be whole; set by whoever has looked through it.
+    pub whole: Arc<AtomicBool>,
 }
 
 /// Why an engine does not start.
@@ -103,9 +104,9 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let store =
         StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
     let opened = Store::open(store.clone(), owner).await?;
-    let was_clean = opened.was_clean;
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
+    let whole = batcher.whole();
     let reader = Reader::new(&store);
     let slots_path = setup.runtime_directory.join("running");
     take_over(&mut batcher, &reader, &slots::read(&slots_path), &ids, &*clock).await?;
@@ -157,7 +158,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         ids,
         limits,
         owner,
-        was_clean,
+        whole,
     })
 }
 

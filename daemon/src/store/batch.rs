@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use sqlx::SqliteConnection;
@@ -133,6 +134,8 @@ pub struct Batcher {
     storage_low: bool,
     sweep: Sweep,
     pub(crate) retries: RetryCache,
+    /// Whether the file is known to be whole: it was stopped in order, or has been looked through since.
+    pub(crate) whole: Arc<AtomicBool>,
     _lock: File,
 }
 
@@ -143,7 +146,7 @@ impl Batcher {
         limits: Arc<OutboxLimits>,
         faults: Faults,
     ) -> Result<Batcher, StoreError> {
-        let Store { mut conn, config, owner, counter_ceiling, lock, .. } = store;
+        let Store { mut conn, config, owner, counter_ceiling, lock, was_clean } = store;
         let fail = |doing| {
             let path = config.path.clone();
             move |source: sqlx::Error| named(&path, doing, source)
@@ -176,6 +179,7 @@ impl Batcher {
             storage_low: false,
             sweep: Sweep::default(),
             retries: RetryCache::default(),
+            whole: Arc::new(AtomicBool::new(was_clean)),
             _lock: lock,
             config,
         })
@@ -189,6 +193,11 @@ impl Batcher {
     /// What is waiting, kept up to date with each commit.
     pub fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen)
+    }
+
+    /// To be set once the file has been looked through: the next start need not do so after a stop in order.
+    pub fn whole(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.whole)
     }
 
     pub fn owner(&self) -> Id {

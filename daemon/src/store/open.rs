@@ -74,7 +74,8 @@ pub struct Store {
     pub(crate) owner: Id,
     pub(crate) counter_ceiling: i64,
     pub(crate) lock: File,
-    /// Whether the last daemon stopped in order; otherwise the edge runs `Reader::quick_check` after it is ready.
+    /// Whether the last daemon stopped in order and knew the file to be whole; otherwise the edge runs
+    /// `Reader::quick_check` after it is ready.
     pub was_clean: bool,
 }
 

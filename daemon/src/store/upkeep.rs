@@ -1,5 +1,7 @@
 //! What the writer does to the file besides batches: the log, the end, and what tests do to it.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::Connection;
 
 use crate::store::batch::Batcher;
@@ -11,11 +13,14 @@ use crate::store::{rows, sql};
 const PAGE_BYTES: u64 = 4_096;
 
 impl Batcher {
-    /// Ends in order: everything is in the database file afterwards, and the next start knows.
+    /// Ends in order: everything is in the database file afterwards, and the next start knows, unless the file has still to
+    /// be looked through.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         let path = self.config.path.clone();
         let fail = |source| named(&path, "stopping", source);
-        sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
+        if self.whole.load(Ordering::Relaxed) {
+            sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
+        }
         sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
     }

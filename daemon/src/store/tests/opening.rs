@@ -1,6 +1,11 @@
 //! What the start of the store lets in, and what it refuses.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::faults::Faults;
 use crate::ids::Id;
+use crate::store::batch::Batcher;
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::tests::{config, scratch};
 
@@ -138,4 +143,19 @@ async fn a_stop_in_order_is_known_to_the_next_start() {
     drop(store);
     let store = Store::open(config(&folder), Id(6)).await.expect("opens");
     assert!(!store.was_clean, "the last one did not stop in order");
+}
+
+#[tokio::test]
+async fn a_stop_in_order_does_not_hide_that_the_file_was_not_looked_through_yet() {
+    let mut scratch = scratch().await;
+    scratch.restart().await;
+    let (folder, batcher) = scratch.into_parts();
+    batcher.stop().await.expect("stops");
+    let store = Store::open(config(&folder), Id(5)).await.expect("opens");
+    assert!(!store.was_clean);
+    let batcher = Batcher::start(store, Arc::default(), Faults::default()).await.expect("starts");
+    batcher.whole().store(true, Ordering::Relaxed);
+    batcher.stop().await.expect("stops");
+    let store = Store::open(config(&folder), Id(6)).await.expect("opens");
+    assert!(store.was_clean);
 }
