@@ -14,6 +14,7 @@ mod upkeep;
 pub mod batch;
 pub mod configure;
 
+mod again;
 mod apply;
 pub mod backlog;
 mod facts;

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::faults::{Bug, CrashPoint, Faults};
 use crate::flow::facts::{Facts, Keys, Room, Usage};
 use crate::flow::writes::{RowWrite, Writes};
-use crate::flow::{Command, Lane, Refusal, claim};
+use crate::flow::{Command, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
@@ -277,7 +277,7 @@ impl Batcher {
         }
     }
 
-    async fn attempt(
+    pub(crate) async fn attempt(
         &mut self,
         commands: &[Command],
         now: Timestamp,
@@ -414,7 +414,7 @@ impl Batcher {
     }
 
     /// Rolls back, and says how to go on.
-    async fn undo(&mut self, undone: Undone) -> Result<(Trouble, String), BatchError> {
+    pub(crate) async fn undo(&mut self, undone: Undone) -> Result<(Trouble, String), BatchError> {
         let (trouble, why) = match &undone {
             Undone::Crash(point) => return Err(BatchError::Crashed(*point)),
             Undone::Afterwards(error) => return Err(BatchError::Fatal(error.to_string())),
@@ -448,55 +448,6 @@ impl Batcher {
             }
             Trouble::Statement => Ok((Trouble::Statement, why)),
         }
-    }
-
-    /// The disk is full: what ends work may still fit, what brings work in is refused.
-    async fn only_settles(
-        &mut self,
-        commands: &[Command],
-        why: &str,
-        now: Timestamp,
-    ) -> Result<BatchReport, BatchError> {
-        let is_settle = |command: &&Command| command.lane() == Lane::Settle;
-        let settles: Vec<Command> = commands.iter().filter(is_settle).cloned().collect();
-        if settles.is_empty() || settles.len() == commands.len() {
-            return Ok(refused(commands, Trouble::Full, why));
-        }
-        let report = match self.attempt(&settles, now, Room::default()).await {
-            Ok(report) => report,
-            Err(undone) => {
-                let (trouble, why) = self.undo(undone).await?;
-                return Ok(refused(commands, trouble, &why));
-            }
-        };
-        let mut settled = report.outcomes.into_iter();
-        let outcomes = commands.iter().map(|command| match command.lane() {
-            Lane::Settle => settled.next().expect("one outcome a command"),
-            Lane::Accept | Lane::Bulk => Err(Refusal::StorageLow),
-        });
-        Ok(BatchReport { outcomes: outcomes.collect(), ..report })
-    }
-
-    /// Without claims, so that a backlog which cannot be read does not keep runs from being settled.
-    async fn one_at_a_time(
-        &mut self,
-        commands: &[Command],
-        now: Timestamp,
-    ) -> Result<BatchReport, BatchError> {
-        let mut whole = BatchReport { more: !commands.is_empty(), ..BatchReport::default() };
-        for command in commands {
-            let one = std::slice::from_ref(command);
-            let report = match self.attempt(one, now, Room::default()).await {
-                Ok(report) => report,
-                Err(undone) => {
-                    let (trouble, why) = self.undo(undone).await?;
-                    refused(one, trouble, &why)
-                }
-            };
-            whole.outcomes.extend(report.outcomes);
-            whole.committed |= report.committed;
-        }
-        Ok(whole)
     }
 }
 
@@ -564,13 +515,4 @@ fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) 
             backlog.lower(row.app, row.queue, update.available_at);
         }
     }
-}
-
-fn refused(commands: &[Command], trouble: Trouble, why: &str) -> BatchReport {
-    let refusal = match trouble {
-        Trouble::Full | Trouble::ReadOnly | Trouble::Fatal => Refusal::StoreFailed(why.to_owned()),
-        Trouble::Statement => Refusal::CommandFailed(why.to_owned()),
-    };
-    let outcomes = commands.iter().map(|_| Err(refusal.clone())).collect();
-    BatchReport { outcomes, ..BatchReport::default() }
 }

@@ -4,7 +4,9 @@ use crate::flow::Refusal;
 use crate::flow::facts::Room;
 use crate::outbox::decide::Action;
 use crate::outbox::row::OutboxRow;
-use crate::store::tests::{APP, accept, mutate, put, room, scratch_with_app, settle, task};
+use crate::store::tests::{
+    APP, accept, mutate, put, room, scratch_with_app, settle, store_failed, task,
+};
 
 /// Lets the file grow by so many pages only.
 async fn allow_pages(scratch: &mut crate::store::tests::Scratch, more: i64) {
@@ -41,11 +43,33 @@ async fn p7_a_full_disk_refuses_what_comes_in_and_settles_what_runs() {
 }
 
 #[tokio::test]
+async fn p7_of_many_settles_those_that_fit_come_about() {
+    let mut scratch = scratch_with_app().await;
+    let rows: Vec<_> = (1..=20).map(|number| accept(task(number))).collect();
+    let claims = scratch.run(&rows, room(20)).await.claims;
+    allow_pages(&mut scratch, 2).await;
+    let large = format!("\"{}\"", "x".repeat(100_000));
+    let batch: Vec<_> = claims
+        .iter()
+        .enumerate()
+        .map(|(place, claim)| {
+            let effects = if place == 7 { vec![put("a", &large)] } else { vec![] };
+            settle(claim, Action::Complete, effects)
+        })
+        .collect();
+    let report = scratch.run(&batch, room(5)).await;
+    let refused = report.outcomes.iter().map(store_failed).collect::<Vec<_>>();
+    assert_eq!(refused, (0..20).map(|place| place == 7).collect::<Vec<_>>(), "{report:?}");
+    assert!(report.committed);
+    assert_eq!(scratch.count("outbox").await, 1);
+}
+
+#[tokio::test]
 async fn p7_nothing_of_a_batch_that_did_not_fit_is_there_and_the_next_one_passes() {
     let mut scratch = scratch_with_app().await;
     allow_pages(&mut scratch, 2).await;
     let report = scratch.run(&[accept(large(1)), accept(large(2))], room(5)).await;
-    assert!(report.outcomes.iter().all(crate::store::tests::store_failed), "{report:?}");
+    assert!(report.outcomes.iter().all(store_failed), "{report:?}");
     assert!(report.claims.is_empty());
     assert_eq!(scratch.count("outbox").await, 0);
     allow_pages(&mut scratch, 1_000).await;
