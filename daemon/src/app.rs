@@ -52,8 +52,8 @@ pub fn run(start: Start) -> anyhow::Result<()> {
         // From the first moment on: whoever stops it while it starts gets a stop in order, too.
         let signals = Signals::watch()?;
         let daemon = Daemon::start(start).await?;
-        daemon.announce()?;
-        daemon.serve(signals).await
+        let announced = daemon.announce();
+        daemon.serve_after(announced, signals).await
     })
 }
 
@@ -80,9 +80,9 @@ pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow
         let daemon = Daemon::start(start)
             .await
             .context("the demo cannot start (--port N and --dir DIR take others)")?;
-        daemon.deploy_demo().await?;
-        say(&demo::invitation(daemon.address, &socket))?;
-        daemon.serve(signals).await
+        let deployed = daemon.deploy_demo().await;
+        let invited = deployed.and_then(|()| say(&demo::invitation(daemon.address, &socket)));
+        daemon.serve_after(invited, signals).await
     })
 }
 
@@ -195,15 +195,25 @@ impl Daemon {
             faults,
         })
         .await?;
-        let unix = socket::bind(&config.admin.socket)?;
-        know_the_owners(&engine).await?;
+        let drain = Duration::from_millis(config.limits.http.stop_ms);
+        let prepared = prepare(&engine, &config.admin.socket).await;
+        let unix = match prepared {
+            Ok(unix) => unix,
+            Err(error) => {
+                // Otherwise the next start would take this one for a crash.
+                if let Err(why) = engine.stop(drain).await {
+                    tracing::error!(why, "the store did not end in order");
+                }
+                return Err(error);
+            }
+        };
         let daemon = Daemon {
             admin: Arc::new(admin_engine::Engine::of(&engine)),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             address,
             socket: config.admin.socket.clone(),
-            drain: Duration::from_millis(config.limits.http.stop_ms),
+            drain,
             engine,
         };
         daemon.listen(listener, unix, &config);
@@ -274,7 +284,16 @@ impl Daemon {
         say(&format!("listening on http://{}\n", self.address))
     }
 
-    /// Waits for the end and brings it about: no new requests, runs end or go back, the store is closed.
+    /// Serves when all that comes before has succeeded, and otherwise stops in order.
+    async fn serve_after(self, ready: anyhow::Result<()>, signals: Signals) -> anyhow::Result<()> {
+        let Err(error) = ready else { return self.serve(signals).await };
+        if let Err(why) = self.end().await {
+            tracing::error!(%why, "the daemon did not end in order");
+        }
+        Err(error)
+    }
+
+    /// Waits for the end and brings it about.
     async fn serve(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let ended = tokio::select! {
             _ = signals.terminate.recv() => None,
@@ -291,6 +310,11 @@ impl Daemon {
             return Err(anyhow!("the store cannot go on: {why}"));
         }
         tracing::info!("stopping");
+        self.end().await
+    }
+
+    /// No new requests, runs end or go back, the store is closed.
+    async fn end(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.tracker.close();
         let stopped = self.engine.stop(self.drain).await;
@@ -305,6 +329,13 @@ fn machine_name() -> Option<String> {
     let name = rustix::system::uname();
     let name = name.nodename().to_str().ok()?;
     name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// What can still go wrong between the start of the engine and that of the listeners.
+async fn prepare(engine: &Engine, socket: &Path) -> anyhow::Result<tokio::net::UnixListener> {
+    let unix = socket::bind(socket)?;
+    know_the_owners(engine).await?;
+    Ok(unix)
 }
 
 /// Root and the daemon's own user may do everything, and are principals like any other.

@@ -25,6 +25,16 @@ pub fn abandoned(path: &Path) -> Vec<(String, String)> {
     })
 }
 
+/// Whether the last daemon stopped in order.
+#[track_caller]
+pub fn is_clean(path: &Path) -> bool {
+    with(path, async |mut connection| {
+        let clean = sqlx::query_scalar("SELECT clean FROM meta").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(clean)
+    })
+}
+
 #[track_caller]
 fn with<T>(path: &Path, work: impl AsyncFnOnce(SqliteConnection) -> Result<T, sqlx::Error>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -111,6 +111,8 @@ fn a_file_in_the_place_of_the_socket_is_refused_and_kept() {
     fs::write(site.socket(), "precious").expect("the folder is ours");
     assert_says(&site, Launch::default(), &[&path(&site.socket())]);
     assert_eq!(fs::read(site.socket()).expect("it is still there"), b"precious");
+    // The store had been opened by then, and is closed in order.
+    assert!(store_file::is_clean(&site.store));
 }
 
 #[test]
