@@ -318,7 +318,9 @@ impl Daemon {
         self.stop.cancel();
         self.tracker.close();
         let stopped = self.engine.stop(self.drain).await;
-        let _ = tokio::time::timeout(self.drain, self.tracker.wait()).await;
+        if stopped.is_ok() {
+            let _ = tokio::time::timeout(self.drain, self.tracker.wait()).await;
+        }
         let _gone = std::fs::remove_file(&self.socket);
         stopped.map_err(|why| anyhow!("the store did not end in order: {why}"))
     }

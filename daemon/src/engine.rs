@@ -29,7 +29,7 @@ use crate::store::batch::{BatchError, Batcher, Seen};
 use crate::store::configure::ConfigureError;
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
-use crate::store::writer::{Ended, Writer};
+use crate::store::writer::{Ended, Writer, WriterError};
 use crate::time::{Clock, Timestamp};
 
 /// How an engine is started.
@@ -205,15 +205,20 @@ async fn pause(batcher: &mut Batcher, now: Timestamp) -> Result<(), ConfigureErr
 
 impl Engine {
     /// Stops in order: runs may end for as long as `drain`, then the store is closed.
-    pub async fn stop(self, drain: Duration) -> Result<(), String> {
-        self.dispatcher.stop(drain).await;
+    pub async fn stop(mut self, drain: Duration) -> Result<(), String> {
+        let told = |ended: Result<Result<(), WriterError>, _>| match ended {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(_) => Err("the writer has ended without a word".to_owned()),
+        };
+        tokio::select! {
+            () = self.dispatcher.stop(drain) => {}
+            // What runs can be settled no more.
+            ended = &mut self.writer_ended => return told(ended),
+        }
         // A query that lasts must not hold up the end; the log is then cut after the next start.
         let _ = tokio::time::timeout(CLOSE_READERS_MAX, self.reader.close()).await;
         self.writer.stop();
-        match self.writer_ended.await {
-            Ok(ended) => ended.map_err(|error| error.to_string()),
-            Err(_) => Err("the writer has ended without a word".to_owned()),
-        }
+        told(self.writer_ended.await)
     }
 }
 
@@ -245,24 +250,44 @@ mod tests {
         assert_eq!(scratch.count("outbox").await, 0);
     }
 
+    fn setup(folder: &tempfile::TempDir) -> Setup {
+        Setup {
+            store: folder.path().join("store.db"),
+            runtime_directory: folder.path().to_owned(),
+            durability: SyncDurability::WithEffects,
+            limits: Limits::default(),
+            pausing: Pausing::AsStored,
+            cores: 1,
+            clock: Arc::new(SystemClock::start()),
+            ids: Arc::new(Ids::random()),
+            faults: Faults::default(),
+        }
+    }
+
+    #[cfg(feature = "faults")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stop_does_not_wait_for_what_a_writer_that_died_cannot_settle() {
+        let mut scratch = scratch_with_app().await;
+        scratch.run(&[accept(task(1))], Room::default()).await;
+        let (folder, batcher) = scratch.into_parts();
+        batcher.stop().await.expect("stops in order");
+        let dies = Arc::new(|point: CrashPoint| point == CrashPoint::AfterAck);
+        let faults = Faults::default().with_hook(dies);
+        let engine = start(Setup { faults, ..setup(&folder) }).await.expect("it starts");
+        let drain = Duration::from_secs(3_600);
+        let stopped = tokio::time::timeout(Duration::from_secs(60), engine.stop(drain)).await;
+        assert!(stopped.expect("it does not wait").is_err());
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_waits_does_not_run_when_the_daemon_starts_paused() {
         let mut scratch = scratch_with_app().await;
         scratch.run(&[accept(task(1))], Room::default()).await;
         let (folder, batcher) = scratch.into_parts();
         batcher.stop().await.expect("stops in order");
-        let setup = Setup {
-            store: folder.path().join("store.db"),
-            runtime_directory: folder.path().to_owned(),
-            durability: SyncDurability::WithEffects,
-            limits: Limits::default(),
-            pausing: Pausing::FromTheStart,
-            cores: 1,
-            clock: Arc::new(SystemClock::start()),
-            ids: Arc::new(Ids::random()),
-            faults: Faults::default(),
-        };
-        let engine = start(setup).await.expect("it starts");
+        let engine = start(Setup { pausing: Pausing::FromTheStart, ..setup(&folder) })
+            .await
+            .expect("it starts");
         // By then the writer has looked for what is due.
         engine.writer.commit(mutate(2, vec![put("a", "1")])).await.expect("is durable");
         let row = engine.reader.outbox_row(id(1)).await.expect("reads");
