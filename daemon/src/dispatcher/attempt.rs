@@ -26,6 +26,8 @@ pub struct Attempt {
     pub effects: Vec<Effect>,
     /// How many there were once they are on their way to the store.
     pub effects_count: usize,
+    /// Why nothing came of what the script did.
+    pub refused: Option<Failure>,
     pub reads: Vec<Read>,
     pub script_version: i64,
     pub took: Duration,
@@ -47,11 +49,18 @@ impl Attempt {
         Attempt::of(Verdict::Ended(outcome))
     }
 
+    /// The same attempt, whose effects did not come about.
+    pub fn refused(self, why: &str) -> Attempt {
+        let failure = Failure::new(FailureKind::Internal, why);
+        Attempt { effects_count: 0, refused: Some(failure), ..self }
+    }
+
     fn of(verdict: Verdict) -> Attempt {
         Attempt {
             verdict,
             effects: Vec::new(),
             effects_count: 0,
+            refused: None,
             reads: Vec::new(),
             script_version: 0,
             took: Duration::ZERO,
@@ -139,6 +148,7 @@ impl Dispatcher {
             verdict: self.verdict(run, &executed.report),
             effects: executed.report.effects,
             effects_count: 0,
+            refused: None,
             reads: executed.report.reads,
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),

@@ -191,7 +191,8 @@ impl Dispatcher {
             Err(Refusal::LeaseLost) => {
                 let Pending { run, attempt, .. } = pending;
                 tracing::warn!({ field::EXECUTION } = %run.id(), "the lease is gone, the result was dropped");
-                self.deliver(&run, internal("another owner has taken the row over"));
+                let told = internal("another owner has taken the row over");
+                self.deliver(&run, InboxResult::Failed(told));
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
             Err(Refusal::StorageLow) => self.storage_low(pending),
@@ -286,15 +287,18 @@ impl Dispatcher {
     /// The disk is nearly full, and a sync run has something to write: it does not come about, but its row still ends.
     fn storage_low(self: &Arc<Self>, pending: Pending) {
         let Pending { run, attempt, stored, .. } = pending;
-        self.deliver(&run, storage_is_low());
+        let told = storage_is_low();
+        let attempt = attempt.refused(&told.message);
+        self.deliver(&run, InboxResult::Failed(told));
         self.end_row(run, End::Answered, stored, attempt);
     }
 
     /// The end of a run cannot be written. A caller is told; other work stays here until the store writes again.
-    fn not_written(self: &Arc<Self>, pending: Pending, told: InboxResult) {
+    fn not_written(self: &Arc<Self>, pending: Pending, told: InboxFailure) {
         let Pending { run, attempt, stored, .. } = pending;
         if run.work() == Work::Sync {
-            self.deliver(&run, told);
+            let attempt = attempt.refused(&told.message);
+            self.deliver(&run, InboxResult::Failed(told));
             // Where its insert was refused too, there is nothing to end.
             if stored == Stored::No || self.writer().elide(run.id()) == Stored::No {
                 return self.ended(&run, End::Answered, None, attempt);
@@ -315,7 +319,7 @@ impl Dispatcher {
             }),
         };
         self.deliver(&run, result);
-        self.end_row(run, End::Answered, stored, attempt);
+        self.end_row(run, End::Answered, stored, Attempt { effects_count: 0, ..attempt });
     }
 
     /// Gives a claim back that was not started.
@@ -334,7 +338,10 @@ impl Dispatcher {
         let until = self.parts.clock.now();
         let attempt = Attempt::ended(Outcome::Deferred { until });
         match run.work() {
-            Work::Sync => self.end_row(run, End::Answered, Stored::Yes, attempt),
+            Work::Sync => {
+                let attempt = attempt.refused("the end of the run could not be written before");
+                self.end_row(run, End::Answered, Stored::Yes, attempt);
+            }
             Work::Async => self.conclude(run, attempt),
         }
     }
@@ -348,7 +355,7 @@ impl Dispatcher {
         let execution = Execution {
             effects: attempt.effects_count,
             script_version: attempt.script_version,
-            failure,
+            failure: failure.or(attempt.refused),
             queued_us: u64::try_from(queued.as_micros()).unwrap_or(u64::MAX),
             took_us: u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
             log: attempt.log,
@@ -411,20 +418,20 @@ fn told(action: &Action, answers: bool) -> (End, Option<Failure>) {
     }
 }
 
-fn storage_is_low() -> InboxResult {
-    InboxResult::Failed(InboxFailure {
+fn storage_is_low() -> InboxFailure {
+    InboxFailure {
         kind: InboxFailureKind::StorageLow,
         message: "the disk is nearly full, nothing was changed".to_owned(),
         changed: Changed::Nothing,
-    })
+    }
 }
 
-fn internal(message: &str) -> InboxResult {
-    InboxResult::Failed(InboxFailure {
+fn internal(message: &str) -> InboxFailure {
+    InboxFailure {
         kind: InboxFailureKind::Internal,
         message: message.to_owned(),
         changed: Changed::Nothing,
-    })
+    }
 }
 
 /// The entries for which this settle competes with others.
@@ -515,18 +522,25 @@ pub(super) mod tests {
         let lease = writer.behind(Arc::clone(&row));
         let (waiter, mut answer) = Waiter::new();
         let run = Run::new(Claim { row: Arc::clone(&row), lease }, Duration::ZERO);
+        let mut attempt = Attempt::ended(Outcome::Succeeded("1".into()));
+        attempt.effects_count = 1;
         let pending = Pending {
             run: Run { waiter: Some(waiter), stored: Some(Stored::Yes), ..run },
-            attempt: Attempt::ended(Outcome::Succeeded("1".into())),
+            attempt,
             stored: Stored::Yes,
             end: End::Answered,
             failure: None,
             answer: Some(InboxResult::Answered("1".into())),
         };
         dispatcher.settled(pending, Err(Refusal::StoreFailed("full".to_owned())));
-        assert_eq!(answer.try_recv(), Ok(storage_is_low()));
+        assert_eq!(answer.try_recv(), Ok(InboxResult::Failed(storage_is_low())));
         assert!(dispatcher.lock().stuck.is_empty());
-        assert_eq!(dispatcher.history.last_of(row.id).map(|one| one.end), Some(End::Answered));
+        let execution = dispatcher.history.last_of(row.id).expect("it ended");
+        assert_eq!((execution.end, execution.effects), (End::Answered, 0));
+        assert_eq!(
+            execution.failure.map(|failure| failure.message),
+            Some(storage_is_low().message)
+        );
         dispatcher.stop(Duration::ZERO).await;
         writer.stop();
         ended.await.expect("tells").expect("ends in order");
