@@ -24,8 +24,14 @@ pub(crate) struct Entries {
 enum Slot {
     /// The value that the next read gives; `None` when there is none.
     Known(Option<Arc<str>>),
-    /// Changes on top of a value that was not read yet.
-    Blind(Vec<Change>),
+    /// Changes on top of a value that was not read yet, or that does not take them.
+    Blind { base: Base, changes: Vec<Change> },
+}
+
+#[derive(Clone)]
+enum Base {
+    Unread,
+    Read(Option<Arc<str>>),
 }
 
 #[derive(Clone)]
@@ -61,17 +67,32 @@ impl Change {
 
 /// The JSON text under a key.
 pub(crate) fn get(run: &mut Run, key: &Key) -> Result<Option<Arc<str>>, Fault> {
-    let changes = match run.entries.slots.get(key) {
+    let (base, changes) = match run.entries.slots.get(key) {
         Some(Slot::Known(value)) => return Ok(value.clone()),
-        Some(Slot::Blind(changes)) => changes.clone(),
-        None => Vec::new(),
+        Some(Slot::Blind { base, changes }) => (base.clone(), changes.clone()),
+        None => (Base::Unread, Vec::new()),
     };
-    let mut value = read(run, key)?;
-    for change in changes {
-        value = change.apply(key, value.as_ref(), run.limits.value_bytes_max)?;
-    }
-    run.entries.slots.insert(key.clone(), Slot::Known(value.clone()));
-    Ok(value)
+    let base = match base {
+        Base::Unread => read(run, key)?,
+        Base::Read(value) => value,
+    };
+    let value = changed(key, base.clone(), &changes, run.limits.value_bytes_max);
+    let slot = match &value {
+        Ok(value) => Slot::Known(value.clone()),
+        Err(_) => Slot::Blind { base: Base::Read(base), changes },
+    };
+    run.entries.slots.insert(key.clone(), slot);
+    value
+}
+
+/// A value with changes, one after the other.
+fn changed(
+    key: &Key,
+    base: Option<Arc<str>>,
+    changes: &[Change],
+    bytes_max: usize,
+) -> Result<Option<Arc<str>>, Fault> {
+    changes.iter().try_fold(base, |value, change| change.apply(key, value.as_ref(), bytes_max))
 }
 
 /// Asks the host, once a run for each key, and notes the version.
@@ -124,9 +145,10 @@ fn change(run: &mut Run, key: &Key, change: Change) -> Result<(), Fault> {
     let bytes_max = run.limits.value_bytes_max;
     match run.entries.slots.get_mut(key) {
         Some(Slot::Known(value)) => *value = change.apply(key, value.as_ref(), bytes_max)?,
-        Some(Slot::Blind(changes)) => changes.push(change),
+        Some(Slot::Blind { changes, .. }) => changes.push(change),
         None => {
-            run.entries.slots.insert(key.clone(), Slot::Blind(vec![change]));
+            let slot = Slot::Blind { base: Base::Unread, changes: vec![change] };
+            run.entries.slots.insert(key.clone(), slot);
         }
     }
     Ok(())
@@ -242,11 +264,12 @@ impl Scan {
         match run.entries.slots.get(&key) {
             None => Ok(row),
             Some(Slot::Known(value)) => Ok(value.clone()),
-            Some(Slot::Blind(changes)) => {
-                let bytes_max = run.limits.value_bytes_max;
-                changes
-                    .iter()
-                    .try_fold(row, |value, change| change.apply(&key, value.as_ref(), bytes_max))
+            Some(Slot::Blind { base, changes }) => {
+                let base = match base {
+                    Base::Unread => row,
+                    Base::Read(value) => value.clone(),
+                };
+                changed(&key, base, changes, run.limits.value_bytes_max)
             }
         }
     }

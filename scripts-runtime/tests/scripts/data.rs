@@ -97,6 +97,23 @@ fn an_increment_is_blind_until_the_key_is_read() {
 }
 
 #[test]
+fn a_value_that_does_not_take_its_changes_is_read_once() {
+    let host = Arc::new(MemoryHost::default().kv("c", "n", r#""text""#));
+    let source = r#"
+        let c = kv::collection("c");
+        c.incr("n", 1);
+        let failed = 0;
+        for i in 0..3 { try { c.get("n"); } catch { failed += 1; } }
+        try { c.list("", 9); } catch { failed += 1; }
+        c.delete("n");
+        [failed, c.get("n")]
+    "#;
+    let report = run_on(&host, source);
+    assert_eq!(report.result.as_deref(), Ok("[4,null]"));
+    assert_eq!(report.reads, [Read { key: key(Space::Kv, "c", "n"), version: 1 }]);
+}
+
+#[test]
 fn documents_are_created_merged_and_found() {
     assert_eq!(
         value(
