@@ -104,7 +104,7 @@ fn unknown_option(
     match options.keys().find(|name| !is_known(name)) {
         Some(name) => {
             let name: String = name.chars().take(60).collect();
-            Err(Fault::Thrown(format!("{call} has no option \"{name}\", there is {known}")))
+            Err(Fault::Thrown(format!("{call} has no option \"{name}\", {known}")))
         }
         None => Ok(()),
     }

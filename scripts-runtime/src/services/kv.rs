@@ -71,7 +71,7 @@ fn set_with(
     options: Map,
 ) -> Called<()> {
     run::service(Need::Data, "kv set", |run| {
-        unknown_option("set", "ttl", &options, |name| name == "ttl")?;
+        unknown_option("set", "there is ttl", &options, |name| name == "ttl")?;
         let ttl_ms = options.get("ttl").map(|ttl| duration_ms("ttl", ttl)).transpose()?;
         if ttl_ms == Some(0) {
             return Err(Fault::thrown("ttl is 0; use delete"));

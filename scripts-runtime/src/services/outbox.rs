@@ -25,7 +25,7 @@ fn enqueue(script: &str, payload: &Dynamic) -> Called<()> {
 
 fn enqueue_with(script: &str, payload: &Dynamic, options: &Map) -> Called<()> {
     run::service(Need::Invoke, "outbox::enqueue", |run| {
-        unknown_option("enqueue", "delay, key and dedupe", options, |name| {
+        unknown_option("enqueue", "there are delay, key and dedupe", options, |name| {
             matches!(name, "delay" | "key" | "dedupe")
         })?;
         task(run, script, payload, options)

@@ -213,7 +213,7 @@ fn names_are_exact_bytes_within_bounds() {
         ),
         (
             r#"outbox::enqueue("s", 1, #{dealy: "5s"})"#,
-            "enqueue has no option \"dealy\", there is delay, key and dedupe",
+            "enqueue has no option \"dealy\", there are delay, key and dedupe",
         ),
         (
             r#"kv::collection("c").set("k", 1, #{tll: "5s"})"#,
