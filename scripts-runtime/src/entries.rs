@@ -184,10 +184,10 @@ pub(crate) struct Scan {
 /// A key and its JSON text.
 pub(crate) type Entry = (Arc<str>, Arc<str>);
 
-/// Keys of the first page, whose values may be large, and of the later ones at most.
-const FIRST_PAGE_ITEMS: usize = 32;
+/// Keys of the first page, which is often all that is looked at, and of the later ones.
+const FIRST_PAGE_ITEMS_MAX: usize = 32;
 const PAGE_ITEMS_MAX: usize = 500;
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 impl Scan {
     pub(crate) fn new(
@@ -212,7 +212,8 @@ impl Scan {
             .collect();
         own.sort_unstable();
         let collection = Arc::clone(collection);
-        let page = Page { space, collection, prefix, after, limit: FIRST_PAGE_ITEMS };
+        let (limit, bytes_max) = (FIRST_PAGE_ITEMS_MAX, PAGE_BYTES_MAX);
+        let page = Page { space, collection, prefix, after, limit, bytes_max };
         Scan { page, rows: Vec::new(), rows_bytes: 0, at: 0, is_last: false, own: own.into() }
     }
 
@@ -282,13 +283,12 @@ impl Scan {
         self.rows_bytes = rows.iter().map(|(key, stored)| size(key) + size(&stored.value)).sum();
         set_held(held + self.rows_bytes);
         run.check_memory()?;
-        let count = rows.len();
-        run::charge(OPERATIONS_PER_ENTRY.saturating_mul(count as u64));
-        self.is_last = count < self.page.limit;
+        run::charge(OPERATIONS_PER_ENTRY.saturating_mul(rows.len() as u64));
+        let bytes = rows.iter().map(|(key, stored)| key.len() + stored.value.len()).sum();
+        self.is_last = !self.page.is_full(rows.len(), bytes);
         if let Some((last, _)) = rows.last() {
             self.page.after = Some(Arc::clone(last));
-            let bytes_each = usize::try_from(self.rows_bytes).unwrap_or(0) / count;
-            self.page.limit = (PAGE_BYTES / bytes_each.max(1)).clamp(1, PAGE_ITEMS_MAX);
+            self.page.limit = PAGE_ITEMS_MAX;
         }
         self.rows = rows;
         self.at = 0;

@@ -11,7 +11,7 @@ pub trait Host: Send + Sync {
     /// The value under a key; `None` when it is absent or expired.
     fn read(&self, key: &Key) -> Result<Option<Stored>, HostError>;
 
-    /// A page of a collection in ascending order of the keys' bytes.
+    /// A page of a collection in ascending order of the keys' bytes. It ends with the row that fills it, or with the collection.
     fn list(&self, page: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError>;
 
     /// Whether the run's principal may do this in the run's app. Asked at each service call.
@@ -33,8 +33,17 @@ pub struct Page {
     pub prefix: Arc<str>,
     /// Only keys after this one.
     pub after: Option<Arc<str>>,
-    /// At most this many; the host may return fewer only at the end.
+    /// At most this many.
     pub limit: usize,
+    /// Bytes of keys and values with which the page is full; only its last row may go beyond.
+    pub bytes_max: usize,
+}
+
+impl Page {
+    /// Whether nothing may follow on this page after so many rows of so many bytes.
+    pub fn is_full(&self, rows: usize, bytes: usize) -> bool {
+        rows >= self.limit || bytes >= self.bytes_max
+    }
 }
 
 /// What a service call asks for; the daemon maps it to its capabilities.

@@ -1,5 +1,6 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::time::Timestamp;
 const READERS_MAX: u32 = 3;
 /// KiB of pages that one of them keeps in memory.
 const CACHE_KIB_MAX: u32 = 1 << 10;
+/// Rows, each as large as a value may be, that SQLite's thread reads before they are asked for.
+const ROWS_AHEAD_MAX: usize = 8;
 /// For how long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows that are looked through for one page of a list with a filter which no index answers.
@@ -79,7 +82,8 @@ impl Reader {
         let options = connect_options(config)
             .read_only(true)
             .pragma("cache_size", format!("-{CACHE_KIB_MAX}"))
-            .pragma("mmap_size", "0");
+            .pragma("mmap_size", "0")
+            .row_buffer_size(ROWS_AHEAD_MAX);
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .min_connections(0)
@@ -121,15 +125,21 @@ impl Reader {
             .bind(after.unwrap_or(prefix))
             .bind(now.0)
             .bind(limit);
-        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let mut found = query.fetch(&self.pool);
         let mut entries = Vec::new();
-        for row in &found {
-            let key = rows::text(row, 0).map_err(self.failed())?;
-            if !key.starts_with(prefix) || entries.len() == page.limit {
+        let mut bytes = 0;
+        while !page.is_full(entries.len(), bytes)
+            && let Some(row) = poll_fn(|context| found.as_mut().poll_next(context)).await
+        {
+            let row = row.map_err(self.failed())?;
+            let key = rows::text(&row, 0).map_err(self.failed())?;
+            if !key.starts_with(prefix) {
                 break;
             }
             if after != Some(&*key) {
-                entries.push((key, rows::entry(row, 1).map_err(self.failed())?));
+                let entry = rows::entry(&row, 1).map_err(self.failed())?;
+                bytes += key.len() + entry.value.len();
+                entries.push((key, entry));
             }
         }
         Ok(entries)

@@ -66,6 +66,7 @@ impl Host for MemoryHost {
             return Err(HostError("disk on fire".to_owned()));
         }
         let entries = self.entries.lock().unwrap();
+        let (mut rows, mut bytes) = (0, 0);
         Ok(entries
             .iter()
             .filter(|((space, collection, key), _)| {
@@ -74,7 +75,11 @@ impl Host for MemoryHost {
                     && key.starts_with(&*page.prefix)
                     && page.after.as_ref().is_none_or(|after| **key > **after)
             })
-            .take(page.limit)
+            .take_while(|((_, _, key), stored)| {
+                let is_full = page.is_full(rows, bytes);
+                (rows, bytes) = (rows + 1, bytes + key.len() + stored.value.len());
+                !is_full
+            })
             .map(|((_, _, key), stored)| (Arc::from(key.as_str()), stored.clone()))
             .collect())
     }

@@ -424,6 +424,9 @@ fn a_large_event_is_read_as_long_as_the_memory_is_enough() {
 #[test]
 fn p6_a_collection_larger_than_memory_is_searched_page_by_page() {
     let mut host = MemoryHost::default();
+    for i in 0..32 {
+        host = host.doc("big", &format!("!{i}"), r#"{"n":0}"#);
+    }
     let text = "x".repeat(100_000);
     for i in 0..400 {
         host = host.doc("big", &format!("{i:03}"), &format!(r#"{{"n":{i},"text":"{text}"}}"#));

@@ -16,6 +16,7 @@ fn page(prefix: &str, after: Option<&str>, limit: usize) -> Page {
         prefix: prefix.into(),
         after: after.map(Into::into),
         limit,
+        bytes_max: usize::MAX,
     }
 }
 
@@ -35,6 +36,28 @@ async fn a_list_pages_through_a_prefix_in_the_order_of_bytes() {
     assert_eq!(keys(page("b", Some("b\u{e4}"), 2)).await, Vec::<String>::new());
     assert_eq!(keys(page("b", Some("a"), 1)).await, ["b1"]);
     assert_eq!(keys(page("", None, 10)).await, names);
+}
+
+#[tokio::test]
+async fn p6_a_page_ends_with_the_row_that_fills_it() {
+    let mut scratch = scratch_with_app().await;
+    let large = format!("\"{}\"", "x".repeat(997));
+    let mut puts: Vec<_> = (0..40).map(|number| put(&format!("a{number:02}"), "1")).collect();
+    puts.extend((0..40).map(|number| put(&format!("b{number:02}"), &large)));
+    scratch.run(&[mutate(1, puts)], Room::default()).await;
+    let reader = scratch.reader();
+    let read = async |bytes_max, after| {
+        let page = Page { bytes_max, ..page("", after, 60) };
+        let found = reader.entries(APP, &page, NOW).await.expect("reads");
+        let (last, _) = found.last().expect("has rows");
+        (found.len(), last.to_string())
+    };
+    // 40 of 4 bytes, then those of 1,002.
+    assert_eq!(read(160, None).await, (40, "a39".to_owned()));
+    assert_eq!(read(161, None).await, (41, "b00".to_owned()));
+    assert_eq!(read(2_004, Some("b00")).await, (2, "b02".to_owned()));
+    assert_eq!(read(1, Some("b02")).await, (1, "b03".to_owned()));
+    assert_eq!(read(usize::MAX, None).await, (60, "b19".to_owned()));
 }
 
 #[tokio::test]
