@@ -101,8 +101,11 @@ const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let Setup { clock, ids, limits, faults, .. } = setup;
     let owner = ids.next(clock.now());
-    let store =
-        StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
+    let store = StoreConfig {
+        path: setup.store.clone(),
+        wal_bytes_max: limits.store.log_bytes_max,
+        run: limits.run.clone(),
+    };
     let opened = Store::open(store.clone(), owner).await?;
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;

@@ -151,7 +151,8 @@ impl Batcher {
             let path = config.path.clone();
             move |source: sqlx::Error| named(&path, doing, source)
         };
-        let catalog = catalog::load(&mut conn).await.map_err(fail("reading what is configured"))?;
+        let catalog = catalog::load(&mut conn, &config.run).await;
+        let catalog = catalog.map_err(fail("reading what is configured"))?;
         let (usage, backlog) =
             backlog::load(&mut conn).await.map_err(fail("counting the outbox"))?;
         let letters_open =
@@ -364,7 +365,7 @@ impl Batcher {
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
-        let catalog = catalog::load(&mut self.conn).await?;
+        let catalog = catalog::load(&mut self.conn, &self.config.run).await?;
         self.catalog.store(Arc::new(catalog));
         Ok(())
     }

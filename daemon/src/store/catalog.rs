@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use picloud_scripts_runtime::limits::RunLimits;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -16,7 +17,11 @@ use crate::store::sql;
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
-pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Catalog, sqlx::Error> {
+/// All that is configured. `instance` is the most that a script may use, also where more was allowed when it was deployed.
+pub(crate) async fn load(
+    conn: &mut SqliteConnection,
+    instance: &RunLimits,
+) -> Result<Catalog, sqlx::Error> {
     let mut apps = Vec::new();
     for row in &sqlx::query(sql::APPS).fetch_all(&mut *conn).await? {
         apps.push(app(row)?);
@@ -25,7 +30,7 @@ pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Catalog, sqlx::E
         apps.iter().enumerate().map(|(place, app)| (app.id, place)).collect();
     let of = |id: AppId| place.get(&id).copied().ok_or_else(|| odd("app_id", &id));
     for row in &sqlx::query(sql::SCRIPTS).fetch_all(&mut *conn).await? {
-        let script = script(row)?;
+        let script = script(row, instance)?;
         let place = of(script.app)?;
         apps[place].scripts.insert(Arc::clone(&script.name), Arc::new(script));
     }
@@ -64,14 +69,15 @@ fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
     })
 }
 
-fn script(row: &SqliteRow) -> Result<Script, sqlx::Error> {
+fn script(row: &SqliteRow, instance: &RunLimits) -> Result<Script, sqlx::Error> {
+    let deployed: RunLimits = parsed(row, 5)?;
     Ok(Script {
         id: ScriptId(int(row, 0)?),
         app: AppId(int(row, 1)?),
         name: text(row, 2)?,
         version: int(row, 3)?,
         source: text(row, 4)?,
-        limits: parsed(row, 5)?,
+        limits: deployed.at_most(instance),
     })
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use picloud_scripts_runtime::limits::RunLimits;
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
@@ -22,11 +23,13 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Bytes to which the log is cut after a checkpoint, and from which on one is made.
     pub wal_bytes_max: u64,
+    /// The most that a script may use, whatever the instance allowed when it was deployed.
+    pub run: RunLimits,
 }
 
 impl StoreConfig {
     pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
-        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20 }
+        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run: RunLimits::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picloud_scripts_runtime::effect::{Effect, Key, Space};
+use picloud_scripts_runtime::limits::RunLimits;
 use sqlx::SqliteConnection;
 use tempfile::TempDir;
 
@@ -45,6 +46,8 @@ pub(crate) struct Scratch {
     pub(crate) folder: TempDir,
     batcher: Option<Batcher>,
     pub(crate) faults: Faults,
+    /// The instance's limits from the next start on.
+    pub(crate) run_limits: RunLimits,
     starts: u128,
 }
 
@@ -54,7 +57,13 @@ pub(crate) fn config(folder: &TempDir) -> StoreConfig {
 
 pub(crate) async fn scratch() -> Scratch {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut scratch = Scratch { folder, batcher: None, faults: Faults::default(), starts: 0 };
+    let mut scratch = Scratch {
+        folder,
+        batcher: None,
+        faults: Faults::default(),
+        run_limits: RunLimits::default(),
+        starts: 0,
+    };
     scratch.start().await;
     scratch
 }
@@ -77,7 +86,7 @@ pub(crate) async fn scratch_with_app() -> Scratch {
             name: "work".into(),
             version: 1,
             source: "1".into(),
-            limits: picloud_scripts_runtime::limits::RunLimits::default(),
+            limits: RunLimits::default(),
         }),
     ];
     scratch.configure(changes, 100).await;
@@ -103,7 +112,8 @@ impl Scratch {
 
     async fn start(&mut self) {
         self.starts += 1;
-        let store = Store::open(config(&self.folder), self.owner()).await.expect("opens");
+        let config = StoreConfig { run: self.run_limits.clone(), ..config(&self.folder) };
+        let store = Store::open(config, self.owner()).await.expect("opens");
         let limits = Arc::new(OutboxLimits::default());
         let batcher = Batcher::start(store, limits, self.faults.clone()).await;
         self.batcher = Some(batcher.expect("starts"));

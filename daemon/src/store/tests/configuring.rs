@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use picloud_scripts_runtime::limits::RunLimits;
+
 use crate::catalog::{INSTANCE, Pause, Script};
 use crate::flow::configure::{AppFields, CatalogChange};
 use crate::flow::facts::Room;
@@ -12,7 +14,9 @@ use crate::principal::{Capability, Grant, Principal};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
 use crate::store::configure::ConfigureError;
-use crate::store::tests::{APP, NOW, SCRIPT, accept, kv_trigger, room, scratch_with_app, task};
+use crate::store::tests::{
+    APP, NOW, SCRIPT, Scratch, accept, kv_trigger, room, scratch_with_app, task,
+};
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
 fn app(revision: i64) -> CatalogChange {
@@ -133,6 +137,26 @@ async fn twenty_versions_of_a_script_are_kept() {
     assert_eq!(scratch.count("script_versions").await, 20);
     let catalog = scratch.batcher().catalog().load_full();
     assert_eq!(catalog.script(APP, "work").map(|script| script.version), Some(30));
+}
+
+#[tokio::test]
+async fn p7_a_limit_that_is_lowered_holds_for_scripts_deployed_before() {
+    let mut scratch = scratch_with_app().await;
+    let deployed = RunLimits::default();
+    let instance = RunLimits { timeout_ms: 500, effects_max: 2_000, ..deployed.clone() };
+    let expected = RunLimits { timeout_ms: 500, ..deployed.clone() };
+    let limits = async |scratch: &mut Scratch| {
+        scratch.restart().await;
+        let catalog = scratch.batcher().catalog().load_full();
+        catalog.script(APP, "work").expect("is there").limits.clone()
+    };
+    scratch.run_limits = instance;
+    assert_eq!(limits(&mut scratch).await, expected);
+    scratch.configure(vec![app(1)], 100).await;
+    let catalog = scratch.batcher().catalog().load_full();
+    assert_eq!(catalog.script(APP, "work").expect("is there").limits, expected);
+    scratch.run_limits = deployed.clone();
+    assert_eq!(limits(&mut scratch).await, deployed);
 }
 
 #[tokio::test]
