@@ -21,7 +21,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::retry::RetryPolicy;
 use crate::route::DispatchMode;
-use crate::trigger::{Ordering, TriggerDetails};
+use crate::trigger::{Ordering, TriggerDetails, TriggerKind, matcher, parse_glob};
 
 /// Errors that are shown of one manifest.
 pub const ERRORS_MAX: usize = 50;
@@ -122,6 +122,7 @@ pub fn check(
     let scripts = check_scripts(bundle, instance, compile, &mut errors);
     let routes = entries::routes(&bundle.manifest, &mut errors);
     let triggers = entries::triggers(&bundle.manifest, &mut errors);
+    check_matchers(&triggers, &mut errors);
     if !errors.found.is_empty() {
         return Err(errors.found);
     }
@@ -146,6 +147,26 @@ fn check_sizes(bundle: &Bundle, errors: &mut Errors) {
             "app",
             format!("its scripts have {bytes} bytes, at most {BUNDLE_BYTES_MAX} are allowed"),
         );
+    }
+}
+
+/// Triggers that are disabled count too, since they may be enabled later.
+fn check_matchers(triggers: &BTreeMap<Arc<str>, WantedTrigger>, errors: &mut Errors) {
+    for kind in [TriggerKind::Kv, TriggerKind::Docs] {
+        let details = triggers.values().map(|trigger| &trigger.details);
+        let globs = details
+            .filter(|details| details.kind() == kind)
+            .filter_map(|details| parse_glob(details.collection_glob()?).ok());
+        if matcher(globs).is_err() {
+            let kind = kind.as_str();
+            errors.add(
+                "app",
+                format!(
+                    "all collection_globs of its {kind} triggers together are too large to be matched; make them \
+                     shorter or fewer"
+                ),
+            );
+        }
     }
 }
 
@@ -544,6 +565,24 @@ pub(crate) mod tests {
         many.manifest.routes = vec![route; ROUTES_MAX + 1];
         let errors = check(&many, &RunLimits::default(), &compile).expect_err("too many");
         assert!(errors[0].message.contains("has 1001 routes, at most 1000"), "{errors:?}");
+    }
+
+    #[test]
+    fn p4_globs_that_are_together_too_large_for_the_matcher_are_refused() {
+        let globs = |count: usize, bytes: usize| {
+            let glob = "?".repeat(bytes);
+            let text = (0..count).fold(GREENHOUSE.to_owned(), |text, n| {
+                format!(
+                    "{text}[[triggers]]\nname = \"g{n}\"\nkind = \"docs\"\nscript = \"warn\"\n\
+                     collection_glob = \"{glob}\"\n"
+                )
+            });
+            check(&bundle(&text), &RunLimits::default(), &compile)
+        };
+        assert!(globs(900, 20).is_ok());
+        let errors = globs(900, 199).expect_err("they are too large");
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert!(error.message.contains("of its docs triggers together"), "{error:?}");
     }
 
     #[test]

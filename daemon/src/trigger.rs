@@ -89,6 +89,15 @@ impl TriggerDetails {
             Self::DeadLetter { .. } => TriggerKind::DeadLetter,
         }
     }
+
+    pub fn collection_glob(&self) -> Option<&str> {
+        match self {
+            Self::Kv { collection_glob, .. } | Self::Docs { collection_glob, .. } => {
+                Some(collection_glob)
+            }
+            Self::DeadLetter { .. } => None,
+        }
+    }
 }
 
 /// The text is not a glob that triggers take.
@@ -118,6 +127,15 @@ pub fn parse_glob(glob: &str) -> Result<Glob, GlobError> {
     built.map_err(|error| fail(error.kind().to_string()))
 }
 
+/// All globs of one space of an app as one matcher. It has a size that it may not exceed, whatever each glob has.
+pub fn matcher(globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(glob);
+    }
+    set.build()
+}
+
 /// The enabled triggers of all apps, ready to be matched.
 #[derive(Debug, Default)]
 pub struct TriggerSet {
@@ -141,15 +159,10 @@ struct Listeners {
 
 impl Listeners {
     fn build(found: Vec<(Glob, Vec<ChangeOp>, Arc<Trigger>)>) -> Listeners {
-        let mut globs = GlobSetBuilder::new();
-        let mut triggers = Vec::with_capacity(found.len());
-        for (glob, ops, trigger) in found {
-            globs.add(glob);
-            triggers.push((ops, trigger));
-        }
-        // Each glob compiles, so only a set that is too large for the matcher could fail; then nothing matches, which
-        // deploy's limits rule out.
-        Listeners { globs: globs.build().unwrap_or_default(), triggers }
+        let listener = |(glob, ops, trigger)| (glob, (ops, trigger));
+        let (globs, triggers): (Vec<Glob>, Vec<_>) = found.into_iter().map(listener).unzip();
+        // A set that is too large for the matcher matches nothing; deploy lets none in.
+        Listeners { globs: matcher(globs).unwrap_or_default(), triggers }
     }
 
     /// In the order in which the triggers were registered.
