@@ -225,8 +225,6 @@ part! {
         root_replays_max: u32 = 3, Count 0..=1_000;
         /// Open dead letters of one route, trigger or script; what is full is paused.
         open_letters_max: i64 = 1_000, Count 1..=1_000_000;
-        /// Bytes of one stored value or document after a patch, as JSON.
-        entry_bytes_max: usize = 256 << 10, Bytes 64..=16 << 20;
         /// Bytes of an answer that is kept for an idempotency key.
         kept_answer_bytes_max: usize = 64 << 10, Bytes 0..=1 << 20;
         /// Milliseconds for which answers are kept.

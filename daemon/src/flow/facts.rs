@@ -70,6 +70,8 @@ pub struct Facts {
     pub owner: Id,
     pub catalog: Arc<Catalog>,
     pub limits: Arc<OutboxLimits>,
+    /// Bytes of one stored value or document, as JSON: what a change comes to is known only here.
+    pub value_bytes_max: usize,
     /// The next number of the store's counter.
     pub next: i64,
     pub storage_low: bool,

@@ -161,7 +161,7 @@ fn write(
         (Some(_), None, Space::Docs) => ChangeOp::Create,
         (Some(_), Some(_), Space::Docs) => ChangeOp::Update,
     };
-    let bytes_max = layer.facts.limits.entry_bytes_max;
+    let bytes_max = layer.facts.value_bytes_max;
     if value.as_ref().is_some_and(|value| value.len() > bytes_max) {
         return Err(refuse(&key, &format!("would have more than {bytes_max} bytes")));
     }

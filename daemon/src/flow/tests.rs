@@ -91,6 +91,7 @@ fn facts(triggers: Vec<Trigger>) -> Facts {
         owner: OWNER,
         catalog: catalog(triggers),
         limits: Arc::new(OutboxLimits::default()),
+        value_bytes_max: RunLimits::default().value_bytes_max,
         faults: Faults::default(),
         next: 100,
         storage_low: false,

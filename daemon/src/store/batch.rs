@@ -376,6 +376,7 @@ impl Batcher {
             owner: self.owner,
             catalog: self.catalog.load_full(),
             limits: Arc::clone(&self.limits),
+            value_bytes_max: self.config.run.value_bytes_max,
             next: self.standing.next,
             storage_low: self.storage_low,
             room,

@@ -143,7 +143,7 @@ fn p7_a_value_may_have_as_many_bytes_as_the_limit_says() {
         let value = format!("\"{}\"", "x".repeat(bytes - 2));
         plan(&settle(row(), vec![put(Space::Docs, "a", &value)]), &facts).is_ok()
     };
-    let max = facts.limits.entry_bytes_max;
+    let max = facts.value_bytes_max;
     assert_eq!([of(max), of(max + 1)], [true, false]);
 }
 
