@@ -33,6 +33,8 @@ pub mod field {
     pub const QUEUED_US: &str = "queued_us";
     pub const TOOK_US: &str = "took_us";
     pub const ERROR: &str = "error";
+    /// Where in the daemon's source.
+    pub const PLACE: &str = "place";
     /// Fields that a script gave, as JSON text.
     pub const FIELDS: &str = "fields";
     pub const UID: &str = "uid";

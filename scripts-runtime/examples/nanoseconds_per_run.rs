@@ -34,6 +34,8 @@ impl Host for Constant {
 
     fn log(&self, _: LogLine) {}
 
+    fn panicked(&self, _: &str) {}
+
     fn interrupted(&self) -> Option<Interrupt> {
         None
     }

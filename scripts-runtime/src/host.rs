@@ -20,6 +20,9 @@ pub trait Host: Send + Sync {
     /// Takes one line of the script's log; already cut to the limits.
     fn log(&self, line: LogLine);
 
+    /// Told of a defect of PiCloud: a native function panicked at this place of the source.
+    fn panicked(&self, place: &str);
+
     /// Asked every 64 operations, which take a few microseconds, and before each service call: whether the run has to end now.
     fn interrupted(&self) -> Option<Interrupt>;
 }

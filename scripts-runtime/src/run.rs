@@ -112,9 +112,9 @@ pub(crate) fn fatal() -> Option<(ExecErrorKind, String)> {
     RUN.with_borrow(|slot| slot.as_ref().and_then(|run| run.fatal.clone()))
 }
 
-/// Whether a script is running on this thread.
+/// Whether a script is running on this thread. While a service call has the run, it is.
 pub(crate) fn is_running() -> bool {
-    RUN.try_with(|slot| slot.try_borrow().is_ok_and(|slot| slot.is_some())).unwrap_or(false)
+    RUN.try_with(|slot| slot.try_borrow().map_or(true, |slot| slot.is_some())).unwrap_or(false)
 }
 
 /// Whether shared variables are to be handed to [`note_shared`].

@@ -1,5 +1,6 @@
 //! The engine that all scripts of a daemon are compiled and run with.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Once};
@@ -62,6 +63,7 @@ impl Runtime {
         run::begin(request, compiled.has_closures);
         let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate(compiled, request)));
         let result = outcome.unwrap_or_else(|_| {
+            request.host.panicked(&PANIC_PLACE.take());
             Err(ExecError {
                 kind: ExecErrorKind::Panicked,
                 message:
@@ -168,13 +170,21 @@ fn observe(engine: &mut Engine, memory_of_all: &Arc<MemoryOfAll>) {
     });
 }
 
-/// A panic in a run becomes an error of the run; nothing is printed of it.
+thread_local! {
+    /// Where the last panic of a run on this thread was.
+    static PANIC_PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// A panic in a run becomes an error of the run; nothing is printed of it, and the host is told where it was.
 fn silence_panics_of_runs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if !run::is_running() {
+            if run::is_running() {
+                let place = panic.location().map(ToString::to_string).unwrap_or_default();
+                PANIC_PLACE.set(place);
+            } else {
                 others(panic);
             }
         }));
@@ -183,11 +193,16 @@ fn silence_panics_of_runs() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::effect::{Key, Stored};
+    use crate::fault::Fault;
     use crate::host::{Host, HostError, Interrupt, LogLine, Need, Page};
 
-    struct Empty;
+    /// A store without entries that notes where panics were.
+    #[derive(Default)]
+    struct Empty(Mutex<Vec<String>>);
 
     impl Host for Empty {
         fn read(&self, _: &Key) -> Result<Option<Stored>, HostError> {
@@ -204,6 +219,10 @@ mod tests {
 
         fn log(&self, _: LogLine) {}
 
+        fn panicked(&self, place: &str) {
+            self.0.lock().expect("no panic while held").push(place.to_owned());
+        }
+
         fn interrupted(&self) -> Option<Interrupt> {
             None
         }
@@ -219,7 +238,7 @@ mod tests {
             limits: RunLimits::default(),
             now_ms: 0,
             seed: 0,
-            host: Arc::new(Empty),
+            host: Arc::new(Empty::default()),
         }
     }
 
@@ -239,6 +258,23 @@ mod tests {
             let report = runtime.run(&after, &request());
             assert_eq!((report.result.as_deref(), report.effects.len()), (Ok("2"), 1));
         }
+    }
+
+    #[test]
+    fn the_host_is_told_where_a_function_panicked_also_within_a_service_call() {
+        let mut runtime = Runtime::new(&RunLimits::default(), 1 << 20);
+        runtime.engine.register_fn("explode", || -> i64 { panic!("outside") });
+        runtime.engine.register_fn("explode_within", || {
+            run::with(|_| -> Result<i64, Fault> { panic!("within") })
+        });
+        let host = Arc::new(Empty::default());
+        for source in ["explode()", "explode_within()"] {
+            let program = runtime.compile(source).expect("it compiles");
+            runtime.run(&program, &ExecRequest { host: Arc::clone(&host) as _, ..request() });
+        }
+        let places = host.0.lock().expect("no panic while held").clone();
+        assert!(places.iter().all(|place| place.contains("runtime.rs:")), "{places:?}");
+        assert_eq!((places.len(), places[0] == places[1]), (2, false), "{places:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, P
 
 use crate::entry::EntryKey;
 use crate::ids::{AppId, Id};
-use crate::log;
+use crate::log::{self, field};
 use crate::principal::{Capability, Principal};
 use crate::store::read::Reader;
 use crate::time::Clock;
@@ -61,6 +61,16 @@ impl Host for RunHost {
     fn log(&self, line: LogLine) {
         log::script_line(&self.app_slug, &self.script, &self.execution.to_string(), &line);
         self.log.lock().expect("no panic while held").push(line);
+    }
+
+    fn panicked(&self, place: &str) {
+        tracing::error!(
+            { field::APP } = &*self.app_slug,
+            { field::SCRIPT } = &*self.script,
+            { field::EXECUTION } = %self.execution,
+            { field::PLACE } = place,
+            "a built-in function panicked: please report it"
+        );
     }
 
     fn interrupted(&self) -> Option<Interrupt> {

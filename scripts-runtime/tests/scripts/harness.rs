@@ -92,6 +92,10 @@ impl Host for MemoryHost {
         self.log.lock().unwrap().push(line);
     }
 
+    fn panicked(&self, place: &str) {
+        self.calls.lock().unwrap().push(format!("panicked {place}"));
+    }
+
     fn interrupted(&self) -> Option<Interrupt> {
         let question = self.questions.fetch_add(1, Ordering::Relaxed);
         self.interrupt.and_then(|(from, interrupt)| (question >= from).then_some(interrupt))
