@@ -198,7 +198,7 @@ table! { RUN of run {
     value_bytes_max: Bytes 64..=16 << 20;
     /// Bytes of the result, as JSON.
     response_bytes_max: Bytes 64..=64 << 20;
-    /// Log lines; what is beyond is counted, not kept.
+    /// Log lines; what is beyond is dropped.
     log_lines_max: Count 0..=100_000;
     /// Bytes of one log line, fields included; what is beyond is cut.
     log_line_bytes_max: Bytes 64..=64 << 10;

@@ -26,7 +26,7 @@ pub struct RunLimits {
     pub value_bytes_max: usize,
     /// Bytes of the run's result, as JSON.
     pub response_bytes_max: usize,
-    /// Log lines of one run; what is beyond is counted, not kept.
+    /// Log lines of one run; what is beyond is dropped.
     pub log_lines_max: usize,
     /// Bytes of one log line, fields included; what is beyond is cut.
     pub log_line_bytes_max: usize,
