@@ -226,9 +226,8 @@ where
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
+        let encodings = headers.get_all(header::CONTENT_ENCODING);
+        if encodings.iter().any(|one| !one.as_bytes().eq_ignore_ascii_case(b"identity")) {
             let problem = Problem::new(Code::BadBody, "no Content-Encoding is taken");
             return Err(problem.hint("send the body as it is, not compressed"));
         }

@@ -24,6 +24,14 @@ fn a_request_that_is_wrong_is_told_what_is_wrong() {
         (Request::get("/echo/only"), 405, "method_not_allowed", "PUT"),
         (Request::post("/echo/", large), 413, "body_too_large", "1048576"),
         (Request::post("/echo/", "{\"a\": "), 415, "bad_body", "JSON"),
+        (
+            Request::post("/echo/", "1")
+                .header("Content-Encoding", "identity")
+                .header("Content-Encoding", "gzip"),
+            415,
+            "bad_body",
+            "Content-Encoding",
+        ),
         (Request::post("/echo/", deep), 400, "json_too_big", "64"),
     ] {
         let shown: String = String::from_utf8_lossy(&request.body).chars().take(20).collect();
