@@ -34,7 +34,9 @@ pub enum ClientError {
     NoDaemon { socket: PathBuf, source: io::Error },
     #[error("you may not open {socket}")]
     Closed { socket: PathBuf, source: io::Error },
-    #[error("the daemon did not answer within {ANSWER_SECONDS_MAX} s")]
+    #[error(
+        "the daemon did not answer within {ANSWER_SECONDS_MAX} s; what it was asked for may still be done"
+    )]
     Silent,
     #[error("the connection to the daemon broke: {0}")]
     Broken(String),
