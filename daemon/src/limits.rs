@@ -132,7 +132,7 @@ part! {
     HttpLimits, HTTP of http {
         /// Open connections; further ones get a 503 and are closed.
         connections_max: usize = 512, Count 1..=65_536;
-        /// Open connections of one address.
+        /// Open connections of one address, or of one /64 of IPv6.
         connections_per_ip_max: usize = 64, Count 1..=65_536;
         /// Bytes of a request's line and header fields; more is 431.
         head_bytes_max: usize = 32 << 10, Bytes 1_024..=1 << 20;

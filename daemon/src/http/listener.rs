@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,10 +183,11 @@ impl Slots {
     }
 
     fn take(&self, peer: IpAddr) -> Result<Slot, Problem> {
+        let peer = network(peer);
         let mut open = self.open.lock().expect("nothing panics while holding it");
         let of_peer = open.get(&peer).copied().unwrap_or_default();
         if of_peer >= self.per_ip_max {
-            let detail = format!("{peer} has {of_peer} connections open already");
+            let detail = format!("{of_peer} connections of {peer} are open already");
             let problem = Problem::new(Code::TooManyConnections, detail);
             return Err(problem.hint("keep connections alive and close those that are not needed"));
         }
@@ -200,6 +201,16 @@ impl Slots {
     }
 }
 
+/// Whom an address counts for: a host of IPv6 has all addresses that share the first 64 bits with its own.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.open.lock().expect("nothing panics while holding it");
@@ -209,5 +220,26 @@ impl Drop for Slot {
                 open.remove(&self.peer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_the_addresses_of_one_host_share_its_places() {
+        let limits =
+            HttpLimits { connections_max: 4, connections_per_ip_max: 2, ..HttpLimits::default() };
+        let slots = Slots::new(&limits);
+        let take = |address: &str| slots.take(address.parse().expect("an address")).ok();
+        let first = take("2001:db8::1");
+        let second = take("2001:db8::2:3:4:5");
+        assert!(first.is_some() && second.is_some());
+        assert!(take("2001:db8::6").is_none());
+        let others = [take("2001:db8:0:1::1"), take("192.0.2.1")];
+        assert!(others.iter().all(Option::is_some) && take("192.0.2.2").is_none());
+        drop((first, others));
+        assert!(take("2001:db8::6").is_some());
     }
 }
