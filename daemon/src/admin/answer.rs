@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::calls::{Does, Part, Request};
 use crate::admin::deploy::{self, Mode};
-use crate::admin::engine::{Engine, Window};
+use crate::admin::engine::{AppCounts, Engine, Window};
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
 use crate::ids::AppId;
@@ -41,7 +41,7 @@ fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
 
 fn instance(engine: &Engine, request: &Request) -> Instance {
     let catalog = &request.catalog;
-    let counts = engine.counts(None);
+    let counts = engine.counts();
     let mut numbers: Vec<i64> = catalog.pauses.keys().copied().collect();
     numbers.sort_unstable();
     let capabilities = Capability::ALL.into_iter().filter(|one| request.principal.may(*one, None));
@@ -85,12 +85,15 @@ fn apps(engine: &Engine, request: &Request) -> Result<Page<AppItem>, Problem> {
         .collect();
     apps.sort_by(|a, b| a.slug.cmp(&b.slug));
     let next = (apps.len() > limit).then(|| apps[limit - 1].slug.to_string());
-    let items = apps.into_iter().take(limit).map(|app| app_item(engine, &request.catalog, app));
-    Ok(Page { items: items.collect(), next, now: engine.clock.now().0 })
+    let counts = engine.counts_by_app(&request.catalog);
+    let item = |app: &Arc<App>| {
+        app_item(&request.catalog, app, counts.get(&app.id).copied().unwrap_or_default())
+    };
+    let items = apps.into_iter().take(limit).map(item).collect();
+    Ok(Page { items, next, now: engine.clock.now().0 })
 }
 
-fn app_item(engine: &Engine, catalog: &Catalog, app: &App) -> AppItem {
-    let counts = engine.counts(Some(app.id));
+fn app_item(catalog: &Catalog, app: &App, counts: AppCounts) -> AppItem {
     let pause = catalog.pauses.get(&app.id.0);
     AppItem {
         id: app.id.0,
@@ -99,7 +102,7 @@ fn app_item(engine: &Engine, catalog: &Catalog, app: &App) -> AppItem {
         revision: app.revision,
         scripts: count(app.scripts.len()),
         routes: count(app.routes.len()),
-        triggers: count(catalog.triggers.values().filter(|one| one.app == app.id).count()),
+        triggers: counts.triggers,
         waiting: counts.waiting,
         dead_letters: counts.dead_letters,
         paused: pause.map(|pause| shown(catalog, app.id.0, pause)),

@@ -1,5 +1,6 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
 use crate::ids::{AppId, Id, RouteId, TriggerId};
 use crate::outbox::row::OutboxRow;
-use crate::store::batch::Seen;
+use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
 use crate::store::read::{Cursor, LetterRow, Listed, Reader, StoredRow};
 use crate::store::writer::Writer;
@@ -49,6 +50,14 @@ pub struct Window<C> {
     /// `next` of the page before.
     pub after: Option<C>,
     pub limit: usize,
+}
+
+/// What is counted of one app.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AppCounts {
+    pub triggers: i64,
+    pub waiting: i64,
+    pub dead_letters: i64,
 }
 
 /// What is counted.
@@ -99,18 +108,19 @@ impl Engine {
         told.await.map_err(|_| Problem::new(Code::Internal, "the change has no answer"))
     }
 
-    /// Counts of one app, or of all.
-    pub fn counts(&self, app: Option<AppId>) -> Counts {
+    /// Counts of all apps together.
+    pub fn counts(&self) -> Counts {
         let waiting = self.seen.now();
-        let catalog = self.catalog();
-        let is_of_app = |queue: i64| app.is_none() || app == app_of(&catalog, queue);
-        let usage = waiting.usage.iter().filter(|(id, _)| app.is_none_or(|app| app == **id));
-        let letters = waiting.letters_open.iter().filter(|(queue, _)| is_of_app(queue.0));
         Counts {
-            waiting: usage.map(|(_, usage)| usage.rows).sum(),
+            waiting: waiting.usage.values().map(|usage| usage.rows).sum(),
             running: i64::try_from(self.dispatcher.running()).unwrap_or(i64::MAX),
-            dead_letters: letters.map(|(_, open)| open).sum(),
+            dead_letters: waiting.letters_open.values().sum(),
         }
+    }
+
+    /// Counts of each app that has any.
+    pub fn counts_by_app(&self, catalog: &Catalog) -> HashMap<AppId, AppCounts> {
+        count_by_app(catalog, &self.seen.now())
     }
 
     pub fn is_storage_low(&self) -> bool {
@@ -168,15 +178,27 @@ fn not_configured(error: &ConfigureError<Unfit>) -> Problem {
 }
 
 /// The app that a queue belongs to, as far as what makes its rows is still there.
-fn app_of(catalog: &Catalog, queue: i64) -> Option<AppId> {
-    let trigger = catalog.triggers.get(&TriggerId(queue)).map(|trigger| trigger.app);
-    trigger.or_else(|| {
-        let has = |app: &&Arc<crate::catalog::App>| {
-            app.routes.iter().any(|route| route.id.0 == queue)
-                || app.scripts.values().any(|script| script.id.0 == queue)
-        };
-        catalog.apps.values().find(has).map(|app| app.id)
-    })
+/// Looks at everything once, however many apps there are.
+pub(super) fn count_by_app(catalog: &Catalog, waiting: &Waiting) -> HashMap<AppId, AppCounts> {
+    let mut counts: HashMap<AppId, AppCounts> = HashMap::new();
+    let mut queues: HashMap<i64, AppId> = HashMap::new();
+    for trigger in catalog.triggers.values() {
+        counts.entry(trigger.app).or_default().triggers += 1;
+        queues.insert(trigger.id.0, trigger.app);
+    }
+    for app in catalog.apps.values() {
+        queues.extend(app.routes.iter().map(|route| (route.id.0, app.id)));
+        queues.extend(app.scripts.values().map(|script| (script.id.0, app.id)));
+    }
+    for (app, usage) in &waiting.usage {
+        counts.entry(*app).or_default().waiting = usage.rows;
+    }
+    for (queue, open) in &waiting.letters_open {
+        if let Some(app) = queues.get(&queue.0) {
+            counts.entry(*app).or_default().dead_letters += open;
+        }
+    }
+    counts
 }
 
 fn slug(catalog: &Catalog, app: AppId) -> String {

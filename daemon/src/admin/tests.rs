@@ -19,10 +19,12 @@ use crate::engine::{Engine, Pausing, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::people::plan_uid;
 use crate::flow::configure::{CatalogChange, Unfit};
-use crate::ids::{Ids, PrincipalId};
+use crate::flow::facts::Usage;
+use crate::ids::{Ids, PrincipalId, QueueId};
 use crate::limits::Limits;
 use crate::manifest::tests::{GREENHOUSE, bundle};
 use crate::principal::{Capability, Grant, Principal};
+use crate::store::batch::Waiting;
 use crate::time::{Clock, Timestamp};
 
 struct Stopped;
@@ -122,6 +124,29 @@ async fn apps_are_listed_with_what_they_are_made_of() {
     assert_eq!((page.next, page.now), (None, 7));
     let app = &page.items[0];
     assert_eq!((app.slug.as_str(), app.scripts, app.routes, app.triggers), ("greenhouse", 2, 2, 2));
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn dead_letters_of_a_route_a_script_and_a_trigger_count_for_their_app() {
+    let admin = admin().await;
+    let catalog = admin.engine.catalog.load_full();
+    let app = catalog.app("greenhouse").expect("it is deployed");
+    let script = app.scripts.values().next().expect("has scripts").id.0;
+    let trigger = *catalog.triggers.keys().next().expect("has triggers");
+    let queues = [app.routes[0].id.0, script, trigger.0, i64::MAX];
+    let waiting = Waiting {
+        usage: HashMap::from([(app.id, Usage { rows: 5, bytes: 9, delayed: 0 })]),
+        letters_open: queues
+            .into_iter()
+            .zip([1, 20, 300, 4_000])
+            .map(|(id, open)| (QueueId(id), open))
+            .collect(),
+        storage_low: false,
+    };
+    let counts = engine::count_by_app(&catalog, &waiting);
+    let expected = engine::AppCounts { triggers: 2, waiting: 5, dead_letters: 321 };
+    assert_eq!(counts, HashMap::from([(app.id, expected)]));
     admin.stop().await;
 }
 
