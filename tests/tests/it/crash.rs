@@ -22,6 +22,9 @@ const ANSWERS_A_LIFE: u64 = 60;
 /// Longer than answers take, so that kills also hit what happens behind them.
 const AFTERWARDS: u64 = 4_000;
 
+/// So much that a script which never ends by itself is still running when its daemon is killed.
+const PATIENT: &str = "[limits.run]\noperations_max = 1_000_000_000\ntimeout_ms = 60_000";
+
 /// A daemon with the app, and its clients' memory.
 struct Scene {
     site: Site,
@@ -211,7 +214,8 @@ fn twin(site: &Site, number: u32) -> String {
 #[test]
 fn p6_a_script_that_takes_the_daemon_down_is_dead_lettered_alone() {
     const NEIGHBOURS: usize = 10;
-    let site = Site::new();
+    let mut site = Site::new();
+    site.settings = PATIENT.to_owned();
     let daemon = site.start();
     site.deploy(&ledger::app());
     let neighbours: Vec<String> = (0..NEIGHBOURS).map(|number| format!("n{number}")).collect();

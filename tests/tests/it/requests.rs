@@ -273,7 +273,7 @@ fn p8_apps_do_not_see_each_others_data_and_scripts() {
 #[test]
 fn p1_a_sync_request_on_record_before_its_run_is_found_after_a_kill() {
     let mut site = Site::new();
-    site.settings = "[outbox]\nsync_durability = \"before_run\"".to_owned();
+    site.settings = format!("[outbox]\nsync_durability = \"before_run\"\n{PATIENT}");
     let daemon = site.start();
     site.deploy(&ledger::app());
     let address = daemon.address();
