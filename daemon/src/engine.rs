@@ -104,6 +104,9 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
     let opened = Store::open(store.clone(), owner).await?;
     let was_clean = opened.was_clean;
+    if let Some(newest) = opened.newest {
+        clock.not_before(newest);
+    }
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
     let reader = Reader::new(&store);
@@ -142,8 +145,13 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         tokio,
     });
     let handover = Arc::new(Arc::clone(&dispatcher));
-    let (writer, writer_ended) =
-        Writer::start(batcher, handover, Arc::clone(&clock), limits.store.clone())?;
+    let (writer, writer_ended) = Writer::start(
+        batcher,
+        handover,
+        Arc::clone(&clock),
+        Arc::clone(&ids),
+        limits.store.clone(),
+    )?;
     dispatcher.start(writer.clone()).map_err(EngineError::Threads)?;
     Ok(Engine {
         dispatcher,

@@ -16,6 +16,7 @@ pub mod configure;
 
 mod apply;
 pub mod backlog;
+mod clock;
 mod facts;
 mod sweep;
 
@@ -29,6 +30,7 @@ mod desk;
 pub mod read;
 
 mod catalog;
+mod details;
 
 // SQL
 mod bulk;

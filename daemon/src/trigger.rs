@@ -1,6 +1,6 @@
 //! Triggers: which script runs when something changes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
@@ -10,6 +10,7 @@ use crate::entry::{Change, ChangeOp};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::outbox::row::OutboxSourceKind;
 use crate::retry::RetryPolicy;
+use crate::schedule::{CatchUp, Schedule, ScheduleError};
 
 /// The parent row of a trigger, with its details.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,14 +52,28 @@ pub enum TriggerKind {
     Kv,
     Docs,
     DeadLetter,
+    Schedule,
 }
 
 impl TriggerKind {
+    pub const ALL: [TriggerKind; 4] = [Self::Kv, Self::Docs, Self::DeadLetter, Self::Schedule];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kv => "kv",
             Self::Docs => "docs",
             Self::DeadLetter => "dead_letter",
+            Self::Schedule => "schedule",
+        }
+    }
+
+    /// What the rows say that such a trigger makes.
+    pub fn source(self) -> OutboxSourceKind {
+        match self {
+            Self::Kv => OutboxSourceKind::Kv,
+            Self::Docs => OutboxSourceKind::Docs,
+            Self::DeadLetter => OutboxSourceKind::DeadLetter,
+            Self::Schedule => OutboxSourceKind::Schedule,
         }
     }
 }
@@ -79,6 +94,12 @@ pub enum TriggerDetails {
         source: Option<OutboxSourceKind>,
         trigger: Option<Arc<str>>,
     },
+    /// As they were written; `schedule::Schedule::parse` has found nothing wrong with them.
+    Schedule {
+        cron: Arc<str>,
+        time_zone: Arc<str>,
+        catch_up: CatchUp,
+    },
 }
 
 impl TriggerDetails {
@@ -87,6 +108,7 @@ impl TriggerDetails {
             Self::Kv { .. } => TriggerKind::Kv,
             Self::Docs { .. } => TriggerKind::Docs,
             Self::DeadLetter { .. } => TriggerKind::DeadLetter,
+            Self::Schedule { .. } => TriggerKind::Schedule,
         }
     }
 }
@@ -118,10 +140,23 @@ pub fn parse_glob(glob: &str) -> Result<Glob, GlobError> {
     built.map_err(|error| fail(error.kind().to_string()))
 }
 
+/// The schedule of a trigger that has one. It fails where the machine has forgotten a time zone since.
+pub fn schedule_of(details: &TriggerDetails) -> Option<Result<Schedule, ScheduleError>> {
+    match details {
+        TriggerDetails::Schedule { cron, time_zone, catch_up } => {
+            Some(Schedule::parse(cron, time_zone, *catch_up))
+        }
+        TriggerDetails::Kv { .. }
+        | TriggerDetails::Docs { .. }
+        | TriggerDetails::DeadLetter { .. } => None,
+    }
+}
+
 /// The enabled triggers of all apps, ready to be matched.
 #[derive(Debug, Default)]
 pub struct TriggerSet {
     by_app: HashMap<AppId, AppTriggers>,
+    schedules: BTreeMap<TriggerId, (Arc<Trigger>, Arc<Schedule>)>,
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +212,8 @@ impl AppTriggers {
                     letters.push(trigger);
                     continue;
                 }
+                // They listen to nothing.
+                TriggerDetails::Schedule { .. } => continue,
             };
             if let Ok(glob) = parse_glob(glob) {
                 listeners.push((glob, ops.clone(), Arc::clone(&trigger)));
@@ -190,11 +227,21 @@ impl TriggerSet {
     /// Triggers whose glob does not compile are left out; deploy lets none in.
     pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
         let mut by_app: HashMap<AppId, Vec<Arc<Trigger>>> = HashMap::new();
+        let mut schedules = BTreeMap::new();
         for trigger in triggers.into_iter().filter(|trigger| trigger.enabled) {
-            by_app.entry(trigger.app).or_default().push(trigger);
+            if let Some(Ok(schedule)) = schedule_of(&trigger.details) {
+                schedules.insert(trigger.id, (trigger, Arc::new(schedule)));
+            } else {
+                by_app.entry(trigger.app).or_default().push(trigger);
+            }
         }
         let built = |(app, triggers)| (app, AppTriggers::build(triggers));
-        TriggerSet { by_app: by_app.into_iter().map(built).collect() }
+        TriggerSet { by_app: by_app.into_iter().map(built).collect(), schedules }
+    }
+
+    /// The schedules that there are, by their triggers.
+    pub fn schedules(&self) -> &BTreeMap<TriggerId, (Arc<Trigger>, Arc<Schedule>)> {
+        &self.schedules
     }
 
     /// The triggers that a change sets off.
@@ -231,7 +278,9 @@ impl TriggerSet {
                 wanted_source.is_none_or(|wanted| wanted == source)
                     && wanted_trigger.as_deref().is_none_or(|wanted| trigger == Some(wanted))
             }
-            TriggerDetails::Kv { .. } | TriggerDetails::Docs { .. } => false,
+            TriggerDetails::Kv { .. }
+            | TriggerDetails::Docs { .. }
+            | TriggerDetails::Schedule { .. } => false,
         })
     }
 }
@@ -252,8 +301,8 @@ mod tests {
 
     #[test]
     fn kinds_are_stored_under_their_names() {
-        let kinds = [TriggerKind::Kv, TriggerKind::Docs, TriggerKind::DeadLetter];
-        assert_eq!(kinds.map(TriggerKind::as_str), ["kv", "docs", "dead_letter"]);
+        let kinds = ["kv", "docs", "dead_letter", "schedule"];
+        assert_eq!(TriggerKind::ALL.map(TriggerKind::as_str), kinds);
     }
 
     #[test]

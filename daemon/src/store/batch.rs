@@ -19,6 +19,7 @@ use crate::flow::{Command, Lane, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
+use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog, Left};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
@@ -123,6 +124,7 @@ pub struct Batcher {
     pub(crate) faults: Faults,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) standing: Standing,
+    pub(crate) timetable: Timetable,
     seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
@@ -159,7 +161,8 @@ impl Batcher {
             letters_open: standing.letters_open.clone(),
             storage_low: false,
         };
-        Ok(Batcher {
+        let mut batcher = Batcher {
+            timetable: Timetable::default(),
             seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting) }),
             conn,
             owner,
@@ -172,7 +175,10 @@ impl Batcher {
             retries: RetryCache::default(),
             _lock: lock,
             config,
-        })
+        };
+        let loaded = batcher.load_timetable().await;
+        loaded.map_err(|error| named(batcher.path(), "reading the schedules", error))?;
+        Ok(batcher)
     }
 
     /// What is configured now; a change of configuration puts a new one there.
@@ -333,12 +339,15 @@ impl Batcher {
             self.standing.letters_open.clone_from(&facts.letters_open);
             seen.letters_open.clone_from(&facts.letters_open);
         }
+        for (trigger, last) in &writes.fired {
+            self.timetable.fired(*trigger, *last);
+        }
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
         let catalog = catalog::load(&mut self.conn).await?;
         self.catalog.store(Arc::new(catalog));
-        Ok(())
+        self.load_timetable().await
     }
 
     fn standing_facts(&self, now: Timestamp, room: Room) -> Facts {

@@ -33,6 +33,7 @@ mod crashing;
 mod full;
 mod opening;
 mod reading;
+mod schedules;
 mod writing;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);

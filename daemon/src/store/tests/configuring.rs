@@ -11,6 +11,7 @@ use crate::outbox::row::OutboxSourceKind;
 use crate::principal::{Capability, Grant, Principal};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
+use crate::schedule::CatchUp;
 use crate::store::configure::ConfigureError;
 use crate::store::tests::{APP, NOW, SCRIPT, accept, kv_trigger, room, scratch_with_app, task};
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
@@ -37,6 +38,19 @@ fn letter_trigger() -> Trigger {
             trigger: Some("trigger-50".into()),
         },
         ..kv_trigger(61, Ordering::Any)
+    }
+}
+
+fn schedule() -> Trigger {
+    Trigger {
+        id: TriggerId(62),
+        name: "report".into(),
+        details: TriggerDetails::Schedule {
+            cron: "0 6 * * MON-FRI".into(),
+            time_zone: "Europe/Berlin".into(),
+            catch_up: CatchUp::Once,
+        },
+        ..kv_trigger(62, Ordering::Any)
     }
 }
 
@@ -68,6 +82,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
         CatalogChange::PutRoute(route.clone()),
         CatalogChange::PutTrigger(kv.clone()),
         CatalogChange::PutTrigger(letter_trigger()),
+        CatalogChange::PutTrigger(schedule()),
         CatalogChange::PutPrincipal(principal.clone()),
         CatalogChange::Pause { target: INSTANCE, pause: pause.clone() },
     ];
@@ -80,6 +95,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
     assert_eq!(greenhouse.scripts["work"].id, SCRIPT);
     assert_eq!(*catalog.triggers[&kv.id], kv);
     assert_eq!(*catalog.triggers[&TriggerId(61)], letter_trigger());
+    assert_eq!(*catalog.triggers[&TriggerId(62)], schedule());
     assert_eq!(*catalog.principals[&principal.id], principal);
     assert_eq!(catalog.pauses[&INSTANCE], pause);
 }
