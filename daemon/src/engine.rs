@@ -104,9 +104,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
     let opened = Store::open(store.clone(), owner).await?;
     let was_clean = opened.was_clean;
-    if let Some(newest) = opened.newest {
-        clock.not_before(newest);
-    }
+    clock.not_before(opened.newest);
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
     let reader = Reader::new(&store);

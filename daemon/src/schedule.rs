@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 
 use crate::ids::TriggerId;
+use crate::payload::MapWriter;
 use crate::time::Timestamp;
 
 /// Bytes of a cron expression.
@@ -108,6 +109,17 @@ impl Schedule {
     /// The zone's name as scripts can use it.
     pub fn zone_name(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
+    }
+
+    /// The event of a run as JSON text.
+    pub fn event(&self, scheduled_at: Timestamp, missed: u64) -> Arc<str> {
+        let mut event = String::new();
+        let mut map = MapWriter::open(&mut event);
+        map.json("scheduled_at", &scheduled_at.0.to_string());
+        map.json("missed", &missed.to_string());
+        map.text("time_zone", self.zone_name());
+        map.close();
+        event.into()
     }
 
     /// A moment as the clock on the wall shows it in the schedule's zone.

@@ -9,8 +9,10 @@ use picloud_scripts_runtime::effect::{Key, Space};
 use crate::entry::{Change, ChangeOp};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::outbox::row::OutboxSourceKind;
+use crate::payload::MapWriter;
 use crate::retry::RetryPolicy;
 use crate::schedule::{CatchUp, Schedule, ScheduleError};
+use crate::time::Timestamp;
 
 /// The parent row of a trigger, with its details.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +112,34 @@ impl TriggerDetails {
             Self::DeadLetter { .. } => TriggerKind::DeadLetter,
             Self::Schedule { .. } => TriggerKind::Schedule,
         }
+    }
+}
+
+impl TriggerDetails {
+    /// An event such as the runs of the trigger get, for one that is set off by hand. A dead-letter handler has none
+    /// without a letter.
+    pub fn example(&self, now: Timestamp) -> Option<Arc<str>> {
+        let (op, glob, [id, value, before]) = match self {
+            Self::Kv { collection_glob, ops } => {
+                let op = ops.first().copied().unwrap_or(ChangeOp::Set);
+                (op, collection_glob, ["key", "value", "prev_value"])
+            }
+            Self::Docs { collection_glob, ops } => {
+                let op = ops.first().copied().unwrap_or(ChangeOp::Create);
+                (op, collection_glob, ["id", "data", "prev_data"])
+            }
+            Self::Schedule { .. } => return Some(schedule_of(self)?.ok()?.event(now, 0)),
+            Self::DeadLetter { .. } => return None,
+        };
+        let mut event = String::new();
+        let mut map = MapWriter::open(&mut event);
+        map.text("op", op.as_str());
+        map.text("collection", glob);
+        map.text(id, "example");
+        map.json(value, "null");
+        map.json(before, "null");
+        map.close();
+        Some(event.into())
     }
 }
 

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::entry::ChangeOp;
 use crate::flow::Refusal;
 use crate::flow::facts::Facts;
 use crate::flow::layer::Layer;
 use crate::flow::writes::Writes;
 use crate::ids::{Id, TriggerId};
 use crate::outbox::row::OutboxRow;
-use crate::payload::MapWriter;
-use crate::schedule::{self, Schedule};
+use crate::schedule;
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerDetails, schedule_of};
+use crate::trigger::Trigger;
 
 /// A schedule is due.
 #[derive(Clone, Debug)]
@@ -38,52 +36,13 @@ pub fn plan(fire: &Fire, facts: &Facts) -> Result<Writes, Refusal> {
     let mut missed = fires.missed;
     for at in &fires.times {
         let id = layer.next_id();
-        let event = event_of(*at, std::mem::take(&mut missed), schedule);
+        let event = schedule.event(*at, std::mem::take(&mut missed));
         layer.insert(OutboxRow { available_at: facts.now, ..row_for(trigger, id, event) })?;
     }
     if let Some(last) = fires.times.last() {
         layer.writes.fired.insert(fire.trigger, *last);
     }
     Ok(layer.writes)
-}
-
-/// The event of a schedule as JSON text.
-pub fn event_of(scheduled_at: Timestamp, missed: u64, schedule: &Schedule) -> Arc<str> {
-    let mut event = String::new();
-    let mut map = MapWriter::open(&mut event);
-    map.json("scheduled_at", &scheduled_at.0.to_string());
-    map.json("missed", &missed.to_string());
-    map.text("time_zone", schedule.zone_name());
-    map.close();
-    event.into()
-}
-
-/// An event such as the trigger's runs get, made up for one that is set off by hand. A dead-letter handler has none
-/// without a letter.
-pub fn made_event(trigger: &Trigger, now: Timestamp) -> Option<Arc<str>> {
-    let (glob, ops, fields) = match &trigger.details {
-        TriggerDetails::Kv { collection_glob, ops } => {
-            (collection_glob, ops, (ChangeOp::Set, ["key", "value", "prev_value"]))
-        }
-        TriggerDetails::Docs { collection_glob, ops } => {
-            (collection_glob, ops, (ChangeOp::Create, ["id", "data", "prev_data"]))
-        }
-        TriggerDetails::Schedule { .. } => {
-            let schedule = schedule_of(&trigger.details)?.ok()?;
-            return Some(event_of(now, 0, &schedule));
-        }
-        TriggerDetails::DeadLetter { .. } => return None,
-    };
-    let (usual, [id, value, before]) = fields;
-    let mut event = String::new();
-    let mut map = MapWriter::open(&mut event);
-    map.text("op", ops.first().copied().unwrap_or(usual).as_str());
-    map.text("collection", glob);
-    map.text(id, "example");
-    map.json(value, "null");
-    map.json(before, "null");
-    map.close();
-    Some(event.into())
 }
 
 /// A row at the beginning of a chain that a trigger makes for no change of anything.

@@ -77,8 +77,8 @@ pub struct Store {
     pub(crate) lock: File,
     /// Whether the last daemon stopped in order; otherwise the edge runs `Reader::quick_check` after it is ready.
     pub was_clean: bool,
-    /// The newest time that is stored: it is not earlier now.
-    pub newest: Option<Timestamp>,
+    /// The newest time that is stored, or 0: it is not earlier now.
+    pub newest: Timestamp,
 }
 
 impl Store {
@@ -107,11 +107,12 @@ impl Store {
 }
 
 /// The newest time of what was made, fired, changed or given up. Each is the end of an index.
-async fn newest(conn: &mut SqliteConnection) -> Result<Option<Timestamp>, sqlx::Error> {
+async fn newest(conn: &mut SqliteConnection) -> Result<Timestamp, sqlx::Error> {
     let row = sqlx::query(sql::NEWEST).fetch_one(conn).await?;
     let ids = [rows::opt_id(&row, 0)?, rows::opt_id(&row, 1)?, rows::opt_id(&row, 2)?];
     let times = [rows::opt_time(&row, 3)?, rows::opt_time(&row, 4)?];
-    Ok(ids.into_iter().flatten().map(Id::time).chain(times.into_iter().flatten()).max())
+    let all = ids.into_iter().flatten().map(Id::time).chain(times.into_iter().flatten());
+    Ok(all.max().unwrap_or_default())
 }
 
 /// The options that all connections share.

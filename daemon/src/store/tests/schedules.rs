@@ -175,5 +175,5 @@ async fn the_newest_time_that_is_stored_is_known_at_the_next_start() {
     batcher.stop().await.expect("stops");
     let config = crate::store::tests::config(&folder);
     let store = crate::store::open::Store::open(config, id(9)).await.expect("opens");
-    assert_eq!(store.newest, Some(due));
+    assert_eq!(store.newest, due);
 }
