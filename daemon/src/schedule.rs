@@ -190,7 +190,8 @@ pub struct Fires {
 /// What fires now of a schedule that has fired for everything up to `fired_until`. Empty when nothing does.
 pub fn fires(schedule: &Schedule, fired_until: Timestamp, now: Timestamp) -> Fires {
     let times = firing(schedule, fired_until, now);
-    let missed = times.first().map_or(0, |oldest| count(schedule, fired_until, *oldest) - 1);
+    let missed =
+        times.first().map_or(0, |oldest| count(schedule, fired_until, *oldest).saturating_sub(1));
     Fires { times, missed }
 }
 

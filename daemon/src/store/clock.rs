@@ -33,9 +33,18 @@ impl Batcher {
         self.timetable.next_due()
     }
 
-    /// Schedules may fire from now on: what they have fired for by a clock that ran far ahead does not hold them up.
-    pub(crate) async fn begin_schedules(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
-        self.go_on_from(now, now.plus_ms(STEP_MS)).await
+    /// The clock is believed from now on. What a clock that ran far ahead has left behind holds nothing up: neither
+    /// retries that would be due at last nor schedules that have fired for times to come.
+    pub(crate) async fn clock_is_believed(&mut self, now: Timestamp) -> Result<(), sqlx::Error> {
+        self.go_on_from(now, now.plus_ms(STEP_MS)).await?;
+        for (app, queue) in self.standing.backlog.queues() {
+            let query =
+                sqlx::query(sql::OUTBOX_TOO_FAR).bind(queue.0).bind(now.0).bind(Timestamp::HELD);
+            if query.execute(&mut self.conn).await?.rows_affected() > 0 {
+                self.look_at(app, queue).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The clock was set: what waits for a time waits as long as before. Schedules go on from the new time, unless what

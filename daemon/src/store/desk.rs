@@ -208,7 +208,7 @@ impl Desk {
         let before = self.looked_at_clock.replace((now, monotonic, standing));
         let done = match before {
             None | Some((.., Standing::Doubted)) if standing != Standing::Doubted => {
-                self.batcher.begin_schedules(now).await
+                self.batcher.clock_is_believed(now).await
             }
             _ => Ok(()),
         };

@@ -147,6 +147,11 @@ statements! {
     OUTBOX_SHIFT = "-- outbox_shift
         UPDATE outbox SET available_at = available_at + $2
         WHERE queue_id = $1 AND lease_token IS NULL AND available_at > $3 AND available_at < $4";
+    /// The retries of a queue that wait for longer than any policy lets one wait, jitter included.
+    OUTBOX_TOO_FAR = "-- outbox_too_far
+        UPDATE outbox SET available_at = $2
+        WHERE queue_id = $1 AND lease_token IS NULL AND available_at > $2 AND available_at < $3 AND attempt > 0
+          AND available_at - $2 > 2 * (retry ->> 'max_delay_ms')";
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
 

@@ -161,9 +161,29 @@ async fn schedules_that_fired_far_ahead_of_the_clock_go_on_from_now_when_they_be
     assert_eq!(wake(&mut scratch, ahead).await, 1);
     scratch.restart().await;
     let now = NEW_YEAR.plus_ms(30 * 60_000);
-    scratch.batcher().begin_schedules(now).await.expect("begins");
+    scratch.batcher().clock_is_believed(now).await.expect("is put right");
     assert_eq!(scratch.batcher().next_schedule(), Some(NEW_YEAR.plus_ms(HOUR_MS)));
     assert_eq!(wake(&mut scratch, NEW_YEAR.plus_ms(HOUR_MS)).await, 1);
+}
+
+#[tokio::test]
+async fn a_retry_that_a_clock_far_ahead_put_off_is_due_when_the_clock_is_right() {
+    let mut scratch = scratch_with_app().await;
+    let now = NEW_YEAR;
+    let rows = [(1, 1, 14 * DAY_MS), (2, 1, HOUR_MS / 4), (3, 0, 14 * DAY_MS)];
+    for (number, attempt, wait_ms) in rows {
+        let mut waits = task(number);
+        (waits.attempt, waits.available_at) = (attempt, now.plus_ms(wait_ms));
+        scratch.run_at(&[accept(waits)], Room::default(), now).await;
+    }
+    scratch.restart().await;
+    scratch.batcher().clock_is_believed(now).await.expect("is put right");
+    for (number, wait_ms) in [(1, 0), (2, HOUR_MS / 4), (3, 14 * DAY_MS)] {
+        let stored = scratch.reader().outbox_row(id(number)).await.expect("reads");
+        let at = stored.expect("it waits").row.available_at;
+        assert_eq!(at, now.plus_ms(wait_ms), "row {number}");
+    }
+    assert_eq!(scratch.run_at(&[], room(5), now).await.claims.len(), 1);
 }
 
 #[tokio::test]
