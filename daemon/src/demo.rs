@@ -45,6 +45,8 @@ Look at it with the command line, which has a socket of its own:
 
   export PICLOUD_SOCKET={socket}
   picloud apps list
+  picloud triggers list                           # what runs on changes, and when the clock says so
+  picloud triggers fire greenhouse/morning-report
   picloud executions list
   picloud dead-letters list                       # the messenger loses one message in three
   picloud pause greenhouse/notify-owner
@@ -72,7 +74,7 @@ mod tests {
         let runtime = Runtime::new(&limits, 64 << 20);
         let compile = |source: &str| runtime.compile(source).map(drop);
         let wanted = manifest::check(&bundle(), &limits, &compile).expect("nothing is wrong");
-        assert_eq!((wanted.scripts.len(), wanted.routes.len(), wanted.triggers.len()), (9, 6, 3));
+        assert_eq!((wanted.scripts.len(), wanted.routes.len(), wanted.triggers.len()), (9, 6, 4));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::outbox::row::Claim;
 use crate::store::backlog::Left;
 use crate::store::read::Reader;
 use crate::store::writer::{Handover, Writer};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Timestamp, step};
 
 use executor::ScriptExecutor;
 use history::History;
@@ -159,10 +159,15 @@ impl Dispatcher {
     /// Wakes the writer when something becomes due. Ends with the task that it runs in.
     pub async fn keep_time(self: Arc<Self>) {
         let mut due = self.due.subscribe();
+        let mut looked_at: Option<(Timestamp, Duration)> = None;
         loop {
             let at = *due.borrow_and_update();
-            let wait_ms = at.map(|at| at.ms_since(self.parts.clock.now()));
-            if wait_ms.is_some_and(|ms| ms <= 0) {
+            let clocks = (self.parts.clock.now(), self.parts.clock.monotonic());
+            let wait_ms = at.map(|at| at.ms_since(clocks.0));
+            // Set back, the clock would let what is due soon wait for as long again: the writer puts that right.
+            let was_set = looked_at.is_some_and(|before| step(before, clocks).is_some());
+            looked_at = Some(clocks);
+            if wait_ms.is_some_and(|ms| ms <= 0) || was_set {
                 self.due.send_replace(None);
                 self.writer().wake();
                 continue;

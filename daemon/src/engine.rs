@@ -107,6 +107,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         run: limits.run.clone(),
     };
     let opened = Store::open(store.clone(), owner).await?;
+    clock.not_before(opened.newest);
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
     let whole = batcher.whole();
@@ -146,8 +147,13 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         tokio,
     });
     let handover = Arc::new(Arc::clone(&dispatcher));
-    let (writer, writer_ended) =
-        Writer::start(batcher, handover, Arc::clone(&clock), limits.store.clone())?;
+    let (writer, writer_ended) = Writer::start(
+        batcher,
+        handover,
+        Arc::clone(&clock),
+        Arc::clone(&ids),
+        limits.store.clone(),
+    )?;
     dispatcher.start(writer.clone()).map_err(EngineError::Threads)?;
     Ok(Engine {
         dispatcher,

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod claim;
 pub mod configure;
 pub mod facts;
+pub mod fire;
 pub mod layer;
 pub mod mutate;
 pub mod settle;
@@ -25,6 +26,7 @@ pub enum Command {
     Accept(accept::Accept),
     Settle(settle::Settle),
     Mutate(mutate::Mutate),
+    Fire(fire::Fire),
 }
 
 /// Commands of a lower lane wait while there are commands of a higher one.
@@ -42,6 +44,8 @@ impl Command {
             Self::Accept(accept) => accept::needs(accept, keys),
             Self::Settle(settle) => settle::needs(settle, facts, keys),
             Self::Mutate(mutate) => mutate::needs(mutate, facts, keys),
+            // Nobody else knows the rows that it makes, and it reads nothing.
+            Self::Fire(_) => {}
         }
     }
 
@@ -51,6 +55,7 @@ impl Command {
             Self::Accept(accept) => accept::plan(accept, facts),
             Self::Settle(settle) => settle::plan(settle, facts),
             Self::Mutate(mutate) => mutate::plan(mutate, facts),
+            Self::Fire(fire) => fire::plan(fire, facts),
         }
     }
 
@@ -59,7 +64,7 @@ impl Command {
             Self::Settle(_) => Lane::Settle,
             // A sync row is written behind its run; its settle must not overtake it.
             Self::Accept(accept) if accept.row.is_sync() => Lane::Settle,
-            Self::Accept(_) => Lane::Accept,
+            Self::Accept(_) | Self::Fire(_) => Lane::Accept,
             Self::Mutate(_) => Lane::Bulk,
         }
     }

@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod principal;
 pub mod retry;
 pub mod route;
+pub mod schedule;
 pub mod trigger;
 // flow
 pub mod flow;

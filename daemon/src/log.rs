@@ -39,6 +39,8 @@ pub mod field {
     pub const FIELDS: &str = "fields";
     pub const UID: &str = "uid";
     pub const ACTION: &str = "action";
+    /// By how many milliseconds the clock was set.
+    pub const STEP_MS: &str = "step_ms";
 }
 
 /// Target of the lines that scripts write, by which the terminal knows them.

@@ -3,6 +3,7 @@
 //! Pure. [`check`] finds everything that is wrong with a bundle and names the entry; what it returns holds, and
 //! `flow::configure` compares it with what is there. [`export::bundle`] is the way back.
 
+pub mod details;
 pub mod export;
 pub mod words;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use picloud_api::manifest::{
     BUNDLE_BYTES_MAX, Bundle, ROUTES_MAX, SCRIPT_BYTES_MAX, SCRIPTS_MAX, ScriptEntry, TRIGGERS_MAX,
+    TriggerEntry,
 };
 use picloud_api::problem::EntryError;
 use picloud_api::text;
@@ -120,14 +122,29 @@ pub fn check(
         .filter_map(|host| errors.take("app", words::host("allow_hosts", host)))
         .collect();
     let scripts = check_scripts(bundle, instance, compile, &mut errors);
-    let routes = entries::routes(&bundle.manifest, &mut errors);
-    let triggers = entries::triggers(&bundle.manifest, &mut errors);
+    let manifest = &bundle.manifest;
+    let names: Vec<&str> = manifest.scripts.iter().map(|script| script.name.as_str()).collect();
+    let others: Vec<&str> = manifest.triggers.iter().map(|one| one.name.as_str()).collect();
+    let known = entries::Known { scripts: &names, triggers: &others };
+    let routes = entries::routes(manifest, known, &mut errors);
+    let triggers = entries::triggers(manifest, known, &mut errors);
     check_matchers(&triggers, &mut errors);
     if !errors.found.is_empty() {
         return Err(errors.found);
     }
     let expose_errors = app.expose_errors.unwrap_or(false);
     Ok(Wanted { slug, host, allow_hosts, expose_errors, scripts, routes, triggers })
+}
+
+/// Checks one trigger of an app that has these scripts and triggers.
+pub fn check_trigger(
+    entry: &TriggerEntry,
+    scripts: &[&str],
+    triggers: &[&str],
+) -> Result<WantedTrigger, Vec<EntryError>> {
+    let mut errors = Errors::default();
+    let checked = entries::trigger(entry, entries::Known { scripts, triggers }, &mut errors);
+    checked.map(|(_, wanted)| wanted).ok_or(errors.found)
 }
 
 fn check_sizes(bundle: &Bundle, errors: &mut Errors) {
@@ -358,7 +375,7 @@ pub(crate) mod tests {
             text,
             "route FETCH x: method \"FETCH\" is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; \
              route FETCH x: path \"x\" must begin with /; \
-             route FETCH x: there is no script \"none\" in this manifest"
+             route FETCH x: there is no script \"none\" in this app"
         );
     }
 
@@ -387,7 +404,7 @@ pub(crate) mod tests {
         );
         assert_eq!(
             text,
-            "trigger \"t\": there is no script \"wran\" in this manifest; did you mean \"warn\"?"
+            "trigger \"t\": there is no script \"wran\" in this app; did you mean \"warn\"?"
         );
         let mut bundle = bundle(GREENHOUSE);
         bundle.sources.remove("lib/warn.rhai");
@@ -467,7 +484,7 @@ pub(crate) mod tests {
     #[test]
     fn triggers_say_what_is_wrong_with_them() {
         for (lines, expected) in [
-            ("kind = \"kw\"", "kind \"kw\" is none of kv, docs, dead_letter"),
+            ("kind = \"kw\"", "kind \"kw\" is none of kv, docs, dead_letter, schedule"),
             ("kind = \"kv\"", "needs collection_glob; \"*\" is every collection"),
             ("kind = \"kv\"\ncollection_glob = \"a[\"", "glob \"a[\": "),
             ("kind = \"kv\"\ncollection_glob = \"\"", "glob \"\": is empty"),
@@ -487,18 +504,18 @@ pub(crate) mod tests {
                 "kind = \"kv\"\ncollection_glob = \"*\"\nsource = \"http\"",
                 "source is for dead_letter triggers",
             ),
-            ("kind = \"dead_letter\"\nops = []", "ops is not for dead_letter triggers"),
+            ("kind = \"dead_letter\"\nops = []", "ops is for kv and docs triggers"),
             (
                 "kind = \"dead_letter\"\ncollection_glob = \"*\"",
-                "collection_glob is not for dead_letter",
+                "collection_glob is for kv and docs triggers",
             ),
             (
                 "kind = \"dead_letter\"\nsource = \"dead_letter\"",
-                "source \"dead_letter\" is none of http, kv, docs, task",
+                "source \"dead_letter\" is none of http, kv, docs, task, schedule",
             ),
             (
                 "kind = \"dead_letter\"\ntrigger = \"kep\"",
-                "there is no trigger \"kep\" in this manifest; did you mean \"keep\"?",
+                "there is no trigger \"kep\" in this app; did you mean \"keep\"?",
             ),
             ("kind = \"dead_letter\"\nretry = {}", "dead-letter handlers are never retried"),
             ("kind = \"dead_letter\"\nordering = \"by_key\"", "dead letters have no key"),

@@ -17,6 +17,7 @@ pub mod configure;
 mod again;
 mod apply;
 pub mod backlog;
+mod clock;
 mod facts;
 mod sweep;
 
@@ -30,6 +31,7 @@ mod desk;
 pub mod read;
 
 mod catalog;
+mod details;
 
 // SQL
 mod bulk;

@@ -1,6 +1,6 @@
 //! Triggers: which script runs when something changes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
@@ -9,7 +9,10 @@ use picloud_scripts_runtime::effect::{Key, Space};
 use crate::entry::{Change, ChangeOp};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::outbox::row::OutboxSourceKind;
+use crate::payload::MapWriter;
 use crate::retry::RetryPolicy;
+use crate::schedule::{CatchUp, Schedule, ScheduleError};
+use crate::time::Timestamp;
 
 /// The parent row of a trigger, with its details.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,14 +54,28 @@ pub enum TriggerKind {
     Kv,
     Docs,
     DeadLetter,
+    Schedule,
 }
 
 impl TriggerKind {
+    pub const ALL: [TriggerKind; 4] = [Self::Kv, Self::Docs, Self::DeadLetter, Self::Schedule];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kv => "kv",
             Self::Docs => "docs",
             Self::DeadLetter => "dead_letter",
+            Self::Schedule => "schedule",
+        }
+    }
+
+    /// What the rows say that such a trigger makes.
+    pub fn source(self) -> OutboxSourceKind {
+        match self {
+            Self::Kv => OutboxSourceKind::Kv,
+            Self::Docs => OutboxSourceKind::Docs,
+            Self::DeadLetter => OutboxSourceKind::DeadLetter,
+            Self::Schedule => OutboxSourceKind::Schedule,
         }
     }
 }
@@ -79,6 +96,12 @@ pub enum TriggerDetails {
         source: Option<OutboxSourceKind>,
         trigger: Option<Arc<str>>,
     },
+    /// As they were written; `schedule::Schedule::parse` has found nothing wrong with them.
+    Schedule {
+        cron: Arc<str>,
+        time_zone: Arc<str>,
+        catch_up: CatchUp,
+    },
 }
 
 impl TriggerDetails {
@@ -87,6 +110,7 @@ impl TriggerDetails {
             Self::Kv { .. } => TriggerKind::Kv,
             Self::Docs { .. } => TriggerKind::Docs,
             Self::DeadLetter { .. } => TriggerKind::DeadLetter,
+            Self::Schedule { .. } => TriggerKind::Schedule,
         }
     }
 
@@ -95,8 +119,34 @@ impl TriggerDetails {
             Self::Kv { collection_glob, .. } | Self::Docs { collection_glob, .. } => {
                 Some(collection_glob)
             }
-            Self::DeadLetter { .. } => None,
+            Self::DeadLetter { .. } | Self::Schedule { .. } => None,
         }
+    }
+
+    /// An event such as the runs of the trigger get, for one that is set off by hand. A dead-letter handler has none
+    /// without a letter.
+    pub fn example(&self, now: Timestamp) -> Option<Arc<str>> {
+        let (op, glob, [id, value, before]) = match self {
+            Self::Kv { collection_glob, ops } => {
+                let op = ops.first().copied().unwrap_or(ChangeOp::Set);
+                (op, collection_glob, ["key", "value", "prev_value"])
+            }
+            Self::Docs { collection_glob, ops } => {
+                let op = ops.first().copied().unwrap_or(ChangeOp::Create);
+                (op, collection_glob, ["id", "data", "prev_data"])
+            }
+            Self::Schedule { .. } => return Some(schedule_of(self)?.ok()?.event(now, 0)),
+            Self::DeadLetter { .. } => return None,
+        };
+        let mut event = String::new();
+        let mut map = MapWriter::open(&mut event);
+        map.text("op", op.as_str());
+        map.text("collection", glob);
+        map.text(id, "example");
+        map.json(value, "null");
+        map.json(before, "null");
+        map.close();
+        Some(event.into())
     }
 }
 
@@ -136,10 +186,23 @@ pub fn matcher(globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, globset
     set.build()
 }
 
+/// The schedule of a trigger that has one. It fails where the machine has forgotten a time zone since.
+pub fn schedule_of(details: &TriggerDetails) -> Option<Result<Schedule, ScheduleError>> {
+    match details {
+        TriggerDetails::Schedule { cron, time_zone, catch_up } => {
+            Some(Schedule::parse(cron, time_zone, *catch_up))
+        }
+        TriggerDetails::Kv { .. }
+        | TriggerDetails::Docs { .. }
+        | TriggerDetails::DeadLetter { .. } => None,
+    }
+}
+
 /// The enabled triggers of all apps, ready to be matched.
 #[derive(Debug, Default)]
 pub struct TriggerSet {
     by_app: HashMap<AppId, AppTriggers>,
+    schedules: BTreeMap<TriggerId, (Arc<Trigger>, Arc<Schedule>)>,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +253,8 @@ impl AppTriggers {
                     letters.push(trigger);
                     continue;
                 }
+                // They listen to nothing.
+                TriggerDetails::Schedule { .. } => continue,
             };
             if let Ok(glob) = parse_glob(glob) {
                 listeners.push((glob, ops.clone(), Arc::clone(&trigger)));
@@ -203,11 +268,21 @@ impl TriggerSet {
     /// Triggers whose glob does not compile are left out; deploy lets none in.
     pub fn build(triggers: impl IntoIterator<Item = Arc<Trigger>>) -> TriggerSet {
         let mut by_app: HashMap<AppId, Vec<Arc<Trigger>>> = HashMap::new();
+        let mut schedules = BTreeMap::new();
         for trigger in triggers.into_iter().filter(|trigger| trigger.enabled) {
-            by_app.entry(trigger.app).or_default().push(trigger);
+            if let Some(Ok(schedule)) = schedule_of(&trigger.details) {
+                schedules.insert(trigger.id, (trigger, Arc::new(schedule)));
+            } else {
+                by_app.entry(trigger.app).or_default().push(trigger);
+            }
         }
         let built = |(app, triggers)| (app, AppTriggers::build(triggers));
-        TriggerSet { by_app: by_app.into_iter().map(built).collect() }
+        TriggerSet { by_app: by_app.into_iter().map(built).collect(), schedules }
+    }
+
+    /// The schedules that there are, by their triggers.
+    pub fn schedules(&self) -> &BTreeMap<TriggerId, (Arc<Trigger>, Arc<Schedule>)> {
+        &self.schedules
     }
 
     /// The triggers that a change sets off.
@@ -244,7 +319,9 @@ impl TriggerSet {
                 wanted_source.is_none_or(|wanted| wanted == source)
                     && wanted_trigger.as_deref().is_none_or(|wanted| trigger == Some(wanted))
             }
-            TriggerDetails::Kv { .. } | TriggerDetails::Docs { .. } => false,
+            TriggerDetails::Kv { .. }
+            | TriggerDetails::Docs { .. }
+            | TriggerDetails::Schedule { .. } => false,
         })
     }
 }
@@ -265,8 +342,8 @@ mod tests {
 
     #[test]
     fn kinds_are_stored_under_their_names() {
-        let kinds = [TriggerKind::Kv, TriggerKind::Docs, TriggerKind::DeadLetter];
-        assert_eq!(kinds.map(TriggerKind::as_str), ["kv", "docs", "dead_letter"]);
+        let kinds = ["kv", "docs", "dead_letter", "schedule"];
+        assert_eq!(TriggerKind::ALL.map(TriggerKind::as_str), kinds);
     }
 
     #[test]

@@ -164,6 +164,23 @@ pub fn problem_text(problem: &Problem) -> String {
     text
 }
 
+/// A time as ISO 8601 writes it, in UTC and whole seconds.
+pub fn utc(at: i64) -> String {
+    let (days, second) = (at.div_euclid(86_400_000), at.rem_euclid(86_400_000) / 1_000);
+    // Days since 1 March 0000, in eras of 400 years: a leap day is then the last of its year.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
 /// A time as people say it: `in 4 s`, `12 m ago`.
 pub fn relative(at: i64, now: i64) -> String {
     let away = at.saturating_sub(now);
@@ -234,6 +251,18 @@ mod tests {
         error(&mut errors, hostile, Some(hostile)).expect("writing to memory does not fail");
         let text = String::from_utf8(errors).expect("errors are text");
         assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
+    }
+
+    #[test]
+    fn times_are_written_as_everywhere() {
+        for (at, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_772_427_599_999, "2026-03-02T04:59:59Z"),
+            (-1_000, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(utc(at), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod list;
 pub mod manifest;
 pub mod problem;
 pub mod text;
+pub mod triggers;
 
 /// What all calls begin with.
 pub const BASE: &str = "/api/v1/admin";

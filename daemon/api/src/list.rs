@@ -55,7 +55,7 @@ pub struct OutboxItem {
     pub id: String,
     pub app: String,
     pub script: String,
-    /// `http`, `kv`, `docs`, `task` or `dead_letter`.
+    /// `http`, `kv`, `docs`, `task`, `dead_letter` or `schedule`.
     pub source: String,
     /// What made it: the trigger's name or the route; absent for tasks and for what is gone.
     pub origin: Option<String>,

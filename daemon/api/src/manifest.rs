@@ -98,11 +98,12 @@ pub struct RouteEntry {
     pub retry: Option<RetryEntry>,
 }
 
-/// `collection_glob` and `ops` are for `kv` and `docs`, `source` and `trigger` for `dead_letter`.
+/// `collection_glob` and `ops` are for `kv` and `docs`, `source` and `trigger` for `dead_letter`, `cron`, `time_zone` and
+/// `catch_up` for `schedule`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TriggerEntry {
-    /// `kv`, `docs` or `dead_letter`.
+    /// `kv`, `docs`, `dead_letter` or `schedule`.
     pub kind: String,
     pub name: String,
     pub script: String,
@@ -111,12 +112,21 @@ pub struct TriggerEntry {
     /// Empty: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<Vec<String>>,
-    /// Only dead letters of this source: `http`, `kv`, `docs`, `task`.
+    /// Only dead letters of this source: `http`, `kv`, `docs`, `task`, `schedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Only dead letters of the trigger with this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
+    /// Minute, hour, day, month, weekday; before them, if wanted, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Such as `Europe/Berlin` or `UTC`; `local`, which is the default, is the zone of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// What becomes of times missed while the power was off: `none`, which is the default, `once` or `all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// `any`, which is the default, or `by_key`.

@@ -1,5 +1,7 @@
 //! The answers: one function for each thing that calls do.
 
+mod triggers;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -29,6 +31,13 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::ListOutbox => json(&engine.outbox(&window(&request)?).await?),
         Does::ListDeadLetters => json(&engine.dead_letters(&window(&request)?).await?),
         Does::ListExecutions => json(&engine.executions(&window(&request)?)),
+        Does::ListTriggers => json(&triggers::list(engine, &request).await?),
+        Does::ShowTrigger => json(&triggers::show(engine, &request).await?),
+        Does::CreateTrigger => json(&triggers::create(engine, &request).await?),
+        Does::ChangeTrigger => json(&triggers::change(engine, &request).await?),
+        Does::SwitchTrigger(to) => json(&triggers::switch(engine, &request, to).await?),
+        Does::FireTrigger => json(&triggers::fire(engine, &request).await?),
+        Does::DeleteTrigger => json(&triggers::delete(engine, &request).await?),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
     }
@@ -146,10 +155,7 @@ async fn pause(engine: &Engine, request: &Request, part: Part) -> Result<PauseAn
 }
 
 async fn resume(engine: &Engine, request: &Request, part: Part) -> Result<PauseAnswer, Problem> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    let Nothing {} = request.body(Code::BadRequest)?;
+    request.no_body()?;
     let target = target(request, part)?;
     let (by, now) = (request.principal.id, engine.clock.now());
     engine.configure(move |catalog, _| plan_resume(catalog, &target, by, now)).await

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::admin::peer::Peer;
 use crate::catalog::{App, Catalog};
+use crate::flow::configure::triggers::Switch;
 use crate::ids::AppId;
 use crate::principal::{Capability, Principal};
 
@@ -31,6 +32,7 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Delete,
 }
 
 /// What a call does.
@@ -43,6 +45,15 @@ pub enum Does {
     ListOutbox,
     ListDeadLetters,
     ListExecutions,
+    ListTriggers,
+    ShowTrigger,
+    /// The last segment of its path is the kind.
+    CreateTrigger,
+    ChangeTrigger,
+    SwitchTrigger(Switch),
+    /// Asks for `AppInvoke` besides.
+    FireTrigger,
+    DeleteTrigger,
     Pause(Part),
     Resume(Part),
 }
@@ -69,7 +80,7 @@ const fn call(
 use Capability::{
     AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
 };
-use Method::{Get, Post, Put};
+use Method::{Delete, Get, Post, Put};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -83,6 +94,14 @@ pub const CALLS: &[Call] = &[
     call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
     call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
     call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App)),
+    call(Get, "/apps/{app}/triggers", Some(AppRead), Does::ListTriggers),
+    call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger),
+    call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger),
+    call(Put, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::ChangeTrigger),
+    call(Delete, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::DeleteTrigger),
+    call(Post, "/apps/{app}/triggers/{name}/enable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::On)),
+    call(Post, "/apps/{app}/triggers/{name}/disable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::Off)),
+    call(Post, "/apps/{app}/triggers/{name}/fire", Some(AppManageTriggers), Does::FireTrigger),
     call(Post, "/apps/{app}/triggers/{name}/pause", Some(AppManageTriggers), Does::Pause(Part::Trigger)),
     call(Post, "/apps/{app}/triggers/{name}/resume", Some(AppManageTriggers), Does::Resume(Part::Trigger)),
     call(Post, "/apps/{app}/routes/{name}/pause", Some(AppManageRoutes), Does::Pause(Part::Route)),
@@ -192,6 +211,14 @@ impl Request {
             let message = text::explain_unknown_key(message.strip_suffix(&at).unwrap_or(&message));
             Problem::new(code, format!("the body, line {line}, column {column}: {message}"))
         })
+    }
+
+    /// Of a call that asks for nothing: no body, or an empty map.
+    pub fn no_body(&self) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        self.body::<Nothing>(Code::BadRequest).map(drop)
     }
 
     /// Whether the caller may do this in an app.

@@ -1,5 +1,7 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+mod triggers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use crate::dispatcher::history::Execution;
 use crate::engine;
 use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
-use crate::ids::{AppId, Id, RouteId, TriggerId};
+use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
@@ -31,6 +33,7 @@ pub type Compiler = Arc<dyn Fn(&str) -> Result<(), ExecError> + Send + Sync>;
 pub struct Engine {
     pub catalog: Arc<ArcSwap<Catalog>>,
     pub clock: Arc<dyn Clock>,
+    pub ids: Arc<Ids>,
     /// New with each start.
     pub instance: Id,
     pub started_at: Timestamp,
@@ -74,6 +77,7 @@ impl Engine {
         Engine {
             catalog: Arc::clone(&engine.catalog),
             clock: Arc::clone(&engine.clock),
+            ids: Arc::clone(&engine.ids),
             instance: engine.owner,
             started_at: engine.clock.now(),
             run_limits: engine.limits.run.clone(),

@@ -33,7 +33,12 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::HostTaken { .. } => Code::Conflict,
+        Unfit::HostTaken { .. } | Unfit::NameTaken { .. } => Code::Conflict,
+        Unfit::BadTrigger(errors) => {
+            let mut problem = Problem::new(Code::BadTrigger, "nothing was changed");
+            problem.errors.clone_from(errors);
+            return problem;
+        }
     };
     Problem::new(code, unfit.to_string())
 }

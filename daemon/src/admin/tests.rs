@@ -9,6 +9,7 @@ use picloud_api::deploy::Difference;
 use picloud_api::instance::{Instance, PauseAnswer};
 use picloud_api::list::{AppItem, Page};
 use picloud_api::manifest::Bundle;
+use picloud_api::triggers::{FireAnswer, TriggerAnswer, TriggerDeleted, TriggerItem};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -267,6 +268,7 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
             calls::Method::Get => ("GET", ""),
             calls::Method::Post => ("POST", ""),
             calls::Method::Put => ("PUT", body.as_str()),
+            calls::Method::Delete => ("DELETE", ""),
         };
         let unknown = problem(&admin, 4242, method, &path, body).await;
         assert_eq!(unknown.detail, "uid 4242 is not known to this daemon");
@@ -336,5 +338,132 @@ async fn a_pause_holds_until_it_is_resumed_and_is_shown_meanwhile() {
     assert!(resumed.changed);
     let instance: Instance = ok(&admin, 0, "GET", "/instance", "").await;
     assert!(instance.pauses.is_empty());
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_schedule_is_made_shown_changed_switched_and_deleted() {
+    let admin = admin().await;
+    let body = r#"{"name": "report", "script": "record", "cron": "0 6 * * *", "time_zone": "Europe/Berlin"}"#;
+    let made: TriggerAnswer =
+        ok(&admin, 0, "POST", "/apps/greenhouse/triggers/schedule", body).await;
+    let report = &made.trigger;
+    assert_eq!((made.changed, report.kind.as_str(), report.enabled), (true, "schedule", true));
+    assert_eq!(report.matches, "0 6 * * * (Europe/Berlin), catch up none");
+    assert_eq!(report.next_due, Some(5 * 3_600_000));
+    assert_eq!(report.next_due_local.as_deref(), Some("1970-01-01 06:00:00 CET"));
+    assert_eq!((report.last_fired, report.registered_by.as_deref()), (None, Some("root")));
+    assert_eq!(report.retry.max_attempts, Some(5));
+
+    let path = "/apps/greenhouse/triggers/report";
+    let shown: TriggerItem = ok(&admin, 1000, "GET", path, "").await;
+    assert_eq!(shown, *report);
+    let body =
+        r#"{"name": "report", "script": "record", "cron": "30 6 * * *", "time_zone": "UTC"}"#;
+    let changed: TriggerAnswer = ok(&admin, 0, "PUT", path, body).await;
+    assert_eq!(changed.trigger.next_due, Some(6 * 3_600_000 + 1_800_000));
+    let again: TriggerAnswer = ok(&admin, 0, "PUT", path, body).await;
+    assert!(!again.changed);
+
+    let off: TriggerAnswer = ok(&admin, 0, "POST", &format!("{path}/disable"), "").await;
+    assert_eq!((off.changed, off.trigger.next_due), (true, None));
+    let on: TriggerAnswer = ok(&admin, 0, "POST", &format!("{path}/enable"), "{}").await;
+    assert!(on.changed && on.trigger.enabled);
+    let page: Page<TriggerItem> =
+        ok(&admin, 0, "GET", "/apps/greenhouse/triggers?limit=2", "").await;
+    let names: Vec<&str> = page.items.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!((names, page.next.as_deref()), (vec!["keep", "report"], Some("report")));
+    let rest: Page<TriggerItem> =
+        ok(&admin, 0, "GET", "/apps/greenhouse/triggers?limit=2&after=report", "").await;
+    assert_eq!((rest.items[0].name.as_str(), rest.next), ("warn-when-dry", None));
+
+    let gone: TriggerDeleted = ok(&admin, 0, "DELETE", path, "").await;
+    assert_eq!(gone.deleted, "greenhouse/report");
+    assert_eq!(problem(&admin, 0, "GET", path, "").await.status, 404);
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_wrong_is_refused_and_nothing_is_made() {
+    let admin = admin().await;
+    let triggers = "/apps/greenhouse/triggers";
+    for (path, body, status, detail) in [
+        (
+            "/kv",
+            r#"{"name": "t", "script": "warn", "collection_glob": ""}"#,
+            422,
+            "glob \"\": is empty",
+        ),
+        (
+            "/kv",
+            r#"{"name": "t", "script": "none", "collection_glob": "*"}"#,
+            422,
+            "no script \"none\"",
+        ),
+        (
+            "/kv",
+            r#"{"name": "a b", "script": "warn", "collection_glob": "*"}"#,
+            422,
+            "may have only",
+        ),
+        ("/schedule", r#"{"name": "t", "script": "warn", "cron": "0 6 * *"}"#, 422, "has 4 fields"),
+        (
+            "/schedule",
+            r#"{"name": "t", "script": "warn", "crom": "x"}"#,
+            422,
+            "did you mean \"cron\"?",
+        ),
+        ("/schedule", r#"{"kind": "kv", "name": "t", "script": "warn"}"#, 422, "is of kind \"kv\""),
+        ("/docs", r#"{"script": "warn"}"#, 422, "missing field `name`"),
+        ("/docs", r#"{"name": "keep", "script": "warn", "collection_glob": "*"}"#, 409, "already"),
+        ("/hourly", r#"{"name": "t"}"#, 404, "no kind of trigger \"hourly\""),
+        ("/keep/fire", "{}", 400, "a dead-letter handler runs for a dead letter"),
+        ("/warn-when-dry/fire", r#"{"event": 7}"#, 400, "event is no map"),
+        ("/warn-when-dry/enable", r#"{"now": true}"#, 400, "unknown key \"now\""),
+        ("/none/enable", "", 404, "has no trigger \"none\""),
+    ] {
+        let problem = problem(&admin, 0, "POST", &format!("{triggers}{path}"), body).await;
+        let said = format!("{} {:?}", problem.detail, problem.errors);
+        let said = said.replace("\\\"", "\"");
+        assert!(problem.status == status && said.contains(detail), "{path} {body}\n{problem:?}");
+    }
+    let page: Page<TriggerItem> = ok(&admin, 0, "GET", triggers, "").await;
+    assert_eq!(page.items.len(), 2);
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn p8_a_trigger_is_set_off_by_who_may_manage_it_and_invoke_and_runs_as_they_do() {
+    let admin = admin().await;
+    // What it does is not looked at here: it waits.
+    let _paused: PauseAnswer = ok(&admin, 0, "POST", "/pause", "").await;
+    let path = "/apps/greenhouse/triggers/warn-when-dry/fire";
+    let made = admin.engine.writer.configure(move |catalog, next, _now| {
+        let capabilities = [Capability::AppManageTriggers];
+        let planned = plan_uid(catalog, 1001, "gardener", &capabilities, next);
+        Ok::<_, Unfit>((planned.changes, planned.next))
+    });
+    made.await.expect("principals can be made");
+    let refused = problem(&admin, 1001, "POST", path, "").await;
+    assert_eq!(
+        (refused.status, refused.detail.as_str()),
+        (403, "gardener lacks AppInvoke for app \"greenhouse\"")
+    );
+    let body = r#"{"event": {"op": "create", "id": "basil"}}"#;
+    for (body, event) in [
+        (body, r#"{"id":"basil","op":"create"}"#),
+        (
+            "{}",
+            r#"{"op":"create","collection":"readings*","id":"example","data":null,"prev_data":null}"#,
+        ),
+    ] {
+        let fired: FireAnswer = ok(&admin, 0, "POST", path, body).await;
+        let id = fired.execution_id.parse().expect("it is an id");
+        let stored = admin.engine.reader.outbox_row(id).await.expect("reads").expect("it waits");
+        assert_eq!(&*stored.row.event, event);
+        let catalog = admin.engine.catalog.load();
+        assert_eq!(catalog.principals[&stored.row.principal].name, "root");
+        assert_eq!(stored.row.source.as_str(), "docs");
+    }
     admin.stop().await;
 }

@@ -508,7 +508,8 @@ pub(super) mod tests {
             tokio,
         });
         let handover = Arc::new(Arc::clone(&dispatcher));
-        let started = Writer::start(batcher, handover, clock, limits.store);
+        let ids = Arc::new(Ids::random());
+        let started = Writer::start(batcher, handover, clock, ids, limits.store);
         let (writer, ended) = started.expect("the writer starts");
         dispatcher.start(writer.clone()).expect("threads start");
         (folder, dispatcher, writer, ended)

@@ -3,8 +3,11 @@
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod triggers;
 
 use std::sync::Arc;
+
+use picloud_api::problem::EntryError;
 
 use crate::catalog::{Pause, Script};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
@@ -32,8 +35,16 @@ pub enum Unfit {
     NoSuchApp(String),
     #[error("app \"{app}\" has no {kind} \"{name}\"")]
     NoSuchPart { app: String, kind: &'static str, name: String },
+    #[error("app \"{app}\" has a {kind} \"{name}\" already")]
+    NameTaken { app: String, kind: &'static str, name: String },
+    #[error("{}", first(.0))]
+    BadTrigger(Vec<EntryError>),
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
+}
+
+fn first(errors: &[EntryError]) -> String {
+    errors.first().map(|one| format!("{}: {}", one.entry, one.message)).unwrap_or_default()
 }
 
 fn scope(app: Option<&str>) -> String {

@@ -1,5 +1,6 @@
 //! What each command writes, and what it refuses: whole values, without a store.
 
+mod firing;
 mod letters;
 mod limits;
 mod queueing;

@@ -7,7 +7,7 @@ use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
 use crate::flow::Kept;
 use crate::flow::facts::{LineKey, RequestKey, Usage};
-use crate::ids::{AppId, Id, QueueId};
+use crate::ids::{AppId, Id, QueueId, TriggerId};
 use crate::outbox::row::{AbandonReason, Lease, OutboxRow};
 use crate::time::Timestamp;
 
@@ -24,6 +24,8 @@ pub struct Writes {
     pub requests: HashMap<RequestKey, (Arc<str>, Option<Kept>)>,
     /// Queues that the daemon pauses because they are full of dead letters.
     pub pauses: HashMap<QueueId, String>,
+    /// Schedules, and the due time that each has fired for last.
+    pub fired: HashMap<TriggerId, Timestamp>,
     pub usage: HashMap<AppId, Usage>,
     /// Who joined and who left the lines of rows that run one at a time; follows from `rows`, nothing to store.
     pub lines: Vec<(LineKey, LineWrite)>,
@@ -124,6 +126,7 @@ impl Writes {
         self.abandoned.extend(later.abandoned);
         self.requests.extend(later.requests);
         self.pauses.extend(later.pauses);
+        self.fired.extend(later.fired);
         for (app, change) in later.usage {
             self.usage.entry(app).or_default().add(&change);
         }
@@ -155,5 +158,6 @@ impl Writes {
             && self.abandoned.is_empty()
             && self.requests.is_empty()
             && self.pauses.is_empty()
+            && self.fired.is_empty()
     }
 }

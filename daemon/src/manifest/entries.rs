@@ -7,13 +7,11 @@ use picloud_api::manifest::{Manifest, RetryEntry, RouteEntry, ScriptEntry, Trigg
 use picloud_api::text;
 use picloud_scripts_runtime::limits::RunLimits;
 
-use crate::entry::ChangeOp;
 use crate::limits::{self, Limit, Limits};
-use crate::manifest::{Errors, WantedRoute, WantedTrigger, words};
-use crate::outbox::row::OutboxSourceKind;
+use crate::manifest::{Errors, WantedRoute, WantedTrigger, details, words};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::route::DispatchMode;
-use crate::trigger::{Ordering, TriggerDetails, parse_glob};
+use crate::trigger::{Ordering, TriggerKind};
 
 const ATTEMPTS_MAX: u32 = 100;
 const BASE_MS_MAX: i64 = 24 * 3_600_000;
@@ -77,6 +75,7 @@ fn run_limit(name: &str) -> &'static Limit {
 
 pub(super) fn routes(
     manifest: &Manifest,
+    known: Known<'_>,
     errors: &mut Errors,
 ) -> BTreeMap<(Arc<str>, Arc<str>), WantedRoute> {
     let mut routes = BTreeMap::new();
@@ -85,7 +84,7 @@ pub(super) fn routes(
         let label = format!("route {} {}", entry.method, entry.path);
         let method = errors.take(&label, words::method(&entry.method));
         let path = errors.take(&label, words::path(&entry.path));
-        let script = script(manifest, &entry.script, &label, errors);
+        let script = script(known, &entry.script, &label, errors);
         let dispatch_mode = errors.take(&label, dispatch_mode(entry));
         let retry = errors.take(&label, retry(entry.retry.as_ref()));
         let (Some(method), Some(path), Some(dispatch_mode)) = (method, path, dispatch_mode) else {
@@ -118,54 +117,74 @@ fn dispatch_mode(entry: &RouteEntry) -> Result<DispatchMode, String> {
     }
 }
 
-fn script(manifest: &Manifest, name: &str, label: &str, errors: &mut Errors) -> Option<Arc<str>> {
-    let names = || manifest.scripts.iter().map(|script| script.name.as_str());
-    errors.take(label, named("script", name, names))
+/// The names that entries may refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) scripts: &'a [&'a str],
+    pub(super) triggers: &'a [&'a str],
 }
 
-/// The name, if the manifest has it.
-fn named<'a, I: Iterator<Item = &'a str>>(
-    what: &str,
-    name: &str,
-    names: impl Fn() -> I,
-) -> Result<Arc<str>, String> {
-    if names().any(|known| known == name) {
+fn script(known: Known<'_>, name: &str, label: &str, errors: &mut Errors) -> Option<Arc<str>> {
+    errors.take(label, named("script", name, known.scripts))
+}
+
+/// The name, if there is such a thing.
+fn named(what: &str, name: &str, names: &[&str]) -> Result<Arc<str>, String> {
+    if names.contains(&name) {
         return Ok(Arc::from(name));
     }
-    Err(match text::nearest(name, names()) {
+    Err(match text::nearest(name, names.iter().copied()) {
         Some(meant) => {
-            format!("there is no {what} \"{name}\" in this manifest; did you mean \"{meant}\"?")
+            format!("there is no {what} \"{name}\" in this app; did you mean \"{meant}\"?")
         }
-        None => format!("there is no {what} \"{name}\" in this manifest"),
+        None => format!("there is no {what} \"{name}\" in this app"),
     })
 }
 
 pub(super) fn triggers(
     manifest: &Manifest,
+    known: Known<'_>,
     errors: &mut Errors,
 ) -> BTreeMap<Arc<str>, WantedTrigger> {
     let mut triggers = BTreeMap::new();
     for entry in &manifest.triggers {
-        let label = format!("trigger \"{}\"", entry.name);
-        let name = errors.take(&label, words::name(&entry.name));
-        let script = script(manifest, &entry.script, &label, errors);
-        let trigger = errors.take(&label, trigger(manifest, entry));
-        let (Some(name), Some(script), Some(trigger)) = (name, script, trigger) else { continue };
-        if triggers.insert(name, WantedTrigger { script, ..trigger }).is_some() {
-            errors.add(&label, "the name is used twice");
+        let Some((name, wanted)) = trigger(entry, known, errors) else { continue };
+        if triggers.insert(name, wanted).is_some() {
+            errors.add(&label_of(entry), "the name is used twice");
         }
     }
     triggers
 }
 
+fn label_of(entry: &TriggerEntry) -> String {
+    format!("trigger \"{}\"", entry.name)
+}
+
+/// One trigger under its name.
+pub(super) fn trigger(
+    entry: &TriggerEntry,
+    known: Known<'_>,
+    errors: &mut Errors,
+) -> Option<(Arc<str>, WantedTrigger)> {
+    let label = label_of(entry);
+    let name = errors.take(&label, words::name(&entry.name));
+    let script = script(known, &entry.script, &label, errors);
+    let wanted = errors.take(&label, without_script(known, entry));
+    let (Some(name), Some(script), Some(wanted)) = (name, script, wanted) else { return None };
+    Some((name, WantedTrigger { script, ..wanted }))
+}
+
 /// Everything of a trigger but its script.
-fn trigger(manifest: &Manifest, entry: &TriggerEntry) -> Result<WantedTrigger, String> {
-    let details = details(manifest, entry)?;
-    let handles_letters = matches!(details, TriggerDetails::DeadLetter { .. });
+fn without_script(known: Known<'_>, entry: &TriggerEntry) -> Result<WantedTrigger, String> {
+    let details = details::read(entry, |name| named("trigger", name, known.triggers))?;
+    let handles_letters = details.kind() == TriggerKind::DeadLetter;
     let ordering = match entry.ordering.as_deref() {
         None | Some("any") => Ordering::Any,
         Some("by_key") if handles_letters => {
             return Err("dead letters have no key; drop ordering".to_owned());
+        }
+        Some("by_key") if details.kind() == TriggerKind::Schedule => {
+            return Err("schedules have no key; drop ordering".to_owned());
         }
         Some("by_key") => Ordering::ByKey,
         Some(other) => {
@@ -187,71 +206,6 @@ fn trigger(manifest: &Manifest, entry: &TriggerEntry) -> Result<WantedTrigger, S
         ordering,
         concurrency: entry.concurrency,
         details,
-    })
-}
-
-fn details(manifest: &Manifest, entry: &TriggerEntry) -> Result<TriggerDetails, String> {
-    let kind = entry.kind.as_str();
-    match kind {
-        "kv" | "docs" => {
-            if entry.source.is_some() || entry.trigger.is_some() {
-                let key = if entry.source.is_some() { "source" } else { "trigger" };
-                return Err(format!("{key} is for dead_letter triggers"));
-            }
-            let Some(glob) = entry.collection_glob.as_deref() else {
-                return Err("needs collection_glob; \"*\" is every collection".to_owned());
-            };
-            parse_glob(glob).map_err(|error| error.to_string())?;
-            let collection_glob = Arc::from(glob);
-            if kind == "kv" {
-                let ops = ops(entry, &[ChangeOp::Set, ChangeOp::Delete])?;
-                Ok(TriggerDetails::Kv { collection_glob, ops })
-            } else {
-                let ops = ops(entry, &[ChangeOp::Create, ChangeOp::Update, ChangeOp::Delete])?;
-                Ok(TriggerDetails::Docs { collection_glob, ops })
-            }
-        }
-        "dead_letter" => {
-            if entry.ops.is_some() || entry.collection_glob.is_some() {
-                let key = if entry.ops.is_some() { "ops" } else { "collection_glob" };
-                return Err(format!("{key} is not for dead_letter triggers"));
-            }
-            let source = entry.source.as_deref().map(letter_source).transpose()?;
-            let names = || manifest.triggers.iter().map(|trigger| trigger.name.as_str());
-            let trigger = entry.trigger.as_deref();
-            let trigger = trigger.map(|name| named("trigger", name, names)).transpose()?;
-            Ok(TriggerDetails::DeadLetter { source, trigger })
-        }
-        other => Err(format!("kind \"{other}\" is none of kv, docs, dead_letter")),
-    }
-}
-
-fn ops(entry: &TriggerEntry, known: &[ChangeOp]) -> Result<Vec<ChangeOp>, String> {
-    let mut ops: Vec<ChangeOp> = Vec::new();
-    for text in entry.ops.iter().flatten() {
-        let Some(op) = known.iter().find(|op| op.as_str() == text) else {
-            let known: Vec<&str> = known.iter().map(|op| op.as_str()).collect();
-            let kind = &entry.kind;
-            return Err(format!(
-                "op \"{text}\" is none of {}, which a {kind} trigger knows",
-                known.join(", ")
-            ));
-        };
-        if ops.contains(op) {
-            return Err(format!("op \"{text}\" is named twice"));
-        }
-        ops.push(*op);
-    }
-    Ok(ops)
-}
-
-/// A handler's own failure makes no dead letter, so `dead_letter` is no source of any.
-fn letter_source(text: &str) -> Result<OutboxSourceKind, String> {
-    let sources =
-        || OutboxSourceKind::ALL.into_iter().filter(|kind| *kind != OutboxSourceKind::DeadLetter);
-    sources().find(|kind| kind.as_str() == text).ok_or_else(|| {
-        let known: Vec<&str> = sources().map(OutboxSourceKind::as_str).collect();
-        format!("source \"{text}\" is none of {}", known.join(", "))
     })
 }
 

@@ -8,12 +8,11 @@ use picloud_api::manifest::{
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::{App, Script};
-use crate::entry::ChangeOp;
 use crate::limits::{self, Limits};
-use crate::manifest::words;
+use crate::manifest::{details, words};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 /// The app as a bundle, everything by name. `instance` are the limits that need not be written down.
 pub fn bundle<'a>(
@@ -89,8 +88,8 @@ fn route_entry(route: &Route) -> RouteEntry {
     }
 }
 
-fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
-    let ops = |ops: &[ChangeOp]| Some(ops.iter().map(|op| op.as_str().to_owned()).collect());
+/// A trigger as an entry of a manifest.
+pub fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
     let mut entry = TriggerEntry {
         kind: trigger.details.kind().as_str().to_owned(),
         name: trigger.name.to_string(),
@@ -101,27 +100,22 @@ fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
         retry: retry_entry(&trigger.retry),
         ..TriggerEntry::default()
     };
-    match &trigger.details {
-        TriggerDetails::Kv { collection_glob, ops: wanted }
-        | TriggerDetails::Docs { collection_glob, ops: wanted } => {
-            entry.collection_glob = Some(collection_glob.to_string());
-            entry.ops = ops(wanted);
-        }
-        TriggerDetails::DeadLetter { source, trigger } => {
-            entry.source = source.map(|source| source.as_str().to_owned());
-            entry.trigger = trigger.as_ref().map(ToString::to_string);
-        }
-    }
+    details::write(&trigger.details, &mut entry);
     entry
 }
 
 /// All of a policy, so that it stays when a later version has another default; nothing of the default one.
 fn retry_entry(policy: &RetryPolicy) -> Option<RetryEntry> {
-    (*policy != RetryPolicy::default()).then(|| RetryEntry {
+    (*policy != RetryPolicy::default()).then(|| whole_retry(policy))
+}
+
+/// A policy with everything in it.
+pub fn whole_retry(policy: &RetryPolicy) -> RetryEntry {
+    RetryEntry {
         max_attempts: Some(policy.max_attempts),
         backoff: Some(policy.backoff.as_str().to_owned()),
         base: Some(words::duration_text(policy.base_ms)),
         max_delay: Some(words::duration_text(policy.max_delay_ms)),
         jitter: Some(policy.jitter),
-    })
+    }
 }

@@ -48,7 +48,7 @@ pub struct OutboxRow {
 impl OutboxRow {
     /// When the row was made: its id says so.
     pub fn created_at(&self) -> Timestamp {
-        Timestamp(i64::try_from(self.id.0 >> 80).expect("48 bits fit"))
+        self.id.time()
     }
 
     pub fn is_sync(&self) -> bool {
@@ -70,11 +70,12 @@ pub enum OutboxSourceKind {
     Docs,
     Task,
     DeadLetter,
+    Schedule,
 }
 
 impl OutboxSourceKind {
-    pub const ALL: [OutboxSourceKind; 5] =
-        [Self::Http, Self::Kv, Self::Docs, Self::Task, Self::DeadLetter];
+    pub const ALL: [OutboxSourceKind; 6] =
+        [Self::Http, Self::Kv, Self::Docs, Self::Task, Self::DeadLetter, Self::Schedule];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,6 +84,7 @@ impl OutboxSourceKind {
             Self::Docs => "docs",
             Self::Task => "task",
             Self::DeadLetter => "dead_letter",
+            Self::Schedule => "schedule",
         }
     }
 }

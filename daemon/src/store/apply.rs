@@ -33,6 +33,11 @@ pub(crate) async fn writes(
     outbox(conn, writes).await?;
     letters(conn, writes).await?;
     requests(conn, writes, limits, now).await?;
+    let mut fired = Bulk::new();
+    for (trigger, last) in &writes.fired {
+        fired.row().int(trigger.0).int(last.0);
+    }
+    exactly(conn, "schedules_fired", sql::SCHEDULES_FIRED, fired).await?;
     if !writes.pauses.is_empty() {
         let mut bulk = Bulk::new();
         for (queue, reason) in &writes.pauses {

@@ -74,6 +74,11 @@ impl Backlog {
         }
     }
 
+    /// The queues that have pending rows.
+    pub(crate) fn queues(&self) -> Vec<(AppId, QueueId)> {
+        self.queues.keys().copied().collect()
+    }
+
     /// Notes whose turn it was.
     pub(crate) fn served(&mut self, queues: &[(AppId, QueueId)]) {
         for (app, queue) in queues {

@@ -20,6 +20,7 @@ use crate::flow::{Command, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
+use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog, Left};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
@@ -130,6 +131,7 @@ pub struct Batcher {
     pub(crate) faults: Faults,
     pub(crate) catalog: Arc<ArcSwap<Catalog>>,
     pub(crate) standing: Standing,
+    pub(crate) timetable: Timetable,
     seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
@@ -146,7 +148,7 @@ impl Batcher {
         limits: Arc<OutboxLimits>,
         faults: Faults,
     ) -> Result<Batcher, StoreError> {
-        let Store { mut conn, config, owner, counter_ceiling, lock, was_clean } = store;
+        let Store { mut conn, config, owner, counter_ceiling, lock, was_clean, .. } = store;
         let fail = |doing| {
             let path = config.path.clone();
             move |source: sqlx::Error| named(&path, doing, source)
@@ -169,7 +171,8 @@ impl Batcher {
             letters_open: standing.letters_open.clone(),
             storage_low: false,
         };
-        Ok(Batcher {
+        let mut batcher = Batcher {
+            timetable: Timetable::default(),
             seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting) }),
             conn,
             owner,
@@ -183,7 +186,10 @@ impl Batcher {
             whole: Arc::new(AtomicBool::new(was_clean)),
             _lock: lock,
             config,
-        })
+        };
+        let loaded = batcher.load_timetable().await;
+        loaded.map_err(|error| named(batcher.path(), "reading the schedules", error))?;
+        Ok(batcher)
     }
 
     /// What is configured now; a change of configuration puts a new one there.
@@ -362,12 +368,15 @@ impl Batcher {
             self.standing.letters_open.clone_from(&facts.letters_open);
             seen.letters_open.clone_from(&facts.letters_open);
         }
+        for (trigger, last) in &writes.fired {
+            self.timetable.fired(*trigger, *last);
+        }
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {
         let catalog = catalog::load(&mut self.conn, &self.config.run).await?;
         self.catalog.store(Arc::new(catalog));
-        Ok(())
+        self.load_timetable().await
     }
 
     fn standing_facts(&self, now: Timestamp, room: Room) -> Facts {

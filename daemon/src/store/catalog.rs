@@ -8,14 +8,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::catalog::{App, Catalog, CatalogRows, Pause, Script};
-use crate::entry::ChangeOp;
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::principal::{Grant, Principal};
 use crate::route::{DispatchMode, Route};
-use crate::store::rows::{self, int, odd, opt_int, opt_text, parsed, text};
-use crate::store::sql;
+use crate::store::rows::{int, odd, opt_int, opt_text, parsed, text};
+use crate::store::{details, sql};
 use crate::time::Timestamp;
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 /// All that is configured. `instance` is the most that a script may use, also where more was allowed when it was deployed.
 pub(crate) async fn load(
@@ -118,33 +117,8 @@ fn trigger(row: &SqliteRow) -> Result<Trigger, sqlx::Error> {
         },
         concurrency,
         registered_by: PrincipalId(int(row, 9)?),
-        details: details(row)?,
+        details: details::read(row)?,
     })
-}
-
-fn details(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
-    let kind: &str = row.try_get(3)?;
-    match kind {
-        "kv" => Ok(TriggerDetails::Kv { collection_glob: text(row, 10)?, ops: ops(row)? }),
-        "docs" => Ok(TriggerDetails::Docs { collection_glob: text(row, 10)?, ops: ops(row)? }),
-        "dead_letter" => {
-            let source = opt_text(row, 12)?;
-            let known = source.as_deref().map(|source| {
-                rows::source_of(source).ok_or_else(|| odd("source", &source.to_owned()))
-            });
-            Ok(TriggerDetails::DeadLetter {
-                source: known.transpose()?,
-                trigger: opt_text(row, 13)?,
-            })
-        }
-        other => Err(odd("kind", &other)),
-    }
-}
-
-fn ops(row: &SqliteRow) -> Result<Vec<ChangeOp>, sqlx::Error> {
-    let texts: Vec<String> = parsed(row, 11)?;
-    let op = |text: &String| rows::change_op_of(text).ok_or_else(|| odd("ops", text));
-    texts.iter().map(op).collect()
 }
 
 async fn principals(conn: &mut SqliteConnection) -> Result<Vec<Principal>, sqlx::Error> {

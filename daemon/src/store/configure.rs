@@ -5,7 +5,6 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::catalog::{Catalog, Script};
-use crate::entry::ChangeOp;
 use crate::faults::CrashPoint;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
 use crate::limits::OutboxLimits;
@@ -14,10 +13,10 @@ use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
 use crate::store::rows::json;
-use crate::store::sql;
 use crate::store::trouble::{self, Stage, Trouble};
+use crate::store::{details, sql};
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerDetails};
+use crate::trigger::Trigger;
 
 /// Why a change of configuration was not made. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +147,7 @@ async fn apply(
         CatalogChange::DeleteScript(id) => delete(conn, sql::SCRIPT_DELETE, id.0).await?,
         CatalogChange::PutRoute(route) => put_route(conn, route).await?,
         CatalogChange::DeleteRoute(id) => delete(conn, sql::ROUTE_DELETE, id.0).await?,
-        CatalogChange::PutTrigger(trigger) => put_trigger(conn, trigger).await?,
+        CatalogChange::PutTrigger(trigger) => put_trigger(conn, trigger, now).await?,
         CatalogChange::DeleteTrigger(id) => delete(conn, sql::TRIGGER_DELETE, id.0).await?,
         CatalogChange::Pause { target, pause } => {
             let query = sqlx::query(sql::PAUSE_PUT)
@@ -229,7 +228,12 @@ async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sql
     query.execute(conn).await.map(drop)
 }
 
-async fn put_trigger(conn: &mut SqliteConnection, trigger: &Trigger) -> Result<(), sqlx::Error> {
+async fn put_trigger(
+    conn: &mut SqliteConnection,
+    trigger: &Trigger,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let kept = details::kept(conn, trigger).await?;
     let query = sqlx::query(sql::TRIGGER_PUT)
         .bind(trigger.id.0)
         .bind(trigger.app.0)
@@ -242,28 +246,7 @@ async fn put_trigger(conn: &mut SqliteConnection, trigger: &Trigger) -> Result<(
         .bind(trigger.concurrency.map(i64::from))
         .bind(trigger.registered_by.0);
     query.execute(&mut *conn).await?;
-    for statement in [sql::KV_DETAILS_DELETE, sql::DOCS_DETAILS_DELETE, sql::LETTER_DETAILS_DELETE]
-    {
-        delete(conn, statement, trigger.id.0).await?;
-    }
-    let ops = |ops: &[ChangeOp]| json(&ops.iter().map(|op| op.as_str()).collect::<Vec<_>>());
-    let query = match &trigger.details {
-        TriggerDetails::Kv { collection_glob, ops: wanted } => sqlx::query(sql::KV_DETAILS_PUT)
-            .bind(trigger.id.0)
-            .bind(&**collection_glob)
-            .bind(ops(wanted)),
-        TriggerDetails::Docs { collection_glob, ops: wanted } => sqlx::query(sql::DOCS_DETAILS_PUT)
-            .bind(trigger.id.0)
-            .bind(&**collection_glob)
-            .bind(ops(wanted)),
-        TriggerDetails::DeadLetter { source, trigger: name } => {
-            sqlx::query(sql::LETTER_DETAILS_PUT)
-                .bind(trigger.id.0)
-                .bind(source.map(|source| source.as_str()))
-                .bind(name.as_deref())
-        }
-    };
-    query.execute(conn).await.map(drop)
+    details::put(conn, trigger, kept, now).await
 }
 
 async fn put_principal(

@@ -4,16 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::faults::CrashPoint;
 use crate::flow::{Command, Lane, Refusal};
+use crate::log::field;
 use crate::store::batch::{BATCH_ROWS_MAX, BatchError, BatchReport, Batcher};
+use crate::store::clock::Between;
 use crate::store::open::{StoreError, free_bytes};
 use crate::store::writer::{Done, Handover, Job, Lanes, Shared, Waiting, WriterError};
+use crate::time::{Standing, Timestamp, step};
 
 /// Rows that a command touches at least.
 fn rows(command: &Command) -> usize {
     match command {
-        Command::Accept(_) => 1,
+        Command::Accept(_) | Command::Fire(_) => 1,
         Command::Settle(settle) => 1 + settle.effects.len(),
         Command::Mutate(mutate) => mutate.effects.len(),
     }
@@ -31,6 +36,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 /// Commits between two looks at the length of the log.
 const COMMITS_A_LOOK: u32 = 8;
+/// How often the clock is looked at while nobody knows whether it is right, which is for two minutes at most.
+const DOUBT_EVERY_MS: i64 = 1_000;
 /// Bytes of commands in one batch, unless one command alone has more.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
@@ -49,6 +56,8 @@ pub(crate) struct Desk {
     flush_at: Option<Duration>,
     /// When to try again a store that could not be written.
     probe_at: Option<Duration>,
+    /// Both clocks as they were last, and what was thought of the first.
+    looked_at_clock: Option<(Timestamp, Duration, Standing)>,
 }
 
 impl Desk {
@@ -66,6 +75,7 @@ impl Desk {
             cut_at,
             flush_at: None,
             probe_at: None,
+            looked_at_clock: None,
         }
     }
 
@@ -162,9 +172,15 @@ impl Desk {
     async fn run(&mut self, batch: Vec<Waiting>) -> Result<bool, WriterError> {
         let before = self.shared.clock.monotonic();
         self.look_at_space(before);
-        let (commands, dones): (Vec<Command>, Vec<Done>) =
+        let (mut commands, dones): (Vec<Command>, Vec<Done>) =
             batch.into_iter().map(|one| (one.command, one.done)).unzip();
-        let (now, room) = (self.shared.clock.now(), self.handover.room());
+        let asked = commands.len();
+        let now = self.shared.clock.now();
+        let standing = self.look_at_clock(now, before).await;
+        if standing != Standing::Doubted {
+            commands.extend(self.batcher.due_schedules(&self.shared.ids, now));
+        }
+        let room = self.handover.room();
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
         let BatchReport { outcomes, claims, next_due, left, more, committed } = report;
@@ -176,7 +192,17 @@ impl Desk {
             self.handover.take(claims);
         }
         // Before ends are told: each of them makes room, and is worth a wake only if something waits for it.
-        self.handover.next_due(next_due, left);
+        for (command, outcome) in commands.iter().zip(&outcomes).skip(asked) {
+            if let Err(refusal) = outcome {
+                warn!({ field::ERROR } = %refusal, "a schedule could not fire; it is tried again");
+                self.batcher.schedule_refused(command, now);
+            }
+        }
+        let schedule = self.batcher.next_schedule().map(|at| match standing {
+            Standing::Doubted => now.plus_ms(DOUBT_EVERY_MS),
+            Standing::Assumed | Standing::Believed => at,
+        });
+        self.handover.next_due(next_due.into_iter().chain(schedule).min(), left);
         for (outcome, done) in outcomes.into_iter().zip(dones) {
             done(outcome);
         }
@@ -196,6 +222,36 @@ impl Desk {
             (false, _) => {}
         }
         Ok(more)
+    }
+
+    /// Finds out whether the clock was set since the last look, and puts right what depends on it.
+    async fn look_at_clock(&mut self, now: Timestamp, monotonic: Duration) -> Standing {
+        let standing = self.shared.clock.standing();
+        let before = self.looked_at_clock.replace((now, monotonic, standing));
+        let done = match before {
+            None | Some((.., Standing::Doubted)) if standing != Standing::Doubted => {
+                self.batcher.clock_is_believed(now).await
+            }
+            _ => Ok(()),
+        };
+        let set = before.and_then(|(wall, steady, was)| {
+            step((wall, steady), (now, monotonic)).map(|step| (step, was))
+        });
+        let done = match (done, set) {
+            (Ok(()), Some((step, was))) => {
+                warn!({ field::STEP_MS } = step.ms(), "the clock was set");
+                let between = match was {
+                    Standing::Believed => Between::NeverWas,
+                    Standing::Assumed | Standing::Doubted => Between::Missed,
+                };
+                self.batcher.clock_was_set(step, between).await
+            }
+            (done, _) => done,
+        };
+        if let Err(error) = done {
+            warn!({ field::ERROR } = %error, "what waits for a time could not be put right");
+        }
+        standing
     }
 
     fn look_at_space(&mut self, monotonic: Duration) {

@@ -11,7 +11,8 @@ use sqlx::{ConnectOptions, Row, SqliteConnection};
 
 use crate::ids::Id;
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
-use crate::store::{sql, trouble};
+use crate::store::{rows, sql, trouble};
+use crate::time::Timestamp;
 
 /// KiB of pages that the writer keeps in memory.
 const CACHE_KIB_MAX: u32 = 4 << 10;
@@ -80,6 +81,8 @@ pub struct Store {
     /// Whether the last daemon stopped in order and knew the file to be whole; otherwise the edge runs
     /// `Reader::quick_check` after it is ready.
     pub was_clean: bool,
+    /// The newest time that is stored, or 0: it is not earlier now.
+    pub newest: Timestamp,
 }
 
 impl Store {
@@ -100,10 +103,20 @@ impl Store {
         let read = |index: usize| meta.try_get::<i64, _>(index);
         let counter_ceiling = read(0).map_err(fail.clone()("reading its schema"))?;
         let was_clean = read(1).map_err(fail.clone()("reading its schema"))? == 1;
+        let newest = newest(&mut conn).await.map_err(fail.clone()("reading its times"))?;
         let started = sqlx::query(sql::META_START).execute(&mut conn).await;
         started.map_err(fail("writing to it"))?;
-        Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean })
+        Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean, newest })
     }
+}
+
+/// The newest time of what was made, fired, changed or given up. Each is the end of an index.
+async fn newest(conn: &mut SqliteConnection) -> Result<Timestamp, sqlx::Error> {
+    let row = sqlx::query(sql::NEWEST).fetch_one(conn).await?;
+    let ids = [rows::opt_id(&row, 0)?, rows::opt_id(&row, 1)?, rows::opt_id(&row, 2)?];
+    let times = [rows::opt_time(&row, 3)?, rows::opt_time(&row, 4)?];
+    let all = ids.into_iter().flatten().map(Id::time).chain(times.into_iter().flatten());
+    Ok(all.max().unwrap_or_default())
 }
 
 /// The options that all connections share.

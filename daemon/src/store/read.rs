@@ -13,12 +13,13 @@ use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
 use crate::flow::facts::{KeptRequest, RequestKey};
 use crate::flow::writes::DeadLetter;
-use crate::ids::{AppId, Id};
+use crate::ids::{AppId, Id, TriggerId};
 use crate::outbox::row::{Lease, OutboxRow};
+use crate::schedule::Mark;
 use crate::store::bulk::{self, Bulk};
 use crate::store::open::{StoreConfig, StoreError, connect_options, named};
 use crate::store::rows::{self, RetryCache};
-use crate::store::sql;
+use crate::store::{details, sql};
 use crate::time::Timestamp;
 
 /// Connections that read at the same time. They are opened when they are needed first.
@@ -265,6 +266,12 @@ impl Reader {
             Ok((stored.row, lease))
         };
         found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
+    }
+
+    /// What schedules have fired for.
+    pub async fn schedule_marks(&self) -> Result<Vec<(TriggerId, Mark)>, StoreError> {
+        let mut conn = self.pool.acquire().await.map_err(self.failed())?;
+        details::marks(&mut conn).await.map_err(self.failed())
     }
 
     /// Looks through the whole file for damage. Slow: in the background, after a stop out of order.

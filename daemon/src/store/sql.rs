@@ -140,6 +140,18 @@ statements! {
     PAUSES_BY_DAEMON = "-- pauses_by_daemon
         INSERT INTO pauses (target, reason, since) SELECT value ->> 0, value ->> 1, $2
         FROM jsonb_each($1) WHERE true ON CONFLICT (target) DO NOTHING";
+    SCHEDULES_FIRED = "-- schedules_fired
+        UPDATE schedule_trigger_details SET fired_until = j.value ->> 1, last_fired = j.value ->> 1
+        FROM jsonb_each($1) j WHERE schedule_trigger_details.trigger_id = j.value ->> 0";
+    /// The pending rows of a queue that wait for a time after `$3` wait for a later or an earlier one.
+    OUTBOX_SHIFT = "-- outbox_shift
+        UPDATE outbox SET available_at = available_at + $2
+        WHERE queue_id = $1 AND lease_token IS NULL AND available_at > $3 AND available_at < $4";
+    /// The retries of a queue that wait for longer than any policy lets one wait, jitter included.
+    OUTBOX_TOO_FAR = "-- outbox_too_far
+        UPDATE outbox SET available_at = $2
+        WHERE queue_id = $1 AND lease_token IS NULL AND available_at > $2 AND available_at < $3 AND attempt > 0
+          AND available_at - $2 > 2 * (retry ->> 'max_delay_ms')";
     COUNTER_RAISE = "-- counter_raise
         UPDATE meta SET counter_ceiling = $1";
 
@@ -231,6 +243,11 @@ statements! {
 
     META = "-- meta
         SELECT counter_ceiling, clean FROM meta";
+    NEWEST = "-- newest
+        SELECT (SELECT max(o.id) FROM outbox o), (SELECT max(d.id) FROM dead_letters d),
+            (SELECT max(a.id) FROM abandoned_executions a),
+            (SELECT max(fired_until) FROM schedule_trigger_details),
+            (SELECT at FROM audit ORDER BY id DESC LIMIT 1)";
     META_START = "-- meta_start
         UPDATE meta SET clean = 0";
     /// Copies nothing, only counts.
@@ -254,12 +271,15 @@ statements! {
     TRIGGERS = "-- triggers
         SELECT t.id, t.app_id, t.name, t.kind, t.script, t.enabled, t.retry, t.ordering, t.concurrency,
             t.registered_by_principal, coalesce(k.collection_glob, d.collection_glob), coalesce(k.ops, d.ops),
-            l.source, l.trigger_name
+            l.source, l.trigger_name, s.cron, s.time_zone, s.catch_up
         FROM triggers t
         LEFT JOIN kv_trigger_details k ON k.trigger_id = t.id
         LEFT JOIN docs_trigger_details d ON d.trigger_id = t.id
         LEFT JOIN dead_letter_trigger_details l ON l.trigger_id = t.id
+        LEFT JOIN schedule_trigger_details s ON s.trigger_id = t.id
         ORDER BY t.id";
+    SCHEDULE_MARKS = "-- schedule_marks
+        SELECT trigger_id, fired_until, last_fired FROM schedule_trigger_details ORDER BY trigger_id";
     PRINCIPALS = "-- principals
         SELECT id, name, uid FROM principals ORDER BY id";
     GRANTS = "-- grants
@@ -304,12 +324,24 @@ statements! {
         DELETE FROM docs_trigger_details WHERE trigger_id = $1";
     LETTER_DETAILS_DELETE = "-- letter_details_delete
         DELETE FROM dead_letter_trigger_details WHERE trigger_id = $1";
+    SCHEDULE_DETAILS_DELETE = "-- schedule_details_delete
+        DELETE FROM schedule_trigger_details WHERE trigger_id = $1";
     KV_DETAILS_PUT = "-- kv_details_put
         INSERT INTO kv_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
     DOCS_DETAILS_PUT = "-- docs_details_put
         INSERT INTO docs_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
     LETTER_DETAILS_PUT = "-- letter_details_put
         INSERT INTO dead_letter_trigger_details (trigger_id, source, trigger_name) VALUES ($1, $2, $3)";
+    SCHEDULE_DETAILS_PUT = "-- schedule_details_put
+        INSERT INTO schedule_trigger_details (trigger_id, cron, time_zone, catch_up, fired_until, last_fired)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    /// Up to when a schedule has fired, if it is enabled and the same; and for what it fired last in any case.
+    SCHEDULE_KEPT = "-- schedule_kept
+        SELECT CASE WHEN t.enabled = 1 AND s.cron = $2 AND s.time_zone = $3 THEN s.fired_until END, s.last_fired
+        FROM schedule_trigger_details s JOIN triggers t ON t.id = s.trigger_id WHERE s.trigger_id = $1";
+    /// The clock was set: schedules that fired for times after `$2` go on from `$1`.
+    SCHEDULES_GO_ON = "-- schedules_go_on
+        UPDATE schedule_trigger_details SET fired_until = $1 WHERE fired_until > $2";
     PRINCIPAL_PUT = "-- principal_put
         INSERT INTO principals (id, name, uid) VALUES ($1, $2, $3)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, uid = excluded.uid";

@@ -34,6 +34,8 @@ mod crashing;
 mod full;
 mod opening;
 mod reading;
+mod schedules;
+mod timing;
 mod writing;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);

@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::flow::facts::Room;
 use crate::flow::settle::Stored;
 use crate::flow::{Command, Lane, Refusal};
-use crate::ids::Id;
+use crate::ids::{Id, Ids};
 use crate::limits::StoreLimits;
 use crate::outbox::row::{Claim, Lease, OutboxRow};
 use crate::store::backlog::Left;
@@ -89,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) behind: Behind,
     pub(crate) owner: Id,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<Ids>,
     pub(crate) limits: StoreLimits,
 }
 
@@ -138,6 +139,7 @@ impl Writer {
         batcher: Batcher,
         handover: Arc<dyn Handover>,
         clock: Arc<dyn Clock>,
+        ids: Arc<Ids>,
         limits: StoreLimits,
     ) -> Result<(Writer, Ended), StoreError> {
         let path = batcher.path().to_owned();
@@ -148,6 +150,7 @@ impl Writer {
             behind: Behind::default(),
             owner: batcher.owner(),
             clock,
+            ids,
             limits,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -278,5 +281,6 @@ fn weight(command: &Command) -> usize {
         Command::Accept(accept) => usize::try_from(accept.row.bytes()).unwrap_or(usize::MAX),
         Command::Settle(settle) => settle.effects.iter().map(effect).sum(),
         Command::Mutate(mutate) => mutate.effects.iter().map(effect).sum(),
+        Command::Fire(_) => 0,
     }
 }

@@ -214,6 +214,8 @@ impl Ledger {
             // No limit stops a row that runs already; its run may have ended in the same batch.
             Command::Accept(_) if noted.means == Means::Behind => true,
             Command::Accept(accept) => found.rows.contains_key(&accept.row.id.to_string()),
+            // Nothing is scheduled in this world.
+            Command::Fire(_) => false,
             Command::Mutate(mutate) => {
                 let mark = mark_of(mutate.app.0, &mutate.id.to_string());
                 found.entries.contains_key(&mark)
@@ -280,6 +282,10 @@ impl Ledger {
                 }
                 stage.accepted.insert(row.id.to_string(), OutboxRow::clone(row));
                 Ok(())
+            }
+            (Command::Fire(fire), _) => {
+                let trigger = fire.trigger;
+                Err(broken("simulation", format!("{trigger} fired; nothing is scheduled here")))
             }
             (Command::Mutate(mutate), _) => {
                 ensure!(!self.storage_low, "P7", "an edit was accepted on a full disk");
@@ -396,8 +402,8 @@ impl Ledger {
                 let (app, reads) = match command {
                     Command::Settle(settle) => (settle.claim.row.app, &settle.reads),
                     Command::Mutate(mutate) => (mutate.app, &mutate.reads),
-                    Command::Accept(_) => {
-                        return Err(broken("serializable", "an accept conflicted"));
+                    Command::Accept(_) | Command::Fire(_) => {
+                        return Err(broken("serializable", "what reads nothing conflicted"));
                     }
                 };
                 ensure!(
@@ -424,7 +430,7 @@ impl Ledger {
                 let key = match command {
                     Command::Accept(accept) => accept.row.idempotency.as_ref(),
                     Command::Settle(settle) => settle.claim.row.idempotency.as_ref(),
-                    Command::Mutate(_) => None,
+                    Command::Mutate(_) | Command::Fire(_) => None,
                 };
                 let Some(key) = key else { return Err(broken("P3", "answered without a key")) };
                 let at = (key.app.0, key.route, key.key.to_string());

@@ -69,6 +69,25 @@ fn p9_an_idle_daemon_writes_no_bytes() {
 }
 
 #[test]
+fn p9_a_daemon_whose_schedules_are_not_due_writes_no_bytes() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.deploy_app(&InlineApp {
+        slug: "calendar",
+        scripts: &[("leap", "1")],
+        routes: &[],
+        manifest: "[[triggers]]\nkind = \"schedule\"\nname = \"leap-day\"\ncron = \"0 0 29 2 *\"\n\
+                   catch_up = \"all\"\nscript = \"leap\"\n",
+    });
+    comes_to_rest(&site, &daemon);
+    let before = written(&site, &daemon);
+    for _ in 0..LOOKS {
+        wait::pass(std::time::Duration::from_millis(5));
+        assert_eq!(written(&site, &daemon), before);
+    }
+}
+
+#[test]
 fn p9_requests_that_only_read_write_no_bytes() {
     let site = Site::new();
     let daemon = site.start();

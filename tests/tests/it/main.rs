@@ -9,6 +9,7 @@ mod disk;
 mod failing_card;
 mod process;
 mod requests;
+mod schedules;
 mod scripts;
 mod simulation;
 mod tidy;

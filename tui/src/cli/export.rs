@@ -68,6 +68,9 @@ fn to_toml(manifest: &Manifest) -> String {
         line(&mut text, "ops", trigger.ops.as_ref());
         line(&mut text, "source", trigger.source.as_ref());
         line(&mut text, "trigger", trigger.trigger.as_ref());
+        line(&mut text, "cron", trigger.cron.as_ref());
+        line(&mut text, "time_zone", trigger.time_zone.as_ref());
+        line(&mut text, "catch_up", trigger.catch_up.as_ref());
         line(&mut text, "script", Some(&trigger.script));
         line(&mut text, "enabled", trigger.enabled.as_ref());
         line(&mut text, "ordering", trigger.ordering.as_ref());
@@ -132,6 +135,14 @@ kind = "dead_letter"
 name = "keep"
 source = "docs"
 trigger = "warn"
+script = "record"
+
+[[triggers]]
+kind = "schedule"
+name = "report"
+cron = "0 6 * * *"
+time_zone = "Europe/Berlin"
+catch_up = "once"
 script = "record"
 "#;
         let manifest: Manifest = toml::from_str(text).expect("the manifest is right");

@@ -131,7 +131,7 @@ fn took(us: i64) -> String {
 }
 
 /// Pages until there are as many as were asked for, or no more.
-async fn fetch<T: DeserializeOwned>(
+pub(super) async fn fetch<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     args: ListArgs,
@@ -158,7 +158,7 @@ async fn fetch<T: DeserializeOwned>(
     }
 }
 
-fn print<T: Serialize>(
+pub(super) fn print<T: Serialize>(
     output: &mut Output<'_>,
     errors: &mut dyn Write,
     list: &Page<T>,

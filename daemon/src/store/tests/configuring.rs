@@ -13,6 +13,7 @@ use crate::outbox::row::OutboxSourceKind;
 use crate::principal::{Capability, Grant, Principal};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
+use crate::schedule::CatchUp;
 use crate::store::configure::ConfigureError;
 use crate::store::tests::{
     APP, NOW, SCRIPT, Scratch, accept, kv_trigger, room, scratch_with_app, task,
@@ -44,6 +45,19 @@ fn letter_trigger() -> Trigger {
     }
 }
 
+fn schedule() -> Trigger {
+    Trigger {
+        id: TriggerId(62),
+        name: "report".into(),
+        details: TriggerDetails::Schedule {
+            cron: "0 6 * * MON-FRI".into(),
+            time_zone: "Europe/Berlin".into(),
+            catch_up: CatchUp::Once,
+        },
+        ..kv_trigger(62, Ordering::Any)
+    }
+}
+
 #[tokio::test]
 async fn what_is_configured_is_loaded_as_it_was_put() {
     let mut scratch = scratch_with_app().await;
@@ -72,6 +86,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
         CatalogChange::PutRoute(route.clone()),
         CatalogChange::PutTrigger(kv.clone()),
         CatalogChange::PutTrigger(letter_trigger()),
+        CatalogChange::PutTrigger(schedule()),
         CatalogChange::PutPrincipal(principal.clone()),
         CatalogChange::Pause { target: INSTANCE, pause: pause.clone() },
     ];
@@ -84,6 +99,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
     assert_eq!(greenhouse.scripts["work"].id, SCRIPT);
     assert_eq!(*catalog.triggers[&kv.id], kv);
     assert_eq!(*catalog.triggers[&TriggerId(61)], letter_trigger());
+    assert_eq!(*catalog.triggers[&TriggerId(62)], schedule());
     assert_eq!(*catalog.principals[&principal.id], principal);
     assert_eq!(catalog.pauses[&INSTANCE], pause);
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::flow::Refusal;
 use crate::flow::facts::Room;
 use crate::flow::settle::Stored;
+use crate::ids::Ids;
 use crate::inbox::InboxResult;
 use crate::limits::StoreLimits;
 use crate::outbox::decide::Action;
@@ -98,7 +99,8 @@ fn start_with(
     let (folder, batcher) = scratch.into_parts();
     let clock = Arc::new(Frozen(SystemClock::start()));
     let handover = Arc::clone(desk) as Arc<dyn Handover>;
-    let (writer, ended) = Writer::start(batcher, handover, clock, limits).expect("starts");
+    let ids = Arc::new(Ids::random());
+    let (writer, ended) = Writer::start(batcher, handover, clock, ids, limits).expect("starts");
     (folder, writer, ended)
 }
 

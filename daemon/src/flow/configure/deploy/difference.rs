@@ -5,12 +5,11 @@ use std::sync::Arc;
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::Script;
-use crate::entry::ChangeOp;
 use crate::limits::{self, Limits};
-use crate::manifest::{WantedRoute, WantedScript, WantedTrigger, words};
+use crate::manifest::{WantedRoute, WantedScript, WantedTrigger, details, words};
 use crate::retry::RetryPolicy;
 use crate::route::Route;
-use crate::trigger::{Trigger, TriggerDetails};
+use crate::trigger::Trigger;
 
 /// Sentences about what is different.
 #[derive(Default)]
@@ -60,29 +59,13 @@ pub(super) fn trigger(before: &Trigger, after: &WantedTrigger) -> Vec<String> {
     let mut details = Details::default();
     details.compare("kind", before.details.kind().as_str(), after.details.kind().as_str());
     details.compare("script", &before.script, &after.script);
-    details.compare("matches", &*details_text(&before.details), &*details_text(&after.details));
+    details.compare("matches", &*details::text(&before.details), &*details::text(&after.details));
     details.compare("enabled", before.enabled, after.enabled);
     details.compare("ordering", before.ordering.as_str(), after.ordering.as_str());
     let most = |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
     details.compare("concurrency", &*most(before.concurrency), &*most(after.concurrency));
     details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
     details.0
-}
-
-fn details_text(details: &TriggerDetails) -> String {
-    match details {
-        TriggerDetails::Kv { collection_glob, ops }
-        | TriggerDetails::Docs { collection_glob, ops } => {
-            let ops: Vec<&str> = ops.iter().copied().map(ChangeOp::as_str).collect();
-            let ops = if ops.is_empty() { "any op".to_owned() } else { ops.join(", ") };
-            format!("{collection_glob} ({ops})")
-        }
-        TriggerDetails::DeadLetter { source, trigger } => {
-            let source = source.map_or("any source", |source| source.as_str());
-            let trigger = trigger.as_deref().unwrap_or("any trigger");
-            format!("{source}, {trigger}")
-        }
-    }
 }
 
 fn retry_text(policy: &RetryPolicy) -> String {

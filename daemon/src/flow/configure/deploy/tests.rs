@@ -237,6 +237,40 @@ fn a_trigger_of_another_kind_is_another_trigger() {
 }
 
 #[test]
+fn a_schedule_is_deployed_compared_and_exported_as_it_was_written() {
+    let (catalog, root) = empty();
+    let manifest = |keys: &str| {
+        format!(
+            "[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"\n[[triggers]]\n\
+             kind = \"schedule\"\nname = \"t\"\nscript = \"s\"\n{keys}"
+        )
+    };
+    let first = wanted(&manifest("cron = \"0 6 * * *\""));
+    let planned = plan_deploy(&catalog, &first, &root, 10, NOW).expect("root may deploy");
+    let catalog = apply(catalog, planned.changes);
+    let second =
+        wanted(&manifest("cron = \"@daily\"\ntime_zone = \"Asia/Tokyo\"\ncatch_up = \"all\""));
+    let planned = redeploy(&catalog, &second, 100);
+    assert_eq!(
+        lines(&planned.answer),
+        [
+            "change trigger t matches: 0 6 * * * (local), catch up none -> @daily (Asia/Tokyo), catch up all"
+        ]
+    );
+    for (wanted, zone, catch_up) in
+        [(&first, None, None), (&second, Some("Asia/Tokyo"), Some("all"))]
+    {
+        let catalog = apply(empty().0, redeploy(&empty().0, wanted, 10).changes);
+        let app = catalog.app("a").expect("it was deployed");
+        let exported = export::bundle(app, catalog.triggers.values(), &RunLimits::default());
+        let entry = &exported.manifest.triggers[0];
+        assert_eq!((entry.time_zone.as_deref(), entry.catch_up.as_deref()), (zone, catch_up));
+        let again = check(&exported, &RunLimits::default(), &compile).expect("it is right");
+        assert_eq!(again, *wanted);
+    }
+}
+
+#[test]
 fn what_another_principal_changes_runs_as_that_principal_and_the_rest_as_before() {
     let (catalog, root) = deployed();
     let made = people::plan_uid(&catalog, 1000, "ada", &[Capability::InstanceAdmin], 50);

@@ -1,0 +1,253 @@
+//! `picloud triggers`: what sets scripts off, switched on and off, and set off by hand.
+
+use std::io::{IsTerminal, Read, Write};
+
+use clap::Subcommand;
+use picloud_api::list::Page;
+use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
+
+use crate::cli::{CliError, ListArgs, list};
+use crate::client::{Client, segment};
+use crate::output::{Form, Output, relative, utc};
+
+#[derive(Subcommand)]
+pub(super) enum Triggers {
+    /// The triggers of an app, or of all.
+    List(ListArgs),
+    /// All about one.
+    Show {
+        /// APP/TRIGGER
+        trigger: String,
+    },
+    /// Let it match again.
+    Enable {
+        /// APP/TRIGGER
+        trigger: String,
+    },
+    /// Let it match no more; what it has set off already still runs.
+    Disable {
+        /// APP/TRIGGER
+        trigger: String,
+    },
+    /// Set it off once, as yourself.
+    Fire {
+        /// APP/TRIGGER
+        trigger: String,
+        /// A file with the event as JSON, - for standard input; without it an event is made up
+        event: Option<String>,
+    },
+    /// Remove it; what it has set off already still runs.
+    Delete {
+        /// APP/TRIGGER
+        trigger: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(
+    command: Triggers,
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+) -> Result<(), CliError> {
+    match command {
+        Triggers::List(args) => print_list(client, output, errors, args).await,
+        Triggers::Show { trigger } => show(client, output, &trigger).await,
+        Triggers::Enable { trigger } => switch(client, output, &trigger, "enable").await,
+        Triggers::Disable { trigger } => switch(client, output, &trigger, "disable").await,
+        Triggers::Fire { trigger, event } => fire(client, output, &trigger, event.as_deref()).await,
+        Triggers::Delete { trigger, yes } => {
+            let path = path(&trigger)?;
+            if !yes {
+                ask(errors, &format!("delete {trigger}?"))?;
+            }
+            let answer: TriggerDeleted = client.delete(&path).await?;
+            match output.form {
+                Form::Json => output.json(&answer)?,
+                Form::Text => output.line(&format!("{} deleted", answer.deleted))?,
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn print_list(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    args: ListArgs,
+) -> Result<(), CliError> {
+    let found = match &args.app {
+        Some(app) => {
+            let path = format!("/apps/{}/triggers", segment(app));
+            list::fetch::<TriggerItem>(client, &path, ListArgs { app: None, ..args }).await?
+        }
+        None => of_all_apps(client, args).await?,
+    };
+    let headings = ["TRIGGER", "KIND", "MATCHES", "SCRIPT", "STATE", "NEXT", "LAST"];
+    list::print(output, errors, &found, &headings, |one, now| {
+        let when = |at: Option<i64>| at.map_or_else(String::new, |at| relative(at, now));
+        vec![
+            format!("{}/{}", one.app, one.name),
+            one.kind.clone(),
+            one.matches.clone(),
+            one.script.clone(),
+            state(one),
+            when(one.next_due),
+            when(one.last_fired),
+        ]
+    })
+}
+
+/// App by app, in the order of their names.
+async fn of_all_apps(client: &Client, args: ListArgs) -> Result<Page<TriggerItem>, CliError> {
+    if args.after.is_some() {
+        let text = "--after is a cursor of one app's list: name the app with --app";
+        return Err(CliError::Usage(text.to_owned()));
+    }
+    let every = ListArgs { app: None, limit: usize::MAX, after: None };
+    let apps = list::fetch::<picloud_api::list::AppItem>(client, "/apps", every).await?;
+    let mut all = Page { items: Vec::new(), next: None, now: apps.now };
+    for app in apps.items {
+        let left = args.limit.saturating_sub(all.items.len());
+        if left == 0 {
+            break;
+        }
+        let path = format!("/apps/{}/triggers", segment(&app.slug));
+        let of_app = ListArgs { app: None, limit: left, after: None };
+        let page = list::fetch::<TriggerItem>(client, &path, of_app).await?;
+        all.items.extend(page.items);
+        all.now = page.now;
+    }
+    Ok(all)
+}
+
+fn state(one: &TriggerItem) -> String {
+    if one.problem.is_some() {
+        "never due".to_owned()
+    } else if !one.enabled {
+        "disabled".to_owned()
+    } else if one.paused.is_some() {
+        "paused".to_owned()
+    } else {
+        "enabled".to_owned()
+    }
+}
+
+async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result<(), CliError> {
+    let item: TriggerItem = client.get(&path(trigger)?).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&item)?);
+    }
+    let retry = &item.retry;
+    let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
+    let lines = [
+        ("trigger", format!("{}/{}", item.app, item.name)),
+        ("kind", item.kind.clone()),
+        ("matches", item.matches.clone()),
+        ("script", item.script.clone()),
+        ("state", state(&item)),
+        ("paused", item.paused.as_ref().map_or_else(String::new, |pause| pause.reason.clone())),
+        ("problem", item.problem.clone().unwrap_or_default()),
+        ("next due", item.next_due.map(utc).unwrap_or_default()),
+        ("local time", item.next_due_local.clone().unwrap_or_default()),
+        ("last fired", item.last_fired.map(utc).unwrap_or_default()),
+        ("ordering", item.entry.ordering.clone().unwrap_or_default()),
+        ("concurrency", item.entry.concurrency.map_or_else(String::new, |n| n.to_string())),
+        (
+            "retry",
+            format!(
+                "{} attempts, {} from {} to {}",
+                retry.max_attempts.unwrap_or_default(),
+                text(retry.backoff.as_deref()),
+                text(retry.base.as_deref()),
+                text(retry.max_delay.as_deref()),
+            ),
+        ),
+        ("runs as", text(item.registered_by.as_deref())),
+    ];
+    for (name, value) in lines {
+        if !value.is_empty() {
+            output.line(&format!("{name:<12} {value}"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn switch(
+    client: &Client,
+    output: &mut Output<'_>,
+    trigger: &str,
+    verb: &str,
+) -> Result<(), CliError> {
+    let path = format!("{}/{verb}", path(trigger)?);
+    let answer: TriggerAnswer = client.post(&path, &serde_json::json!({})).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&answer)?);
+    }
+    let how = if answer.changed { "" } else { " already" };
+    let next = answer.trigger.next_due_local.filter(|_| answer.trigger.enabled);
+    let next = next.map_or_else(String::new, |next| format!(", due {next}"));
+    output.line(&format!("{trigger} is {verb}d{how}{next}"))?;
+    Ok(())
+}
+
+async fn fire(
+    client: &Client,
+    output: &mut Output<'_>,
+    trigger: &str,
+    event: Option<&str>,
+) -> Result<(), CliError> {
+    let path = format!("{}/fire", path(trigger)?);
+    let event = event.map(read_event).transpose()?;
+    let answer: FireAnswer = client.post(&path, &FireRequest { event }).await?;
+    match output.form {
+        Form::Json => output.json(&answer)?,
+        Form::Text => output.line(&format!("{trigger} fired: {}", answer.execution_id))?,
+    }
+    Ok(())
+}
+
+/// Bytes of an event's file; the daemon takes far less.
+const EVENT_BYTES_MAX: u64 = 16 << 20;
+
+fn read_event(file: &str) -> Result<serde_json::Value, CliError> {
+    let fail = |error: &dyn std::fmt::Display| CliError::Usage(format!("event {file}: {error}"));
+    let mut text = String::new();
+    let read = if file == "-" {
+        std::io::stdin().lock().take(EVENT_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file)
+            .and_then(|opened| opened.take(EVENT_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|error| fail(&error))?;
+    serde_json::from_str(&text).map_err(|error| fail(&error))
+}
+
+/// Asks on the terminal; without one the answer has to stand on the command line.
+fn ask(errors: &mut dyn Write, question: &str) -> Result<(), CliError> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(CliError::Usage("nobody can be asked here: say --yes".to_owned()));
+    }
+    write!(errors, "{} [y/N] ", picloud_api::text::visible(question))?;
+    errors.flush()?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(CliError::Usage("nothing was changed".to_owned()))
+}
+
+/// Where a trigger is found.
+fn path(trigger: &str) -> Result<String, CliError> {
+    match trigger.split_once('/') {
+        Some((app, name)) if !app.is_empty() && !name.is_empty() => {
+            Ok(format!("/apps/{}/triggers/{}", segment(app), segment(name)))
+        }
+        Some(_) | None => Err(CliError::Usage(format!("\"{trigger}\" is not APP/TRIGGER"))),
+    }
+}
