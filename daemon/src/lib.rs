@@ -13,6 +13,7 @@ pub mod log;
 pub mod payload;
 pub mod time;
 // domain
+pub mod allow;
 pub mod catalog;
 pub mod entry;
 pub mod gate;
