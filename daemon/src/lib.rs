@@ -36,3 +36,5 @@ pub mod demo;
 pub mod dispatcher;
 pub mod engine;
 pub mod http;
+pub mod outgoing;
+pub mod vault;

@@ -6,6 +6,7 @@ mod deploy;
 mod export;
 mod list;
 mod pause;
+mod secrets;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -163,6 +164,9 @@ enum Command {
     /// Runs that ended lately.
     #[command(subcommand)]
     Executions(Listing),
+    /// What scripts know and nobody else sees.
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -267,6 +271,7 @@ async fn obey(
         Command::Executions(Listing::List(args)) => {
             list::executions(client, output, errors, args).await
         }
+        Command::Secrets(command) => secrets::run(client, output, errors, command).await,
         Command::Pause { target, reason } => {
             pause::pause(client, output, target.as_deref(), reason).await
         }

@@ -1,5 +1,7 @@
 //! The answers: one function for each thing that calls do.
 
+mod secrets;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::ListOutbox => json(&engine.outbox(&window(&request)?).await?),
         Does::ListDeadLetters => json(&engine.dead_letters(&window(&request)?).await?),
         Does::ListExecutions => json(&engine.executions(&window(&request)?)),
+        Does::ListSecrets => json(&secrets::list(engine, &request).await?),
+        Does::SetSecret => json(&secrets::set(engine, &request).await?),
+        Does::DeleteSecret => json(&secrets::delete(engine, &request).await?),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
     }

@@ -31,6 +31,7 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Delete,
 }
 
 /// What a call does.
@@ -43,6 +44,9 @@ pub enum Does {
     ListOutbox,
     ListDeadLetters,
     ListExecutions,
+    ListSecrets,
+    SetSecret,
+    DeleteSecret,
     Pause(Part),
     Resume(Part),
 }
@@ -67,9 +71,10 @@ const fn call(
 }
 
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
+    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets, AppWrite,
+    InstanceAdmin,
 };
-use Method::{Get, Post, Put};
+use Method::{Delete, Get, Post, Put};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -89,6 +94,9 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
     call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
     call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/apps/{app}/secrets", Some(AppSecrets), Does::ListSecrets),
+    call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret),
+    call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
     call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
     call(Get, "/executions", Some(AppRead), Does::ListExecutions),

@@ -34,6 +34,7 @@ pub fn unfit(unfit: &Unfit) -> Problem {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
         Unfit::HostTaken { .. } => Code::Conflict,
+        Unfit::TooManySecrets { .. } => Code::TooMany,
     };
     Problem::new(code, unfit.to_string())
 }

@@ -51,6 +51,8 @@ async fn admin() -> Admin {
     let engine = crate::engine::start(Setup {
         store: folder.path().join("picloud.db"),
         runtime_directory: folder.path().to_owned(),
+        key_file: folder.path().join("secrets.key"),
+        own_address: None,
         durability: SyncDurability::WithEffects,
         limits,
         pausing: Pausing::AsStored,
@@ -242,6 +244,7 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
             calls::Method::Get => ("GET", ""),
             calls::Method::Post => ("POST", ""),
             calls::Method::Put => ("PUT", body.as_str()),
+            calls::Method::Delete => ("DELETE", ""),
         };
         let unknown = problem(&admin, 4242, method, &path, body).await;
         assert_eq!(unknown.detail, "uid 4242 is not known to this daemon");

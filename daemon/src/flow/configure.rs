@@ -3,6 +3,7 @@
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod secrets;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub enum Unfit {
     NoSuchApp(String),
     #[error("app \"{app}\" has no {kind} \"{name}\"")]
     NoSuchPart { app: String, kind: &'static str, name: String },
+    #[error("app \"{app}\" has {most} secrets already, the most there may be")]
+    TooManySecrets { app: String, most: usize },
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
 }
@@ -62,6 +65,11 @@ pub enum CatalogChange {
         target: i64,
     },
     PutPrincipal(Principal),
+    PutSecret(secrets::Secret),
+    DeleteSecret {
+        app: AppId,
+        name: Arc<str>,
+    },
     Audit(Audit),
 }
 

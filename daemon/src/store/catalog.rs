@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::catalog::{App, Catalog, CatalogRows, Pause, Script};
+use crate::catalog::{App, Catalog, CatalogRows, Pause, Script, SecretNote};
 use crate::entry::ChangeOp;
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::principal::{Grant, Principal};
@@ -38,7 +38,7 @@ pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Catalog, sqlx::E
     for row in &sqlx::query(sql::TRIGGERS).fetch_all(&mut *conn).await? {
         catalog.triggers.push(trigger(row)?);
     }
-    catalog.principals = principals(conn).await?;
+    catalog.principals = principals(&mut *conn).await?;
     for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
         let pause = Pause {
             reason: text(row, 1)?,
@@ -46,6 +46,11 @@ pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Catalog, sqlx::E
             by: opt_int(row, 3)?.map(PrincipalId),
         };
         catalog.pauses.push((int(row, 0)?, pause));
+    }
+    for row in &sqlx::query(sql::SECRETS).fetch_all(conn).await? {
+        let note =
+            SecretNote { set_at: Timestamp(int(row, 2)?), set_by: PrincipalId(int(row, 3)?) };
+        catalog.secrets.push(((AppId(int(row, 0)?), text(row, 1)?), note));
     }
     Ok(Catalog::build(catalog))
 }
