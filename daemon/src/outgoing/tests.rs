@@ -50,7 +50,7 @@ impl Server {
     }
 
     fn asked(&self) -> String {
-        self.asked.recv().expect("it was asked").to_ascii_lowercase()
+        self.asked.recv_timeout(Duration::from_secs(20)).expect("it was asked").to_ascii_lowercase()
     }
 }
 
