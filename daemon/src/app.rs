@@ -186,6 +186,8 @@ impl Daemon {
         let engine = engine::start(Setup {
             store: config.store.path.clone(),
             runtime_directory: config.runtime.directory.clone(),
+            key_file: config.key_file(),
+            own_address: Some(address),
             durability: config.outbox.sync_durability,
             limits: config.limits.clone(),
             pausing,

@@ -1,6 +1,6 @@
 //! What is configured, as one immutable value: a change makes a new catalog.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use picloud_scripts_runtime::limits::RunLimits;
@@ -21,6 +21,8 @@ pub struct Catalog {
     pub principals: HashMap<PrincipalId, Arc<Principal>>,
     /// What is paused: [`INSTANCE`], an app's number, or a queue's.
     pub pauses: HashMap<i64, Pause>,
+    /// What is known of the apps' secrets. Their values stay in the store.
+    secrets: BTreeMap<(AppId, Arc<str>), SecretNote>,
     app_by_slug: HashMap<Arc<str>, AppId>,
     /// Host names in lower case.
     app_by_host: HashMap<Arc<str>, AppId>,
@@ -66,6 +68,13 @@ pub struct Pause {
     pub by: Option<PrincipalId>,
 }
 
+/// Who set a secret, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecretNote {
+    pub set_at: Timestamp,
+    pub set_by: PrincipalId,
+}
+
 /// What the store holds, row by row.
 #[derive(Debug, Default)]
 pub struct CatalogRows {
@@ -73,6 +82,7 @@ pub struct CatalogRows {
     pub triggers: Vec<Trigger>,
     pub principals: Vec<Principal>,
     pub pauses: Vec<(i64, Pause)>,
+    pub secrets: Vec<((AppId, Arc<str>), SecretNote)>,
 }
 
 impl Catalog {
@@ -95,6 +105,7 @@ impl Catalog {
             apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
+            secrets: rows.secrets.into_iter().collect(),
         }
     }
 
@@ -110,6 +121,22 @@ impl Catalog {
     /// The routes of an app, ready to be searched.
     pub fn table(&self, app: AppId) -> Option<&RouteTable> {
         self.tables.get(&app)
+    }
+
+    /// What is known of a secret, if there is one of that name.
+    pub fn secret(&self, app: AppId, name: &str) -> Option<&SecretNote> {
+        self.secrets.get(&(app, Arc::from(name)))
+    }
+
+    /// The secrets of an app in the order of their names.
+    pub fn secrets_of(&self, app: AppId) -> impl Iterator<Item = (&Arc<str>, &SecretNote)> {
+        let all = self.secrets.range((app, Arc::from(""))..);
+        all.take_while(move |((of, _), _)| *of == app).map(|((_, name), note)| (name, note))
+    }
+
+    /// Whether any app has a secret.
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
     }
 
     pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {

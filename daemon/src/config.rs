@@ -25,6 +25,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub store: StoreConfig,
+    pub secrets: SecretsConfig,
     pub outbox: OutboxConfig,
     pub runtime: RuntimeConfig,
     pub log: LogConfig,
@@ -46,6 +47,12 @@ pub struct AdminConfig {
 pub struct StoreConfig {
     /// The path of `sqlite://PATH`.
     pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretsConfig {
+    /// `None`: `secrets.key` beside the store.
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +93,7 @@ impl Default for Config {
             http: HttpConfig { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), hosts: Vec::new() },
             admin: AdminConfig { socket: PathBuf::from("/run/picloud/admin.sock") },
             store: StoreConfig { path: PathBuf::from("/var/lib/picloud/picloud.db") },
+            secrets: SecretsConfig { key_file: None },
             outbox: OutboxConfig { sync_durability: SyncDurability::WithEffects },
             runtime: RuntimeConfig { directory: PathBuf::from("/run/picloud") },
             log: LogConfig { level: LogLevel::Info },
@@ -182,6 +190,25 @@ const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "secrets",
+        name: "key_file",
+        doc: &[
+            "File with the key that secrets are sealed with, made when the first secret is set. Empty: secrets.key",
+            "beside the store. Backups of the store do not have it: without it all secrets have to be set again.",
+        ],
+        get: |config| {
+            let path = config.secrets.key_file.as_ref();
+            Value::Text(path.map_or_else(String::new, |path| path.display().to_string()))
+        },
+        set: |config, value| {
+            config.secrets.key_file = match text_of(value)?.as_str() {
+                "" => None,
+                path => Some(path_of(Value::Text(path.to_owned()))?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
         section: "outbox",
         name: "sync_durability",
         doc: &[
@@ -268,6 +295,14 @@ fn path_of(value: Value) -> Result<PathBuf, String> {
         Err("a path is wanted".to_owned())
     } else {
         Ok(PathBuf::from(text))
+    }
+}
+
+impl Config {
+    /// Where the key of the secrets lies.
+    pub fn key_file(&self) -> PathBuf {
+        let beside_the_store = || self.store.path.with_file_name("secrets.key");
+        self.secrets.key_file.clone().unwrap_or_else(beside_the_store)
     }
 }
 

@@ -199,6 +199,8 @@ impl Dispatcher {
         let half = drain / 2;
         if tokio::time::timeout(half, self.idle()).await.is_err() {
             self.cancelled.store(true, Ordering::Relaxed);
+            // Whoever waits for somebody outside does not look at the mark.
+            self.parts.executor.outgoing.stop();
             let _ = tokio::time::timeout(half, self.idle()).await;
         }
     }

@@ -4,6 +4,7 @@
 //! and only then does anything run.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,19 +25,26 @@ use crate::flow::facts::Room;
 use crate::gate::Permits;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
+use crate::log::field;
 use crate::outbox::row::Claim;
+use crate::outgoing::Outgoing;
 use crate::store::batch::{BatchError, Batcher, Seen};
 use crate::store::configure::ConfigureError;
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
 use crate::store::writer::{Ended, Writer, WriterError};
 use crate::time::{Clock, Timestamp};
+use crate::vault::{self, Vault};
 
 /// How an engine is started.
 pub struct Setup {
     pub store: PathBuf,
     /// Where the note of what runs lies: memory that outlives the process.
     pub runtime_directory: PathBuf,
+    /// The key that secrets are sealed with; made when it is needed first.
+    pub key_file: PathBuf,
+    /// Where the daemon itself serves routes: scripts do not call it.
+    pub own_address: Option<SocketAddr>,
     pub durability: SyncDurability,
     pub limits: Limits,
     pub pausing: Pausing,
@@ -63,6 +71,7 @@ pub struct Engine {
     /// What is waiting, as of the last commit.
     pub seen: Arc<Seen>,
     pub runtime: Arc<Runtime>,
+    pub vault: Arc<Vault>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
     pub limits: Limits,
@@ -122,9 +131,14 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
     let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
     let tokio = tokio::runtime::Handle::current();
+    let vault = Arc::new(Vault::at(setup.key_file));
+    tell_lost_secrets(&batcher.catalog().load(), &reader, &vault).await?;
+    let outgoing = Outgoing::new(limits.outgoing.clone(), setup.own_address, Arc::clone(&clock));
     let executor = ScriptExecutor {
         runtime: Arc::clone(&runtime),
         reader: reader.clone(),
+        vault: Arc::clone(&vault),
+        outgoing: Arc::new(outgoing),
         clock: Arc::clone(&clock),
         programs: Programs::default(),
         tokio: tokio.clone(),
@@ -163,6 +177,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         catalog,
         seen,
         runtime,
+        vault,
         clock,
         ids,
         limits,
@@ -197,6 +212,38 @@ async fn take_over(
             return Err(EngineError::TakeOver(BatchError::Crashed(CrashPoint::InTakeover)));
         }
     }
+}
+
+/// Says which secrets have to be set again since their key is gone; everything else works all the same.
+async fn tell_lost_secrets(
+    catalog: &Catalog,
+    reader: &Reader,
+    vault: &Vault,
+) -> Result<(), EngineError> {
+    if !catalog.has_secrets() {
+        return Ok(());
+    }
+    let mut apps: Vec<_> = catalog.apps.values().collect();
+    apps.sort_by(|a, b| a.slug.cmp(&b.slug));
+    for app in apps {
+        let mut lost = Vec::new();
+        let mut why = String::new();
+        for (name, sealed) in reader.secrets_sealed(app.id).await? {
+            if let Err(error) = vault.open(app.id, &name, &sealed) {
+                why = vault::told(&error);
+                lost.push(name);
+            }
+        }
+        if !lost.is_empty() {
+            let lost = lost.join(", ");
+            tracing::error!(
+                { field::APP } = &*app.slug,
+                { field::ERROR } = why,
+                "secrets have to be set again, scripts that read them fail: {lost}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Before anything runs: what waits may be what the last daemon died of.
@@ -263,6 +310,8 @@ mod tests {
         Setup {
             store: folder.path().join("store.db"),
             runtime_directory: folder.path().to_owned(),
+            key_file: folder.path().join("secrets.key"),
+            own_address: None,
             durability: SyncDurability::WithEffects,
             limits: Limits::default(),
             pausing: Pausing::AsStored,

@@ -69,7 +69,9 @@ impl Failure {
             ExecErrorKind::Budget | ExecErrorKind::MemoryOfAll => FailureKind::BudgetSpent,
             ExecErrorKind::Timeout => FailureKind::TimedOut,
             ExecErrorKind::NotAllowed => FailureKind::NotAllowed,
-            ExecErrorKind::Cancelled | ExecErrorKind::HostFailed => FailureKind::Internal,
+            ExecErrorKind::Cancelled | ExecErrorKind::HostFailed | ExecErrorKind::Unknown => {
+                FailureKind::Internal
+            }
         };
         let mut failure = Failure::new(kind, error.message.clone());
         if let Some(position) = &error.position {

@@ -13,6 +13,7 @@ pub mod log;
 pub mod payload;
 pub mod time;
 // domain
+pub mod allow;
 pub mod catalog;
 pub mod entry;
 pub mod gate;
@@ -36,3 +37,5 @@ pub mod demo;
 pub mod dispatcher;
 pub mod engine;
 pub mod http;
+pub mod outgoing;
+pub mod vault;

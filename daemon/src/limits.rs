@@ -12,6 +12,8 @@ pub struct Limits {
     pub outbox: OutboxLimits,
     pub store: StoreLimits,
     pub admin: AdminLimits,
+    pub outgoing: OutgoingLimits,
+    pub secrets: SecretLimits,
 }
 
 /// One limit, as people see it.
@@ -49,7 +51,7 @@ impl Unit {
 
 /// The limits of all parts, in the order in which they are shown.
 pub fn all() -> impl Iterator<Item = &'static Limit> {
-    [HTTP, GATE, RUN, OUTBOX, STORE, ADMIN].into_iter().flatten()
+    [HTTP, GATE, RUN, OUTBOX, STORE, ADMIN, OUTGOING, SECRETS].into_iter().flatten()
 }
 
 /// The limits that a script may lower for itself.
@@ -204,6 +206,8 @@ table! { RUN of run {
     log_line_bytes_max: Bytes 64..=64 << 10;
     /// Writes and enqueued tasks.
     effects_max: Count 1..=10_000;
+    /// Calls to the outside.
+    calls_max: Count 0..=1_000;
 }}
 
 part! {
@@ -267,6 +271,32 @@ part! {
         connections_per_uid_max: usize = 16, Count 1..=1_024;
         /// Ended runs that are remembered.
         executions_max: usize = 1_000, Count 0..=100_000;
+    }
+}
+
+part! {
+    /// Limits of calls to the outside.
+    OutgoingLimits, OUTGOING of outgoing {
+        /// Bytes of a request's body.
+        request_bytes_max: usize = 1 << 20, Bytes 0..=64 << 20;
+        /// Bytes of an answer's body.
+        response_bytes_max: usize = 1 << 20, Bytes 0..=64 << 20;
+        /// Time for one call, redirects included; the end of the run ends it too.
+        call_ms: u64 = 30_000, Ms 10..=HOUR_MS;
+        /// Redirects that one call follows.
+        redirects_max: u32 = 5, Count 0..=20;
+        /// Names that are looked up at a time.
+        lookups_max: usize = 16, Count 1..=1_024;
+    }
+}
+
+part! {
+    /// Limits of secrets.
+    SecretLimits, SECRETS of secrets {
+        /// Secrets of an app.
+        secrets_max: usize = 100, Count 0..=10_000;
+        /// Bytes of one value.
+        value_bytes_max: usize = 8 << 10, Bytes 4..=1 << 20;
     }
 }
 

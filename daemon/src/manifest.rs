@@ -119,7 +119,7 @@ pub fn check(
     let allow_hosts = app
         .allow_hosts
         .iter()
-        .filter_map(|host| errors.take("app", words::host("allow_hosts", host)))
+        .filter_map(|host| errors.take("app", words::allowed_host(host)))
         .collect();
     let scripts = check_scripts(bundle, instance, compile, &mut errors);
     let manifest = &bundle.manifest;

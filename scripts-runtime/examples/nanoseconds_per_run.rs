@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use picloud_scripts_runtime::effect::{Key, Stored};
 use picloud_scripts_runtime::exec::ExecRequest;
-use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
+use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, NoSecret, Page};
 use picloud_scripts_runtime::limits::RunLimits;
 use picloud_scripts_runtime::memory::CountingAllocator;
+use picloud_scripts_runtime::outside::{Outgoing, OutsideAnswer, OutsideCall, OutsideError};
 use picloud_scripts_runtime::runtime::Runtime;
 
 #[global_allocator]
@@ -26,6 +27,14 @@ impl Host for Constant {
 
     fn list(&self, _: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError> {
         Ok(Vec::new())
+    }
+
+    fn secret(&self, _: &str) -> Result<Result<Arc<str>, NoSecret>, HostError> {
+        Ok(Err(NoSecret("there is none".to_owned())))
+    }
+
+    fn call_outside(&self, _: &OutsideCall) -> Result<OutsideAnswer, OutsideError> {
+        Err(OutsideError("nobody is called".to_owned()))
     }
 
     fn permits(&self, _: Need) -> bool {
@@ -68,6 +77,7 @@ fn main() {
         limits,
         now_ms: 0,
         seed: 1,
+        outgoing: Outgoing::Sent,
         host,
     };
     for (name, source) in CASES {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::effect::{Effect, Read};
 use crate::host::Host;
 use crate::limits::RunLimits;
+use crate::mask::Mask;
+use crate::outside::{ListedCall, Outgoing};
 
 /// Everything that a run depends on; the same request gives the same report as long as the host answers the same.
 pub struct ExecRequest {
@@ -20,6 +22,8 @@ pub struct ExecRequest {
     pub now_ms: i64,
     /// Where `random::` and document ids come from; the same over conflict re-runs of one attempt.
     pub seed: u64,
+    /// Whether calls to the outside are sent, or only listed.
+    pub outgoing: Outgoing,
     pub host: Arc<dyn Host>,
 }
 
@@ -28,8 +32,12 @@ pub struct ExecRequest {
 pub struct ExecReport {
     /// The value of the last expression as JSON text.
     pub result: Result<Arc<str>, ExecError>,
-    /// Empty unless the run succeeded.
+    /// Empty unless the run succeeded, or became unknown in a dry run.
     pub effects: Vec<Effect>,
+    /// Calls to the outside that a dry run did not send.
+    pub listed: Vec<ListedCall>,
+    /// The secrets that the run read: what else is said about the run goes through it. The report's error has been.
+    pub mask: Mask,
     /// Each key once, with the version seen first; kept also when the run failed.
     pub reads: Vec<Read>,
     pub usage: Usage,
@@ -86,4 +94,6 @@ pub enum ExecErrorKind {
     HostFailed,
     /// A native function panicked.
     Panicked,
+    /// A dry run came to a call to the outside: what follows nobody knows.
+    Unknown,
 }

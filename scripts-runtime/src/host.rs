@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::effect::{Key, Space, Stored};
+use crate::outside::{OutsideAnswer, OutsideCall, OutsideError};
 
 /// The script's view of the daemon. One value for each run; it knows the run's app and principal.
 ///
@@ -13,6 +14,12 @@ pub trait Host: Send + Sync {
 
     /// A page of a collection in ascending order of the keys' bytes. It ends with the row that fills it, or with the collection.
     fn list(&self, page: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError>;
+
+    /// The value of one of the app's secrets.
+    fn secret(&self, name: &str) -> Result<Result<Arc<str>, NoSecret>, HostError>;
+
+    /// Sends a request to the outside and waits for its answer, by the run's deadline at most.
+    fn call_outside(&self, call: &OutsideCall) -> Result<OutsideAnswer, OutsideError>;
 
     /// Whether the run's principal may do this in the run's app. Asked at each service call.
     fn permits(&self, need: Need) -> bool;
@@ -54,6 +61,8 @@ impl Page {
 pub enum Need {
     /// KV and documents.
     Data,
+    /// `secrets::get`.
+    Secrets,
     /// `outbox::enqueue`.
     Invoke,
     /// `dead_letters::`, which only a dead-letter handler may call.
@@ -75,6 +84,11 @@ pub enum Interrupt {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct HostError(pub String);
+
+/// There is no such secret, or its value is lost, and what to do. The script may catch it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSecret(pub String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

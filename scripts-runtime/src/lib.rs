@@ -10,7 +10,9 @@ pub mod effect;
 pub mod exec;
 pub mod host;
 pub mod limits;
+pub mod mask;
 pub mod memory;
+pub mod outside;
 pub mod program;
 pub mod runtime;
 

@@ -32,6 +32,8 @@ pub struct RunLimits {
     pub log_line_bytes_max: usize,
     /// Effects of one run.
     pub effects_max: usize,
+    /// Calls to the outside of one run.
+    pub calls_max: usize,
 }
 
 impl Default for RunLimits {
@@ -49,6 +51,7 @@ impl Default for RunLimits {
             log_lines_max: 200,
             log_line_bytes_max: 4 << 10,
             effects_max: 1_000,
+            calls_max: 20,
         }
     }
 }
@@ -70,6 +73,7 @@ impl RunLimits {
             log_lines_max: self.log_lines_max.min(other.log_lines_max),
             log_line_bytes_max: self.log_line_bytes_max.min(other.log_line_bytes_max),
             effects_max: self.effects_max.min(other.effects_max),
+            calls_max: self.calls_max.min(other.calls_max),
         }
     }
 }

@@ -9,18 +9,20 @@ use rhai::{
 use crate::bounds::{MESSAGE_BYTES_MAX, SOURCE_LINE_CHARS_MAX};
 use crate::exec::{ExecError, ExecErrorKind, Position};
 use crate::json::write;
+use crate::mask::Mask;
 
 /// An error that a script raised while it ran. `fatal` is what the run remembers as its end.
 pub(crate) fn run_error(
     error: EvalAltResult,
     fatal: Option<(ExecErrorKind, String)>,
     source: &str,
+    mask: &Mask,
 ) -> ExecError {
     let (mut error, outer) = innermost(error);
     let own = error.take_position();
     let position = position(if own.is_none() { outer } else { own }, source);
     if let Some((kind, message)) = fatal {
-        return ExecError { kind, message: cut(message), position };
+        return ExecError { kind, message: cut_hidden(&message, mask), position };
     }
     let kind = match &error {
         EvalAltResult::ErrorTooManyOperations(..)
@@ -30,7 +32,7 @@ pub(crate) fn run_error(
         | EvalAltResult::ErrorDataTooLarge(..) => ExecErrorKind::Budget,
         _ => ExecErrorKind::Thrown,
     };
-    ExecError { kind, message: cut(run_message(&error)), position }
+    ExecError { kind, message: cut_hidden(&run_message(&error), mask), position }
 }
 
 /// Goes to the place where the error arose, through the calls that it came out of.
@@ -215,4 +217,9 @@ pub(crate) fn cut_to(mut text: String, bytes_max: usize) -> String {
 
 fn cut(text: String) -> String {
     cut_to(text, MESSAGE_BYTES_MAX)
+}
+
+/// Hides secrets before the text is cut, which might be within one.
+fn cut_hidden(text: &str, mask: &Mask) -> String {
+    cut(mask.hide_begin(text, MESSAGE_BYTES_MAX.saturating_add(4)).into_owned())
 }

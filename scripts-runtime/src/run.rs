@@ -16,7 +16,9 @@ use crate::exec::{ExecErrorKind, ExecRequest, Usage};
 use crate::fault::Fault;
 use crate::host::{Host, Interrupt, Need};
 use crate::limits::RunLimits;
+use crate::mask::Mask;
 use crate::memory::{GAUGE, held_bytes, stack_address};
+use crate::outside::{ListedCall, Outgoing};
 use crate::random::Random;
 
 /// State of one run.
@@ -27,6 +29,12 @@ pub(crate) struct Run {
     pub(crate) random: Random,
     pub(crate) entries: Entries,
     pub(crate) effects: Vec<Effect>,
+    /// Secrets that were read.
+    pub(crate) mask: Mask,
+    pub(crate) outgoing: Outgoing,
+    /// Calls to the outside so far.
+    pub(crate) calls: u32,
+    pub(crate) listed: Vec<ListedCall>,
     pub(crate) log_lines: usize,
     pub(crate) log_lines_dropped: u64,
     /// What the run ends with, whatever the script does.
@@ -60,6 +68,10 @@ pub(crate) fn begin(request: &ExecRequest, notes_shared: bool) {
         random: Random::new(request.seed),
         entries: Entries::default(),
         effects: Vec::new(),
+        mask: Mask::default(),
+        outgoing: request.outgoing,
+        calls: 0,
+        listed: Vec::new(),
         log_lines: 0,
         log_lines_dropped: 0,
         fatal: None,
@@ -112,6 +124,11 @@ pub(crate) fn fatal() -> Option<(ExecErrorKind, String)> {
     RUN.with_borrow(|slot| slot.as_ref().and_then(|run| run.fatal.clone()))
 }
 
+/// The secrets that the run of this thread has read.
+pub(crate) fn mask() -> Mask {
+    RUN.with_borrow(|slot| slot.as_ref().map(|run| run.mask.clone()).unwrap_or_default())
+}
+
 /// Whether a script is running on this thread. While a service call has the run, it is.
 pub(crate) fn is_running() -> bool {
     RUN.try_with(|slot| slot.try_borrow().map_or(true, |slot| slot.is_some())).unwrap_or(false)
@@ -157,9 +174,20 @@ pub(crate) fn service<T>(
     })
 }
 
+/// As [`with`], for calls to the outside, which need no capability: the manifest says which hosts may be called.
+pub(crate) fn calling<T>(
+    part: impl FnOnce(&mut Run) -> Result<T, Fault>,
+) -> Result<T, Box<EvalAltResult>> {
+    with(|run| {
+        run.check_interrupt()?;
+        part(run)
+    })
+}
+
 fn capability(need: Need) -> &'static str {
     match need {
         Need::Data => "the capability AppData, which the principal of this run lacks",
+        Need::Secrets => "the capability AppSecrets, which the principal of this run lacks",
         Need::Invoke => "the capability AppInvoke, which the principal of this run lacks",
         Need::ResolveDeadLetters => {
             "a dead-letter trigger to have started this run, and the capability DeadLettersResolve"

@@ -14,6 +14,7 @@ use crate::exec::{ExecError, ExecErrorKind, ExecReport, ExecRequest};
 use crate::json::read::{self, Blobs};
 use crate::json::write;
 use crate::limits::RunLimits;
+use crate::mask::Mask;
 use crate::program::{self, Compiled, Program};
 use crate::run::{self, MemoryOfAll};
 use crate::{guards, message, services};
@@ -73,8 +74,14 @@ impl Runtime {
             })
         });
         let (run, usage) = run::end(&self.memory_of_all);
-        let effects = if result.is_ok() { run.effects } else { Vec::new() };
-        ExecReport { result, effects, reads: run.entries.reads, usage }
+        let result = result.map_err(|error| hidden(error, &run.mask));
+        let shows_effects = match &result {
+            Ok(_) => true,
+            Err(error) => error.kind == ExecErrorKind::Unknown,
+        };
+        let effects = if shows_effects { run.effects } else { Vec::new() };
+        let (listed, mask, reads) = (run.listed, run.mask, run.entries.reads);
+        ExecReport { result, effects, listed, mask, reads, usage }
     }
 
     fn evaluate(&self, program: &Compiled, request: &ExecRequest) -> Result<Arc<str>, ExecError> {
@@ -91,9 +98,23 @@ impl Runtime {
                 })
             }
             (Ok(_), Some((kind, message))) => Err(ExecError { kind, message, position: None }),
-            (Err(error), fatal) => Err(message::run_error(*error, fatal, &program.source)),
+            (Err(error), fatal) => {
+                Err(message::run_error(*error, fatal, &program.source, &run::mask()))
+            }
         }
     }
+}
+
+/// The error without the secrets that the run has read.
+fn hidden(mut error: ExecError, mask: &Mask) -> ExecError {
+    if mask.is_empty() {
+        return error;
+    }
+    error.message = mask.hide(&error.message).into_owned();
+    if let Some(position) = &mut error.position {
+        position.source_line = mask.hide(&position.source_line).into_owned();
+    }
+    error
 }
 
 /// The event of the source with what every event has.
@@ -198,7 +219,8 @@ mod tests {
     use super::*;
     use crate::effect::{Key, Stored};
     use crate::fault::Fault;
-    use crate::host::{Host, HostError, Interrupt, LogLine, Need, Page};
+    use crate::host::{Host, HostError, Interrupt, LogLine, Need, NoSecret, Page};
+    use crate::outside::{Outgoing, OutsideAnswer, OutsideCall, OutsideError};
 
     /// A store without entries that notes where panics were.
     #[derive(Default)]
@@ -211,6 +233,14 @@ mod tests {
 
         fn list(&self, _: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError> {
             Ok(Vec::new())
+        }
+
+        fn secret(&self, _: &str) -> Result<Result<Arc<str>, NoSecret>, HostError> {
+            Ok(Err(NoSecret("none".to_owned())))
+        }
+
+        fn call_outside(&self, _: &OutsideCall) -> Result<OutsideAnswer, OutsideError> {
+            Err(OutsideError("nobody is there".to_owned()))
         }
 
         fn permits(&self, _: Need) -> bool {
@@ -239,6 +269,7 @@ mod tests {
             now_ms: 0,
             seed: 0,
             host: Arc::new(Empty::default()),
+            outgoing: Outgoing::Sent,
         }
     }
 

@@ -12,11 +12,13 @@ macro_rules! functions {
 pub(crate) mod dead_letters;
 pub(crate) mod docs;
 pub(crate) mod encoding;
+pub(crate) mod http;
 pub(crate) mod json;
 pub(crate) mod kv;
 pub(crate) mod log;
 pub(crate) mod outbox;
 pub(crate) mod random;
+pub(crate) mod secrets;
 pub(crate) mod time;
 
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub(crate) fn register(engine: &mut Engine) {
     docs::register(engine);
     outbox::register(engine);
     dead_letters::register(engine);
+    http::register(engine);
+    secrets::register(engine);
     log::register(engine);
     json::register(engine);
     time::register(engine);

@@ -8,6 +8,7 @@ pub mod history;
 pub mod ledger;
 pub mod measure;
 pub mod mount;
+pub mod outside;
 pub mod preload;
 pub mod simulation;
 pub mod source;

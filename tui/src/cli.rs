@@ -6,6 +6,7 @@ mod deploy;
 mod export;
 mod list;
 mod pause;
+mod secrets;
 mod triggers;
 
 use std::ffi::OsString;
@@ -167,6 +168,9 @@ enum Command {
     /// What sets scripts off: changes, dead letters, the clock.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
+    /// What scripts know and nobody else sees.
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -272,6 +276,7 @@ async fn obey(
             list::executions(client, output, errors, args).await
         }
         Command::Triggers(command) => triggers::run(command, client, output, errors).await,
+        Command::Secrets(command) => secrets::run(client, output, errors, command).await,
         Command::Pause { target, reason } => {
             pause::pause(client, output, target.as_deref(), reason).await
         }

@@ -9,6 +9,7 @@ pub mod instance;
 pub mod list;
 pub mod manifest;
 pub mod problem;
+pub mod secrets;
 pub mod text;
 pub mod triggers;
 

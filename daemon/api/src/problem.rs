@@ -65,6 +65,8 @@ codes! {
     Conflict = 409 "conflict" "it was changed meanwhile";
     TooLarge = 413 "too_large" "the body is too large";
     NotJson = 415 "not_json" "the body is not JSON";
+    /// There may be only so many of them.
+    TooMany = 422 "too_many" "there are too many already";
     BadManifest = 422 "bad_manifest" "the manifest is refused";
     BadTrigger = 422 "bad_trigger" "the trigger is refused";
     OutboxFull = 503 "outbox_full" "too much is waiting";

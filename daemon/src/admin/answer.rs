@@ -1,5 +1,6 @@
 //! The answers: one function for each thing that calls do.
 
+mod secrets;
 mod triggers;
 
 use std::str::FromStr;
@@ -38,6 +39,9 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::SwitchTrigger(to) => json(&triggers::switch(engine, &request, to).await?),
         Does::FireTrigger => json(&triggers::fire(engine, &request).await?),
         Does::DeleteTrigger => json(&triggers::delete(engine, &request).await?),
+        Does::ListSecrets => json(&secrets::list(engine, &request).await?),
+        Does::SetSecret => json(&secrets::set(engine, &request).await?),
+        Does::DeleteSecret => json(&secrets::delete(engine, &request).await?),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
     }

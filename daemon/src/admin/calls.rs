@@ -54,6 +54,9 @@ pub enum Does {
     /// Asks for `AppInvoke` besides.
     FireTrigger,
     DeleteTrigger,
+    ListSecrets,
+    SetSecret,
+    DeleteSecret,
     Pause(Part),
     Resume(Part),
 }
@@ -78,7 +81,8 @@ const fn call(
 }
 
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
+    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets, AppWrite,
+    InstanceAdmin,
 };
 use Method::{Delete, Get, Post, Put};
 
@@ -108,6 +112,9 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
     call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
     call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/apps/{app}/secrets", Some(AppSecrets), Does::ListSecrets),
+    call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret),
+    call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
     call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
     call(Get, "/executions", Some(AppRead), Does::ListExecutions),

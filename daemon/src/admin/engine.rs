@@ -19,12 +19,14 @@ use crate::engine;
 use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
 use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
+use crate::limits::SecretLimits;
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
 use crate::store::read::{Cursor, LetterRow, Listed, Reader, StoredRow};
 use crate::store::writer::Writer;
 use crate::time::{Clock, Timestamp};
+use crate::vault::Vault;
 
 /// Compiles a script without running it.
 pub type Compiler = Arc<dyn Fn(&str) -> Result<(), ExecError> + Send + Sync>;
@@ -40,9 +42,11 @@ pub struct Engine {
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
     pub compile: Compiler,
+    pub vault: Arc<Vault>,
+    pub secret_limits: SecretLimits,
+    pub reader: Reader,
     dispatcher: Arc<Dispatcher>,
     writer: Writer,
-    reader: Reader,
     seen: Arc<Seen>,
 }
 
@@ -83,6 +87,8 @@ impl Engine {
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
+            vault: Arc::clone(&engine.vault),
+            secret_limits: engine.limits.secrets.clone(),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),

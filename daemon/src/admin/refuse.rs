@@ -39,6 +39,7 @@ pub fn unfit(unfit: &Unfit) -> Problem {
             problem.errors.clone_from(errors);
             return problem;
         }
+        Unfit::TooManySecrets { .. } => Code::TooMany,
     };
     Problem::new(code, unfit.to_string())
 }

@@ -54,6 +54,8 @@ async fn admin() -> Admin {
     let engine = crate::engine::start(Setup {
         store: folder.path().join("picloud.db"),
         runtime_directory: folder.path().to_owned(),
+        key_file: folder.path().join("secrets.key"),
+        own_address: None,
         durability: SyncDurability::WithEffects,
         limits,
         pausing: Pausing::AsStored,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
+use picloud_scripts_runtime::mask::Mask;
+use picloud_scripts_runtime::outside::Outgoing;
 
 use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
@@ -32,6 +34,8 @@ pub struct Attempt {
     pub script_version: i64,
     pub took: Duration,
     pub log: Vec<LogLine>,
+    /// The secrets that the run read: what else is told of it goes through it.
+    pub mask: Mask,
 }
 
 /// An outcome, or a reason to do something else with the run first.
@@ -65,6 +69,7 @@ impl Attempt {
             script_version: 0,
             took: Duration::ZERO,
             log: Vec::new(),
+            mask: Mask::default(),
         }
     }
 }
@@ -111,7 +116,7 @@ impl Dispatcher {
         &self,
         run: &mut Run,
         slot: usize,
-        (app, script): (&App, &Arc<Script>),
+        (app, script): (&Arc<App>, &Arc<Script>),
         catalog: &Catalog,
     ) -> Attempt {
         let row = Arc::clone(&run.claim.row);
@@ -130,11 +135,12 @@ impl Dispatcher {
         });
         let job = Job {
             row: &row,
-            app_slug: &app.slug,
+            app,
             script,
             principal,
             now: start.now,
             deadline: start.deadline,
+            outgoing: Outgoing::Sent,
             cancelled: &self.cancelled,
         };
         // Without the note a crash would charge nobody; that is no reason not to run.
@@ -153,6 +159,7 @@ impl Dispatcher {
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),
             log: executed.log,
+            mask: executed.report.mask,
         }
     }
 
@@ -180,7 +187,8 @@ impl Dispatcher {
             | ExecErrorKind::Timeout
             | ExecErrorKind::NotAllowed
             | ExecErrorKind::HostFailed
-            | ExecErrorKind::Panicked => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
+            | ExecErrorKind::Panicked
+            | ExecErrorKind::Unknown => Verdict::Ended(Outcome::Failed(Failure::from_exec(error))),
         }
     }
 }

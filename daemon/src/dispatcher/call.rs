@@ -238,6 +238,7 @@ fn row_of(call: &Call, id: Id, now: Timestamp) -> OutboxRow {
         reply_by: (route.dispatch_mode == DispatchMode::Sync).then_some(reply_by),
         letter: None,
         replay_of: None,
+        first: id,
         idempotency,
     }
 }

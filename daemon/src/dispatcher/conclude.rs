@@ -274,11 +274,12 @@ impl Dispatcher {
         if let Some(waiter) = &run.waiter {
             waiter.take_back();
         }
-        let failure = Failure::new(kind, refusal.to_string());
+        let failure = Failure::new(kind, attempt.mask.hide(&refusal.to_string()));
         let ended = Attempt {
             script_version: attempt.script_version,
             took: attempt.took,
             log: attempt.log,
+            mask: attempt.mask,
             ..Attempt::ended(Outcome::Failed(failure))
         };
         self.conclude(run, ended);
@@ -467,9 +468,11 @@ pub(super) mod tests {
     use crate::ids::Ids;
     use crate::limits::Limits;
     use crate::outbox::row::OutboxRow;
+    use crate::outgoing::Outgoing;
     use crate::store::tests::{NOW, Scratch, accept, room, scratch_with_app, task};
     use crate::store::writer::{Ended, Writer};
     use crate::time::{Clock, SystemClock};
+    use crate::vault::Vault;
 
     pub(crate) async fn start(
         durability: SyncDurability,
@@ -490,6 +493,12 @@ pub(super) mod tests {
             executor: ScriptExecutor {
                 runtime: Arc::new(Runtime::new(&RunLimits::default(), 64 << 20)),
                 reader: reader.clone(),
+                vault: Arc::new(Vault::at(folder.path().join("secrets.key"))),
+                outgoing: Arc::new(Outgoing::new(
+                    limits.outgoing.clone(),
+                    None,
+                    Arc::clone(&clock),
+                )),
                 clock: Arc::clone(&clock),
                 programs: Programs::default(),
                 tokio: tokio.clone(),

@@ -7,28 +7,33 @@ use std::time::Duration;
 
 use picloud_scripts_runtime::exec::{ExecError, ExecReport, ExecRequest};
 use picloud_scripts_runtime::host::LogLine;
+use picloud_scripts_runtime::outside;
 use picloud_scripts_runtime::program::Program;
 use picloud_scripts_runtime::runtime::Runtime;
 
-use crate::catalog::Script;
+use crate::catalog::{App, Script};
 use crate::ids::ScriptId;
 use crate::outbox::row::OutboxRow;
+use crate::outgoing::Outgoing;
 use crate::principal::Principal;
 use crate::store::read::Reader;
 use crate::time::{Clock, Timestamp};
+use crate::vault::Vault;
 
 use super::host::RunHost;
 
 /// One attempt to be made.
 pub struct Job<'a> {
-    pub row: &'a OutboxRow,
-    pub app_slug: &'a Arc<str>,
+    pub row: &'a Arc<OutboxRow>,
+    pub app: &'a Arc<App>,
     pub script: &'a Arc<Script>,
     pub principal: &'a Arc<Principal>,
     /// What the script sees as now.
     pub now: Timestamp,
     /// When it has to be over, by the monotonic clock.
     pub deadline: Duration,
+    /// Whether its calls to the outside are sent, or only listed as a dry run does.
+    pub outgoing: outside::Outgoing,
     /// Set when the daemon cannot wait any longer.
     pub cancelled: &'a Arc<AtomicBool>,
 }
@@ -43,6 +48,8 @@ pub struct Executed {
 pub struct ScriptExecutor {
     pub runtime: Arc<Runtime>,
     pub reader: Reader,
+    pub vault: Arc<Vault>,
+    pub outgoing: Arc<Outgoing>,
     pub clock: Arc<dyn Clock>,
     pub programs: Programs,
     /// Where reads of the store are waited for.
@@ -57,17 +64,17 @@ impl ScriptExecutor {
             Err(error) => return Executed { report: failed(error), log: Vec::new() },
         };
         let host = Arc::new(RunHost {
-            app: job.row.app,
-            app_slug: Arc::clone(job.app_slug),
-            execution: job.row.id,
+            app: Arc::clone(job.app),
+            row: Arc::clone(job.row),
             script: Arc::clone(&job.script.name),
             principal: Arc::clone(job.principal),
             reader: self.reader.clone(),
+            vault: Arc::clone(&self.vault),
+            outgoing: Arc::clone(&self.outgoing),
             tokio: self.tokio.clone(),
             clock: Arc::clone(&self.clock),
             deadline: job.deadline,
             cancelled: Arc::clone(job.cancelled),
-            handles_letter: job.row.letter.is_some(),
             log: Mutex::new(Vec::new()),
         });
         let request = ExecRequest {
@@ -79,6 +86,7 @@ impl ScriptExecutor {
             limits: job.script.limits.clone(),
             now_ms: job.now.0,
             seed: seed(job.row),
+            outgoing: job.outgoing,
             host: Arc::clone(&host) as _,
         };
         let report = self.runtime.run(&program, &request);
@@ -91,6 +99,8 @@ fn failed(error: ExecError) -> ExecReport {
     ExecReport {
         result: Err(error),
         effects: Vec::new(),
+        listed: Vec::new(),
+        mask: Default::default(),
         reads: Vec::new(),
         usage: Default::default(),
     }

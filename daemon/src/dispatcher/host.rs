@@ -5,42 +5,45 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use picloud_scripts_runtime::effect::{Key, Stored};
-use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
+use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, NoSecret, Page};
+use picloud_scripts_runtime::outside::{OutsideAnswer, OutsideCall, OutsideError};
 
+use crate::catalog::App;
 use crate::entry::EntryKey;
-use crate::ids::{AppId, Id};
 use crate::log::{self, field};
+use crate::outbox::row::OutboxRow;
+use crate::outgoing::{Caller, Outgoing};
 use crate::principal::{Capability, Principal};
 use crate::store::read::Reader;
 use crate::time::Clock;
+use crate::vault::{self, Vault};
 
 /// The host of one run.
 pub struct RunHost {
-    pub app: AppId,
-    pub app_slug: Arc<str>,
-    pub execution: Id,
+    pub app: Arc<App>,
+    pub row: Arc<OutboxRow>,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
     pub reader: Reader,
+    pub vault: Arc<Vault>,
+    pub outgoing: Arc<Outgoing>,
     pub tokio: tokio::runtime::Handle,
     pub clock: Arc<dyn Clock>,
     pub deadline: Duration,
     pub cancelled: Arc<AtomicBool>,
-    /// Whether the run handles a dead letter: only then may it resolve any.
-    pub handles_letter: bool,
     pub log: Mutex<Vec<LogLine>>,
 }
 
 impl Host for RunHost {
     fn read(&self, key: &Key) -> Result<Option<Stored>, HostError> {
-        let key = EntryKey { app: self.app, key: key.clone() };
+        let key = EntryKey { app: self.app.id, key: key.clone() };
         let entry = self.tokio.block_on(self.reader.entry(&key, self.clock.now()));
         let entry = entry.map_err(|error| HostError(error.to_string()))?;
         Ok(entry.map(|entry| Stored { version: entry.version, value: entry.value }))
     }
 
     fn list(&self, page: &Page) -> Result<Vec<(Arc<str>, Stored)>, HostError> {
-        let entries = self.tokio.block_on(self.reader.entries(self.app, page, self.clock.now()));
+        let entries = self.tokio.block_on(self.reader.entries(self.app.id, page, self.clock.now()));
         let entries = entries.map_err(|error| HostError(error.to_string()))?;
         let stored = |(key, entry): (Arc<str>, crate::entry::Entry)| {
             (key, Stored { version: entry.version, value: entry.value })
@@ -48,26 +51,53 @@ impl Host for RunHost {
         Ok(entries.into_iter().map(stored).collect())
     }
 
+    fn secret(&self, name: &str) -> Result<Result<Arc<str>, NoSecret>, HostError> {
+        let found = self.tokio.block_on(self.reader.secret(self.app.id, name));
+        let found = found.map_err(|error| HostError(error.to_string()))?;
+        let set_it = format!("picloud secrets set {}/{name} -", self.app.slug);
+        let Some(sealed) = found else {
+            let message = format!("there is no secret \"{name}\" in this app; set it: {set_it}");
+            return Ok(Err(NoSecret(message)));
+        };
+        Ok(self.vault.open(self.app.id, name, &sealed).map_err(|error| {
+            let why = vault::told(&error);
+            NoSecret(format!(
+                "the value of secret \"{name}\" is lost ({why}); set it again: {set_it}"
+            ))
+        }))
+    }
+
+    fn call_outside(&self, call: &OutsideCall) -> Result<OutsideAnswer, OutsideError> {
+        let caller = Caller {
+            allow_hosts: &self.app.allow_hosts,
+            key: self.row.call_key(call.number),
+            deadline: self.deadline,
+        };
+        self.outgoing.call(call, &caller)
+    }
+
     fn permits(&self, need: Need) -> bool {
         let capability = match need {
             Need::Data => Capability::AppData,
+            Need::Secrets => Capability::AppSecrets,
             Need::Invoke => Capability::AppInvoke,
-            Need::ResolveDeadLetters if !self.handles_letter => return false,
+            // Only who handles one may resolve any.
+            Need::ResolveDeadLetters if self.row.letter.is_none() => return false,
             Need::ResolveDeadLetters => Capability::DeadLettersResolve,
         };
-        self.principal.may(capability, Some(self.app))
+        self.principal.may(capability, Some(self.app.id))
     }
 
     fn log(&self, line: LogLine) {
-        log::script_line(&self.app_slug, &self.script, &self.execution.to_string(), &line);
+        log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
         self.log.lock().expect("no panic while held").push(line);
     }
 
     fn panicked(&self, place: &str) {
         tracing::error!(
-            { field::APP } = &*self.app_slug,
+            { field::APP } = &*self.app.slug,
             { field::SCRIPT } = &*self.script,
-            { field::EXECUTION } = %self.execution,
+            { field::EXECUTION } = %self.row.id,
             { field::PLACE } = place,
             "a built-in function panicked: please report it"
         );

@@ -3,6 +3,7 @@
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod secrets;
 pub mod triggers;
 
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub enum Unfit {
     NameTaken { app: String, kind: &'static str, name: String },
     #[error("{}", first(.0))]
     BadTrigger(Vec<EntryError>),
+    #[error("app \"{app}\" has {most} secrets already, the most there may be")]
+    TooManySecrets { app: String, most: usize },
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
 }
@@ -73,6 +76,11 @@ pub enum CatalogChange {
         target: i64,
     },
     PutPrincipal(Principal),
+    PutSecret(secrets::Secret),
+    DeleteSecret {
+        app: AppId,
+        name: Arc<str>,
+    },
     Audit(Audit),
 }
 

@@ -64,6 +64,7 @@ pub fn row_for(trigger: &Trigger, id: Id, event: Arc<str>) -> OutboxRow {
         orphaned: 0,
         depth: 0,
         root: id,
+        first: id,
         cause: None,
         reply_by: None,
         letter: None,

@@ -98,8 +98,12 @@ pub fn apply(effect: &Effect, author: &Author, layer: &mut Layer) -> Result<(), 
     for trigger in facts.catalog.matching.for_change(&change) {
         let event = Arc::clone(event.get_or_insert_with(|| event_of(&change)));
         let id = layer.next_id();
-        let row =
-            OutboxRow { id, available_at: facts.now, ..row_for(trigger, &change, event, author) };
+        let row = OutboxRow {
+            id,
+            first: id,
+            available_at: facts.now,
+            ..row_for(trigger, &change, event, author)
+        };
         layer.insert_caused(row)?;
     }
     Ok(())
@@ -219,6 +223,7 @@ fn row_for(trigger: &Trigger, change: &Change, event: Arc<str>, author: &Author)
         reply_by: None,
         letter: None,
         replay_of: None,
+        first: author.cause,
         idempotency: None,
     }
 }

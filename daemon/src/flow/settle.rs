@@ -211,6 +211,7 @@ fn task(row: &OutboxRow, id: Id) -> OutboxRow {
         reply_by: None,
         letter: None,
         replay_of: None,
+        first: id,
         idempotency: None,
         ..row.clone()
     }

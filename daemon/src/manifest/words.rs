@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::duration;
 
+use crate::allow::Allowed;
 use crate::route::{METHODS, Pattern};
 
 /// Characters of a slug, as many as a host name's label may have.
@@ -63,6 +64,17 @@ pub fn host(key: &str, text: &str) -> Result<Arc<str>, String> {
     } else {
         Err(format!("{key}: \"{text}\" is no host name; write it without scheme and port"))
     }
+}
+
+/// An entry of `allow_hosts`, as it is stored.
+pub fn allowed_host(text: &str) -> Result<Arc<str>, String> {
+    let entry = Allowed::parse(text).map_err(|message| format!("allow_hosts: {message}"))?;
+    Ok(Arc::from(entry.to_string()))
+}
+
+/// The name of a secret.
+pub fn secret(text: &str) -> Result<Arc<str>, String> {
+    name(text).map_err(|message| format!("the secret's {message}"))
 }
 
 /// An HTTP method in upper case.

@@ -1,6 +1,9 @@
 //! An outbox row and the claim on it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
 use crate::retry::RetryPolicy;
@@ -41,14 +44,34 @@ pub struct OutboxRow {
     pub letter: Option<Id>,
     /// The letter that this row replays.
     pub replay_of: Option<Id>,
+    /// The row that this one is a replay of, in the end, over all replays; its own id when it replays none. Calls to the
+    /// outside are told apart by it.
+    pub first: Id,
     /// How the answer is kept for a caller that sends the request again.
     pub idempotency: Option<IdempotencyKey>,
 }
 
 impl OutboxRow {
+    /// The same row as one that replays `first`, if it replays any.
+    #[must_use]
+    pub fn replaying(self, first: Option<Id>) -> OutboxRow {
+        OutboxRow { first: first.unwrap_or(self.id), ..self }
+    }
+
     /// When the row was made: its id says so.
     pub fn created_at(&self) -> Timestamp {
         self.id.time()
+    }
+
+    /// The `Idempotency-Key` of the run's `number`th call to the outside: the same over re-runs, retries, crashes and a
+    /// replay as it was. A replay with another event has another one.
+    pub fn call_key(&self, number: u32) -> String {
+        let text = format!("picloud call\0{}\0{number}\0{}", self.first, self.event);
+        let hash = Sha256::digest(text.as_bytes());
+        hash.iter().take(16).fold(String::new(), |mut key, byte| {
+            let _infallible = write!(key, "{byte:02x}");
+            key
+        })
     }
 
     pub fn is_sync(&self) -> bool {
@@ -173,7 +196,26 @@ pub(crate) mod tests {
             reply_by: None,
             letter: None,
             replay_of: None,
+            first: Id(1 << 80),
             idempotency: None,
         }
+    }
+
+    #[test]
+    fn the_key_of_a_call_is_that_of_the_work_and_not_of_the_attempt() {
+        let key = |row: &OutboxRow, number| row.call_key(number);
+        let fresh = row();
+        let again = OutboxRow { attempt: 3, orphaned: 1, depth: 2, ..row() };
+        let replay = OutboxRow { id: Id(7), replay_of: Some(Id(5)), ..row() };
+        assert_eq!(key(&fresh, 1), key(&again, 1));
+        assert_eq!(key(&fresh, 1), key(&replay, 1));
+        let edited = OutboxRow { event: "{\"payload\":1}".into(), ..replay };
+        let other = OutboxRow { id: Id(8), first: Id(8), ..row() };
+        let keys = [key(&fresh, 1), key(&fresh, 2), key(&edited, 1), key(&other, 1)];
+        let mut different = keys.to_vec();
+        different.sort();
+        different.dedup();
+        assert_eq!(different.len(), 4, "{keys:?}");
+        assert_eq!(keys[0].len(), 32);
     }
 }

@@ -139,7 +139,8 @@ pub(crate) fn put_outbox(bulk: &mut Bulk, row: &OutboxRow, lease: Option<Lease>)
     bulk.opt_int(row.reply_by.map(|at| at.0))
         .int(row.bytes())
         .opt_id(lease.map(|lease| lease.owner))
-        .opt_int(lease.map(|lease| lease.token));
+        .opt_int(lease.map(|lease| lease.token))
+        .opt_id(first_of(row));
 }
 
 /// In the order of the statement `letters_insert`.
@@ -150,7 +151,13 @@ pub(crate) fn put_letter(bulk: &mut Bulk, letter: &DeadLetter) {
         .int(i64::from(letter.attempts))
         .int(letter.first_at.0)
         .int(letter.last_at.0)
-        .int(letter.script_version);
+        .int(letter.script_version)
+        .opt_id(first_of(&letter.row));
+}
+
+/// Null: the row itself.
+fn first_of(row: &OutboxRow) -> Option<Id> {
+    (row.first != row.id).then_some(row.first)
 }
 
 /// What the outbox and the dead letters have in common.

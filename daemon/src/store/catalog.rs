@@ -7,7 +7,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::catalog::{App, Catalog, CatalogRows, Pause, Script};
+use crate::catalog::{App, Catalog, CatalogRows, Pause, Script, SecretNote};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::principal::{Grant, Principal};
 use crate::route::{DispatchMode, Route};
@@ -42,7 +42,7 @@ pub(crate) async fn load(
     for row in &sqlx::query(sql::TRIGGERS).fetch_all(&mut *conn).await? {
         catalog.triggers.push(trigger(row)?);
     }
-    catalog.principals = principals(conn).await?;
+    catalog.principals = principals(&mut *conn).await?;
     for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
         let pause = Pause {
             reason: text(row, 1)?,
@@ -50,6 +50,11 @@ pub(crate) async fn load(
             by: opt_int(row, 3)?.map(PrincipalId),
         };
         catalog.pauses.push((int(row, 0)?, pause));
+    }
+    for row in &sqlx::query(sql::SECRETS).fetch_all(conn).await? {
+        let note =
+            SecretNote { set_at: Timestamp(int(row, 2)?), set_by: PrincipalId(int(row, 3)?) };
+        catalog.secrets.push(((AppId(int(row, 0)?), text(row, 1)?), note));
     }
     Ok(Catalog::build(catalog))
 }

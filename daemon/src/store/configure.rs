@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use crate::catalog::{Catalog, Script};
 use crate::faults::CrashPoint;
+use crate::flow::configure::secrets::Secret;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
 use crate::limits::OutboxLimits;
 use crate::principal::Principal;
@@ -159,6 +160,10 @@ async fn apply(
         }
         CatalogChange::Resume { target } => delete(conn, sql::PAUSE_DELETE, *target).await?,
         CatalogChange::PutPrincipal(principal) => put_principal(conn, principal).await?,
+        CatalogChange::PutSecret(secret) => put_secret(conn, secret).await?,
+        CatalogChange::DeleteSecret { app, name } => {
+            sqlx::query(sql::SECRET_DELETE).bind(app.0).bind(&**name).execute(conn).await?;
+        }
         CatalogChange::Audit(audit) => put_audit(conn, audit, limits).await?,
     }
     Ok(())
@@ -267,6 +272,16 @@ async fn put_principal(
         query.execute(&mut *conn).await?;
     }
     Ok(())
+}
+
+async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::SECRET_PUT)
+        .bind(secret.app.0)
+        .bind(&*secret.name)
+        .bind(&secret.sealed[..])
+        .bind(secret.set_at.0)
+        .bind(secret.set_by.0);
+    query.execute(conn).await.map(drop)
 }
 
 async fn put_audit(

@@ -174,7 +174,7 @@ async fn read_letters(
         let letter = LetterFacts {
             app: stored.letter.row.app,
             open: stored.resolved_at.is_none(),
-            replays_of_root: rows::count(row, 29)?,
+            replays_of_root: rows::count(row, 30)?,
             row: stored.letter.row,
         };
         facts.letters.insert(stored.letter.id, letter);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 
 use picloud_scripts_runtime::host::Page;
@@ -186,6 +187,20 @@ impl Reader {
         };
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
         found.map(kept).transpose().map_err(self.failed())
+    }
+
+    /// A secret as it is stored: sealed.
+    pub async fn secret(&self, app: AppId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query_scalar(sql::SECRET).bind(app.0).bind(name);
+        query.fetch_optional(&self.pool).await.map_err(self.failed())
+    }
+
+    /// All secrets of an app by their names, sealed.
+    pub async fn secrets_sealed(&self, app: AppId) -> Result<Vec<(Arc<str>, Vec<u8>)>, StoreError> {
+        let query = sqlx::query(sql::SECRETS_SEALED).bind(app.0);
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let secret = |row: &SqliteRow| Ok((rows::text(row, 0)?, row.try_get(1)?));
+        found.iter().map(secret).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
     pub async fn outbox_row(&self, id: Id) -> Result<Option<StoredRow>, StoreError> {

@@ -147,6 +147,7 @@ pub(crate) struct PackedRow<'a> {
     _failure: IgnoredAny,
     _lease_owner: IgnoredAny,
     _lease_token: IgnoredAny,
+    first: Option<&'a str>,
 }
 
 impl PackedRow<'_> {
@@ -177,6 +178,7 @@ impl PackedRow<'_> {
             reply_by: self.reply_by.map(Timestamp),
             letter: opt_id_of(self.letter)?,
             replay_of: opt_id_of(self.replay_of)?,
+            first: opt_id_of(self.first)?.unwrap_or(id),
             idempotency,
         })
     }
@@ -234,6 +236,7 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
         reply_by: None,
         letter: opt_id(row, 18)?,
         replay_of: opt_id(row, 19)?,
+        first: own,
         idempotency,
     })
 }
@@ -244,7 +247,10 @@ pub(crate) fn stored_row(
 ) -> Result<StoredRow, sqlx::Error> {
     let (owner, token) = (opt_id(row, 23)?, opt_int(row, 24)?);
     Ok(StoredRow {
-        row: OutboxRow { reply_by: opt_time(row, 21)?, ..common_row(row, cache)? },
+        row: OutboxRow {
+            reply_by: opt_time(row, 21)?,
+            ..common_row(row, cache)?.replaying(opt_id(row, 25)?)
+        },
         failure: opt_parsed(row, 22)?,
         lease: owner.zip(token).map(|(owner, token)| Lease { owner, token }),
     })
@@ -256,7 +262,7 @@ pub(crate) fn letter_row(
 ) -> Result<LetterRow, sqlx::Error> {
     Ok(LetterRow {
         letter: DeadLetter {
-            row: Arc::new(common_row(row, cache)?),
+            row: Arc::new(common_row(row, cache)?.replaying(opt_id(row, 29)?)),
             id: id(row, 21)?,
             failure: parsed(row, 22)?,
             attempts: count(row, 23)?,

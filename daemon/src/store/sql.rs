@@ -21,7 +21,8 @@ macro_rules! outbox_columns {
     () => {
         "o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, o.event, o.retry, \
          o.order_key, o.order_version, o.dedupe, o.available_at, o.attempt, o.orphaned, o.depth, o.root_id, \
-         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token"
+         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token, \
+         o.first_id"
     };
 }
 
@@ -31,7 +32,7 @@ macro_rules! letter_columns {
         "d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, d.event, d.retry, \
          d.order_key, d.order_version, d.dedupe, d.available_at, d.attempt, d.orphaned, d.depth, d.root_id, \
          d.cause_id, d.letter_id, d.replay_of, d.idempotency, d.id, d.failure, d.attempts, d.first_at, d.last_at, \
-         d.script_version, d.resolution, d.resolved_at"
+         d.script_version, d.resolution, d.resolved_at, d.first_id"
     };
 }
 
@@ -87,11 +88,12 @@ statements! {
     OUTBOX_INSERT = "-- outbox_insert
         INSERT INTO outbox (id, app_id, queue_id, source, origin, script, principal_id, event, retry,
             order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
-            cause_id, letter_id, replay_of, idempotency, reply_by, bytes, lease_owner, lease_token)
+            cause_id, letter_id, replay_of, idempotency, reply_by, bytes, lease_owner, lease_token,
+            first_id)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
             value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
-            value ->> 21, value ->> 22, value ->> 23, value ->> 24
+            value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25
         FROM jsonb_each($1)";
     OUTBOX_UPDATE = "-- outbox_update
         UPDATE outbox SET available_at = j.value ->> 1, attempt = j.value ->> 2, orphaned = j.value ->> 3,
@@ -107,11 +109,12 @@ statements! {
     LETTERS_INSERT = "-- letters_insert
         INSERT INTO dead_letters (row_id, app_id, queue_id, source, origin, script, principal_id, event, retry,
             order_key, order_version, dedupe, available_at, attempt, orphaned, depth, root_id,
-            cause_id, letter_id, replay_of, idempotency, id, failure, attempts, first_at, last_at, script_version)
+            cause_id, letter_id, replay_of, idempotency, id, failure, attempts, first_at, last_at, script_version,
+            first_id)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
             value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20,
-            value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25, value ->> 26
+            value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25, value ->> 26, value ->> 27
         FROM jsonb_each($1)";
     /// Replayed or discarded. Exactly the open ones.
     LETTERS_RESOLVE = "-- letters_resolve
@@ -284,6 +287,8 @@ statements! {
         SELECT id, name, uid FROM principals ORDER BY id";
     GRANTS = "-- grants
         SELECT principal_id, capability, app_id FROM grants ORDER BY principal_id, capability, app_id";
+    SECRETS = "-- secrets
+        SELECT app_id, name, set_at, set_by FROM secrets ORDER BY app_id, name";
     PAUSES = "-- pauses
         SELECT target, reason, since, by_principal FROM pauses ORDER BY target";
     /// `$6` is the revision that the change was made for; a row that has another one is left alone.
@@ -349,6 +354,12 @@ statements! {
         DELETE FROM grants WHERE principal_id = $1";
     GRANT_PUT = "-- grant_put
         INSERT INTO grants (principal_id, capability, app_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    SECRET_PUT = "-- secret_put
+        INSERT INTO secrets (app_id, name, sealed, set_at, set_by) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (app_id, name) DO UPDATE SET sealed = excluded.sealed, set_at = excluded.set_at,
+            set_by = excluded.set_by";
+    SECRET_DELETE = "-- secret_delete
+        DELETE FROM secrets WHERE app_id = $1 AND name = $2";
     PAUSE_PUT = "-- pause_put
         INSERT INTO pauses (target, reason, since, by_principal) VALUES ($1, $2, $3, $4)
         ON CONFLICT (target) DO UPDATE SET reason = excluded.reason, since = excluded.since,
@@ -377,6 +388,10 @@ statements! {
     REQUEST = "-- request
         SELECT r.body_hash, r.result, r.execution_id, r.accepted_at FROM requests r
         WHERE r.app_id = $1 AND r.route_id = $2 AND r.principal_id = $3 AND r.key = $4 AND r.kept_until > $5";
+    SECRET = "-- secret
+        SELECT s.sealed FROM secrets s WHERE s.app_id = $1 AND s.name = $2";
+    SECRETS_SEALED = "-- secrets_sealed
+        SELECT s.name, s.sealed FROM secrets s WHERE s.app_id = $1 ORDER BY s.name";
     OUTBOX_ONE = concat!("-- outbox_one
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
     OUTBOX_PAGE = concat!("-- outbox_page

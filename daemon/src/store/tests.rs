@@ -178,6 +178,7 @@ pub(crate) fn task(number: u128) -> OutboxRow {
         app: APP,
         queue: QUEUE,
         root: id(number),
+        first: id(number),
         event: format!(r#"{{"payload":{{"n":{number},"text":"a \"quoted\" \u00fc"}}}}"#).into(),
         available_at: NOW,
         ..crate::outbox::row::tests::row()

@@ -5,6 +5,7 @@ use rhai::{Dynamic, Engine, Map, Module};
 use crate::fault::Fault;
 use crate::host::{Level, LogLine};
 use crate::json::write::{self, Unwritable};
+use crate::mask::HIDDEN;
 use crate::message::cut_to;
 use crate::run::{self, Run};
 use crate::services::Called;
@@ -36,10 +37,8 @@ pub(crate) fn debug(text: &str) {
 
 fn printed(level: Level, text: &str) {
     let written = run::with(|run| {
-        let bytes_max = run.limits.log_line_bytes_max;
-        // One character more than there is room for, so that it shows that something was cut.
-        let begin = &text[..text.floor_char_boundary(bytes_max.saturating_add(4))];
-        emit(run, level, cut_to(begin.to_owned(), bytes_max), None);
+        let message = begin(run, text);
+        emit(run, level, message, None);
         Ok(())
     });
     debug_assert!(written.is_ok() || run::fatal().is_some(), "a line is always taken");
@@ -54,12 +53,12 @@ fn line(level: Level, message: &Dynamic, fields: Option<&Map>) -> Called<()> {
             return Ok(());
         }
         let message = match message.as_immutable_string_ref() {
-            Ok(text) => cut_to(text.chars().take(bytes_max).collect(), bytes_max),
-            Err(_) => json(message, bytes_max)?,
+            Ok(text) => begin(run, &text),
+            Err(_) => run.mask.hide(&json(message, bytes_max)?).into_owned(),
         };
-        let left = bytes_max - message.len();
+        let left = bytes_max.saturating_sub(message.len());
         let fields = match fields {
-            Some(fields) => Some(fields_text(fields, left)?),
+            Some(fields) => Some(fields_text(run, fields, left)?),
             None => None,
         };
         emit(run, level, message, fields);
@@ -76,18 +75,35 @@ fn emit(run: &mut Run, level: Level, message: String, fields: Option<String>) {
     run.host.log(LogLine { level, message, fields });
 }
 
+/// The text without secrets, up to the limit of a line.
+fn begin(run: &Run, text: &str) -> String {
+    let bytes_max = run.limits.log_line_bytes_max;
+    // One character more than there is room for, so that it shows that something was cut.
+    let hidden = run.mask.hide_begin(text, bytes_max.saturating_add(4));
+    cut_to(hidden.into_owned(), bytes_max)
+}
+
+/// A value's JSON without secrets. Where a secret was not within a text (a number, say) the whole value is hidden.
+fn hidden(run: &Run, json: &str) -> String {
+    let shown = run.mask.hide(json);
+    if *shown == *json || serde_json::from_str::<serde::de::IgnoredAny>(&shown).is_ok() {
+        return shown.into_owned();
+    }
+    format!("\"{HIDDEN}\"")
+}
+
 /// As many fields as there is room for; `…` stands for the others.
-fn fields_text(fields: &Map, bytes_max: usize) -> Result<String, Fault> {
+fn fields_text(run: &Run, fields: &Map, bytes_max: usize) -> Result<String, Fault> {
     const CUT: &str = "\"…\":true}";
     let mut text = String::from("{");
     for (name, value) in fields {
         let before = text.len();
         let mut field = String::new();
-        write::quote(name, &mut field);
+        write::quote(&run.mask.hide(name), &mut field);
         field.push(':');
         let room = bytes_max.saturating_sub(before + CUT.len() + 1);
         match write::text(value, name, room.saturating_sub(field.len())) {
-            Ok(value) => field.push_str(&value),
+            Ok(value) => field.push_str(&hidden(run, &value)),
             Err(Unwritable::NoJson(message)) => {
                 return Err(Fault::Thrown(format!("log: {message}")));
             }

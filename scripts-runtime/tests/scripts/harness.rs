@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use picloud_scripts_runtime::bounds::STACK_BYTES;
 use picloud_scripts_runtime::effect::{Key, Space, Stored};
 use picloud_scripts_runtime::exec::{ExecError, ExecReport, ExecRequest};
-use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
+use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, NoSecret, Page};
 use picloud_scripts_runtime::limits::RunLimits;
+use picloud_scripts_runtime::outside::{Outgoing, OutsideAnswer, OutsideCall, OutsideError};
 use picloud_scripts_runtime::runtime::Runtime;
 
 /// 2026-01-31T12:00:00Z.
@@ -26,7 +27,13 @@ pub(crate) struct MemoryHost {
     pub(crate) interrupt: Option<(u64, Interrupt)>,
     pub(crate) questions: AtomicU64,
     pub(crate) broken: bool,
+    /// What was called, each with an answer of its own body.
+    pub(crate) outside: Mutex<Vec<OutsideCall>>,
 }
+
+/// The secrets that the host has.
+pub(crate) const SECRETS: &[(&str, &str)] =
+    &[("API_KEY", "hunter2-hunter2"), ("PIN", "1234"), ("QUOTED", "a\"b\\c")];
 
 impl MemoryHost {
     pub(crate) fn with(self, space: Space, collection: &str, key: &str, value: &str) -> Self {
@@ -84,6 +91,30 @@ impl Host for MemoryHost {
             .collect())
     }
 
+    fn secret(&self, name: &str) -> Result<Result<Arc<str>, NoSecret>, HostError> {
+        if self.broken {
+            return Err(HostError("disk on fire".to_owned()));
+        }
+        let found = SECRETS.iter().find(|(known, _)| *known == name);
+        Ok(found
+            .map(|(_, value)| Arc::from(*value))
+            .ok_or_else(|| NoSecret(format!("there is no secret \"{name}\""))))
+    }
+
+    fn call_outside(&self, call: &OutsideCall) -> Result<OutsideAnswer, OutsideError> {
+        self.outside.lock().unwrap().push(call.clone());
+        if call.url.contains("down.example/") {
+            return Err(OutsideError("nobody answers".to_owned()));
+        }
+        let body = match call.url.as_str() {
+            "https://api.example.org/binary" => vec![0xFF, 0],
+            _ => br#"{"temperature":21.5}"#.to_vec(),
+        };
+        let headers = [("content-type", "application/json"), ("x-a", "1"), ("x-a", "2")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Ok(OutsideAnswer { status: 200, headers, body, url: call.url.clone() })
+    }
+
     fn permits(&self, need: Need) -> bool {
         self.refused != Some(need)
     }
@@ -112,6 +143,7 @@ pub(crate) fn request(host: &Arc<MemoryHost>) -> ExecRequest {
         limits: RunLimits::default(),
         now_ms: NOW_MS,
         seed: 42,
+        outgoing: Outgoing::Sent,
         host: Arc::clone(host) as Arc<dyn Host>,
     }
 }

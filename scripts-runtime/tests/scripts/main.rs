@@ -6,6 +6,7 @@ mod data;
 mod errors;
 mod harness;
 mod limits;
+mod outside;
 mod reference;
 mod services;
 

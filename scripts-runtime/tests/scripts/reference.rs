@@ -32,6 +32,8 @@ fn the_reference_names_every_function() {
         include_str!("../../src/services/docs.rs"),
         include_str!("../../src/services/outbox.rs"),
         include_str!("../../src/services/dead_letters.rs"),
+        include_str!("../../src/services/http.rs"),
+        include_str!("../../src/services/secrets.rs"),
         include_str!("../../src/services/log.rs"),
         include_str!("../../src/services/json.rs"),
         include_str!("../../src/services/time.rs"),
@@ -86,6 +88,7 @@ fn the_reference_has_the_default_limits() {
             limits.log_lines_max,
             limits.log_line_bytes_max >> 10
         ),
+        format!("| calls to the outside | {} |", limits.calls_max),
         format!("| writes and tasks | {} |", thousands(limits.effects_max as u64)),
         format!(
             "| source | {} KiB, {} functions, {ARGUMENTS_MAX} arguments, {} variables",

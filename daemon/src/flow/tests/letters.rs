@@ -179,6 +179,7 @@ fn a_handlers_row_is_its_own_and_stands_in_no_line() {
         depth: 4,
         root: Id(8 << 80),
         cause: Some(row().id),
+        first: made.id,
         letter: Some(writes.letters[0].id),
         ..row()
     };

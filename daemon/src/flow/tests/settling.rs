@@ -232,6 +232,7 @@ fn a_task_takes_over_app_principal_and_root_and_nothing_else() {
         depth: 4,
         root: Id(8 << 80),
         cause: Some(row().id),
+        first: made.id,
         ..row()
     };
     assert_eq!(**made, expected);

@@ -38,6 +38,7 @@ async fn a_row_comes_back_as_it_was_stored() {
         cause: Some(id(2)),
         letter: Some(id(3)),
         replay_of: Some(id(4)),
+        first: id(3),
         idempotency: Some(IdempotencyKey {
             app: APP,
             route: 7,

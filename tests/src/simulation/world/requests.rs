@@ -45,6 +45,7 @@ impl World {
             reply_by: (sync == Work::Sync).then(|| self.time().plus_ms(TIMEOUT_MS)),
             letter: None,
             replay_of: None,
+            first: id,
             idempotency: key.map(|key| IdempotencyKey {
                 app,
                 route: route.0,

@@ -3,7 +3,7 @@
 use picloud_scripts_runtime::limits::RunLimits;
 
 use super::*;
-use crate::catalog::{CatalogRows, Pause};
+use crate::catalog::{CatalogRows, Pause, SecretNote};
 use crate::flow::configure::people;
 use crate::ids::PrincipalId;
 use crate::manifest::tests::{GREENHOUSE, bundle, compile};
@@ -17,12 +17,22 @@ pub(crate) fn apply(catalog: Catalog, changes: Vec<CatalogChange>) -> Catalog {
         apps: catalog.apps.values().map(|app| copy(app)).collect(),
         triggers: catalog.triggers.values().map(|one| Trigger::clone(one)).collect(),
         principals: catalog.principals.values().map(|one| Principal::clone(one)).collect(),
+        secrets: apps_secrets(&catalog),
         pauses: catalog.pauses.into_iter().collect(),
     };
     for change in changes {
         apply_one(&mut rows, change);
     }
     Catalog::build(rows)
+}
+
+fn apps_secrets(catalog: &Catalog) -> Vec<((AppId, Arc<str>), SecretNote)> {
+    let of = |app: &AppId| {
+        let app = *app;
+        let own = catalog.secrets_of(app);
+        own.map(|(name, note)| ((app, Arc::clone(name)), *note)).collect::<Vec<_>>()
+    };
+    catalog.apps.keys().flat_map(of).collect()
 }
 
 fn copy(app: &App) -> App {
@@ -83,6 +93,14 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
         CatalogChange::PutPrincipal(principal) => {
             rows.principals.retain(|one| one.id != principal.id);
             rows.principals.push(principal);
+        }
+        CatalogChange::PutSecret(secret) => {
+            let note = SecretNote { set_at: secret.set_at, set_by: secret.set_by };
+            rows.secrets.retain(|(key, _)| *key != (secret.app, Arc::clone(&secret.name)));
+            rows.secrets.push(((secret.app, secret.name), note));
+        }
+        CatalogChange::DeleteSecret { app, name } => {
+            rows.secrets.retain(|(key, _)| *key != (app, Arc::clone(&name)));
         }
         CatalogChange::Audit(_) => {}
     }

@@ -1,0 +1,200 @@
+//! `picloud secrets`. A value comes from standard input or a prompt, never from an argument: those are seen by everybody
+//! on the machine, and stay in the shell's history.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use clap::Subcommand;
+use picloud_api::list::{PAGE_ITEMS_MAX, Page};
+use picloud_api::secrets::{SecretAnswer, SecretItem, SecretPut};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::cli::CliError;
+use crate::client::{Client, segment};
+use crate::output::{Form, Output, relative};
+
+/// Bytes of a value that are read at most; the daemon allows fewer.
+const VALUE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Subcommand)]
+pub(super) enum Secrets {
+    /// Names, and who set them when. Values are never shown.
+    List { app: String },
+    /// Set a value, new or not; it is read from standard input, or asked for on a terminal.
+    Set {
+        #[arg(value_name = "APP/NAME")]
+        secret: String,
+        /// `-`: standard input, also where it is a terminal
+        #[arg(value_name = "-")]
+        from: Option<String>,
+    },
+    /// Delete a secret. Scripts that read it fail from then on.
+    Delete {
+        #[arg(value_name = "APP/NAME")]
+        secret: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    command: Secrets,
+) -> Result<(), CliError> {
+    match command {
+        Secrets::List { app } => list(client, output, errors, &app).await,
+        Secrets::Set { secret, from } => {
+            let path = path(&secret)?;
+            let value = match from.as_deref() {
+                Some("-") => read_all()?,
+                None if io::stdin().is_terminal() => ask(errors, &secret)?,
+                None => read_all()?,
+                Some(_) => {
+                    let message = "a value is no argument: give - and standard input, or nothing";
+                    return Err(CliError::Usage(message.to_owned()));
+                }
+            };
+            let answer: SecretAnswer = client.put(&path, &SecretPut { value }).await?;
+            say(output, &answer, &format!("{secret} is set"))
+        }
+        Secrets::Delete { secret, yes } => {
+            let path = path(&secret)?;
+            if !yes && !is_sure(errors, &secret)? {
+                return Err(CliError::Usage("nothing was deleted".to_owned()));
+            }
+            let answer: SecretAnswer = client.delete(&path).await?;
+            say(output, &answer, &format!("{secret} is deleted"))
+        }
+    }
+}
+
+async fn list(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    app: &str,
+) -> Result<(), CliError> {
+    let path = format!("/apps/{}/secrets?limit={PAGE_ITEMS_MAX}", segment(app));
+    let mut page: Page<SecretItem> = client.get(&path).await?;
+    while let Some(next) = page.next.take() {
+        let more: Page<SecretItem> =
+            client.get(&format!("{path}&after={}", segment(&next))).await?;
+        // A cursor that stands still would be asked for again and again.
+        page.next = more.next.filter(|after| *after != next);
+        page.items.extend(more.items);
+    }
+    if output.form == Form::Json {
+        for item in &page.items {
+            output.json(item)?;
+        }
+    } else if page.items.is_empty() {
+        writeln!(errors, "nothing there")?;
+    } else {
+        let row = |item: &SecretItem| {
+            vec![
+                item.name.clone(),
+                relative(item.set_at, page.now),
+                item.set_by.clone().unwrap_or_default(),
+                item.lost.as_ref().map_or_else(String::new, |why| format!("set it again: {why}")),
+            ]
+        };
+        let rows: Vec<Vec<String>> = page.items.iter().map(row).collect();
+        output.table(&["NAME", "SET", "BY", "LOST"], &rows)?;
+    }
+    Ok(())
+}
+
+fn say(output: &mut Output<'_>, answer: &SecretAnswer, text: &str) -> Result<(), CliError> {
+    if output.form == Form::Json {
+        return Ok(output.json(answer)?);
+    }
+    Ok(output.line(text)?)
+}
+
+fn path(secret: &str) -> Result<String, CliError> {
+    match secret.split_once('/') {
+        Some((app, name)) if !app.is_empty() && !name.is_empty() => {
+            Ok(format!("/apps/{}/secrets/{}", segment(app), segment(name)))
+        }
+        Some(_) | None => Err(CliError::Usage(format!("\"{secret}\" is not APP/NAME"))),
+    }
+}
+
+fn read_all() -> Result<String, CliError> {
+    let mut value = String::new();
+    let read = io::stdin().lock().take(VALUE_BYTES_MAX).read_to_string(&mut value);
+    read.map_err(|error| CliError::Usage(format!("the value cannot be read: {error}")))?;
+    Ok(without_last_newline(value))
+}
+
+/// What `echo` and editors put at the end is not meant.
+fn without_last_newline(mut value: String) -> String {
+    if value.ends_with('\n') {
+        value.pop();
+        if value.ends_with('\r') {
+            value.pop();
+        }
+    }
+    value
+}
+
+/// Asks on the terminal, which does not show what is typed.
+fn ask(errors: &mut dyn Write, secret: &str) -> Result<String, CliError> {
+    let stdin = io::stdin();
+    let failed = |error: io::Error| CliError::Usage(format!("the value cannot be asked: {error}"));
+    let shown = tcgetattr(&stdin).map_err(|error| failed(error.into()))?;
+    let mut hidden = shown.clone();
+    // A process that is ended here would leave the terminal without an echo: Ctrl-C is read like a letter instead.
+    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    write!(errors, "value of {secret} (not shown): ")?;
+    errors.flush()?;
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden).map_err(|error| failed(error.into()))?;
+    let mut value = String::new();
+    let read = stdin.read_line(&mut value);
+    // As it was before, also when nothing could be read.
+    let restored = tcsetattr(&stdin, OptionalActions::Now, &shown);
+    writeln!(errors)?;
+    read.map_err(failed)?;
+    restored.map_err(|error| failed(error.into()))?;
+    if value.contains('\u{3}') {
+        return Err(CliError::Usage("nothing was set".to_owned()));
+    }
+    Ok(without_last_newline(value))
+}
+
+fn is_sure(errors: &mut dyn Write, secret: &str) -> Result<bool, CliError> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(CliError::Usage(format!("deleting {secret} wants --yes without a terminal")));
+    }
+    write!(errors, "delete {secret}? [y/N] ")?;
+    errors.flush()?;
+    let mut answer = String::new();
+    let read = stdin.read_line(&mut answer);
+    read.map_err(|error| CliError::Usage(format!("the answer cannot be read: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_named_by_its_app() {
+        assert_eq!(path("a b/KEY").expect("it is named"), "/apps/a%20b/secrets/KEY");
+        for wrong in ["KEY", "/KEY", "app/", ""] {
+            assert!(matches!(path(wrong), Err(CliError::Usage(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_newline_is_not_meant() {
+        for (read, meant) in
+            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("", "")]
+        {
+            assert_eq!(without_last_newline(read.to_owned()), meant);
+        }
+    }
+}
