@@ -108,24 +108,11 @@ const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
 
 /// Starts an engine. Must be called within a runtime, whose threads read the store for scripts.
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
-    let Setup { clock, ids, limits, faults, .. } = setup;
-    let owner = ids.next(clock.now());
-    let store = StoreConfig {
-        path: setup.store.clone(),
-        wal_bytes_max: limits.store.log_bytes_max,
-        run: limits.run.clone(),
-    };
-    let opened = Store::open(store.clone(), owner).await?;
-    clock.not_before(opened.newest);
-    let outbox = Arc::new(limits.outbox.clone());
-    let mut batcher = Batcher::start(opened, Arc::clone(&outbox), faults).await?;
-    let whole = batcher.whole();
-    let reader = Reader::new(&store);
+    let owner = setup.ids.next(setup.clock.now());
     let slots_path = setup.runtime_directory.join("running");
-    take_over(&mut batcher, &reader, &slots::read(&slots_path), &ids, &*clock).await?;
-    if setup.pausing == Pausing::FromTheStart {
-        pause(&mut batcher, clock.now()).await.map_err(EngineError::Pause)?;
-    }
+    let (batcher, reader) = open(&setup, owner, &slots::read(&slots_path)).await?;
+    let whole = batcher.whole();
+    let Setup { clock, ids, limits, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = Slots::create(&slots_path, permits.all)
         .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
@@ -156,7 +143,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         awake_max: setup.cores.max(1),
         sync_waiting_max: limits.gate.sync_waiting_max,
         executions_max: limits.admin.executions_max,
-        limits: outbox,
+        limits: Arc::clone(&batcher.limits),
         durability: setup.durability,
         tokio,
     });
@@ -184,6 +171,26 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         owner,
         whole,
     })
+}
+
+/// Opens the store and puts in order what the last daemon left.
+async fn open(setup: &Setup, owner: Id, running: &[Id]) -> Result<(Batcher, Reader), EngineError> {
+    let Setup { clock, ids, limits, .. } = setup;
+    let store = StoreConfig {
+        path: setup.store.clone(),
+        wal_bytes_max: limits.store.log_bytes_max,
+        run: limits.run.clone(),
+    };
+    let opened = Store::open(store.clone(), owner).await?;
+    clock.not_before(opened.newest);
+    let outbox = Arc::new(limits.outbox.clone());
+    let mut batcher = Batcher::start(opened, outbox, setup.faults.clone()).await?;
+    let reader = Reader::new(&store);
+    take_over(&mut batcher, &reader, running, ids, &**clock).await?;
+    if setup.pausing == Pausing::FromTheStart {
+        pause(&mut batcher, clock.now()).await.map_err(EngineError::Pause)?;
+    }
+    Ok((batcher, reader))
 }
 
 /// Ends the claims of owners that died, page by page.
