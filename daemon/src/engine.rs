@@ -339,6 +339,8 @@ mod tests {
         let dies = Arc::new(|point: CrashPoint| point == CrashPoint::AfterAck);
         let faults = Faults::default().with_hook(dies);
         let engine = start(Setup { faults, ..setup(&folder) }).await.expect("it starts");
+        // Once this is told, whatever it is told, the writer is at its end.
+        let _ = engine.writer.commit(mutate(2, vec![put("a", "1")])).await;
         let drain = Duration::from_secs(3_600);
         let stopped = tokio::time::timeout(Duration::from_secs(60), engine.stop(drain)).await;
         assert!(stopped.expect("it does not wait").is_err());

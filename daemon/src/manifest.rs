@@ -23,7 +23,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::retry::RetryPolicy;
 use crate::route::DispatchMode;
-use crate::trigger::{Ordering, TriggerDetails, TriggerKind, matcher, parse_glob};
+use crate::trigger::{Ordering, TriggerDetails, TriggerKind, fit_the_matcher};
 
 /// Errors that are shown of one manifest.
 pub const ERRORS_MAX: usize = 50;
@@ -167,14 +167,9 @@ fn check_sizes(bundle: &Bundle, errors: &mut Errors) {
     }
 }
 
-/// Triggers that are disabled count too, since they may be enabled later.
 fn check_matchers(triggers: &BTreeMap<Arc<str>, WantedTrigger>, errors: &mut Errors) {
     for kind in [TriggerKind::Kv, TriggerKind::Docs] {
-        let details = triggers.values().map(|trigger| &trigger.details);
-        let globs = details
-            .filter(|details| details.kind() == kind)
-            .filter_map(|details| parse_glob(details.collection_glob()?).ok());
-        if matcher(globs).is_err() {
+        if !fit_the_matcher(triggers.values().map(|trigger| &trigger.details), kind) {
             let kind = kind.as_str();
             errors.add(
                 "app",

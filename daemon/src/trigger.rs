@@ -177,8 +177,19 @@ pub fn parse_glob(glob: &str) -> Result<Glob, GlobError> {
     built.map_err(|error| fail(error.kind().to_string()))
 }
 
-/// All globs of one space of an app as one matcher. It has a size that it may not exceed, whatever each glob has.
-pub fn matcher(globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, globset::Error> {
+/// Whether the globs of all these triggers that are of one kind can be matched together, which has its limit whatever each
+/// has. Triggers that are disabled count too, since they may be enabled later.
+pub fn fit_the_matcher<'a>(
+    all: impl Iterator<Item = &'a TriggerDetails>,
+    kind: TriggerKind,
+) -> bool {
+    let globs = all
+        .filter(|details| details.kind() == kind)
+        .filter_map(|details| parse_glob(details.collection_glob()?).ok());
+    matcher(globs).is_ok()
+}
+
+fn matcher(globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         set.add(glob);
@@ -224,7 +235,7 @@ impl Listeners {
     fn build(found: Vec<(Glob, Vec<ChangeOp>, Arc<Trigger>)>) -> Listeners {
         let listener = |(glob, ops, trigger)| (glob, (ops, trigger));
         let (globs, triggers): (Vec<Glob>, Vec<_>) = found.into_iter().map(listener).unzip();
-        // A set that is too large for the matcher matches nothing; deploy lets none in.
+        // A set that is too large for the matcher matches nothing; `fit_the_matcher` lets none in.
         Listeners { globs: matcher(globs).unwrap_or_default(), triggers }
     }
 

@@ -10,7 +10,7 @@ use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::manifest::{self, WantedTrigger, export};
 use crate::time::Timestamp;
-use crate::trigger::Trigger;
+use crate::trigger::{Trigger, fit_the_matcher};
 
 /// Which trigger of which app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub fn plan_create(
         ));
     }
     let trigger = trigger(TriggerId(next), app.id, entry, wanted, by.principal);
+    check_matcher(catalog, &trigger, entry)?;
     let id = trigger.id;
     let changes = vec![CatalogChange::PutTrigger(trigger)];
     let answer = Touched { id, changed: true };
@@ -93,11 +94,29 @@ pub fn plan_change(
         let answer = Touched { id: before.id, changed: false };
         return Ok(Planned { changes: Vec::new(), answer, next: 0 });
     }
+    check_matcher(catalog, &after, entry)?;
     let after = Trigger { registered_by: by.principal, ..after };
     let answer = Touched { id: before.id, changed: true };
     let changes = vec![CatalogChange::PutTrigger(after)];
     let noted = Noted { action: "change trigger", name: &which.name, by };
     Ok(planned(app, noted, changes, answer, 0))
+}
+
+/// Refuses a trigger whose glob is too much for what matches those of its app.
+fn check_matcher(catalog: &Catalog, trigger: &Trigger, entry: &TriggerEntry) -> Result<(), Unfit> {
+    let of_app = catalog.triggers.values().filter(|one| one.app == trigger.app);
+    let others = of_app.filter(|one| one.id != trigger.id).map(|one| &one.details);
+    if fit_the_matcher(others.chain([&trigger.details]), trigger.details.kind()) {
+        return Ok(());
+    }
+    let kind = trigger.details.kind().as_str();
+    Err(wrong(
+        entry,
+        format!(
+            "with it all collection_globs of the app's {kind} triggers together are too large to be matched; make them \
+             shorter or fewer"
+        ),
+    ))
 }
 
 /// Switches a trigger on or off. It goes on running as who registered it; rows that it made run in any case.

@@ -47,6 +47,7 @@ fn p3_a_due_time_becomes_one_row_and_is_done_with_in_the_same_write() {
         available_at: NOON.plus_ms(3),
         depth: 0,
         root: id,
+        first: id,
         cause: None,
         ..row()
     };

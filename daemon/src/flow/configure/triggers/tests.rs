@@ -5,6 +5,7 @@ use crate::catalog::Pause;
 use crate::flow::configure::deploy::tests::{apply, deployed};
 use crate::ids::QueueId;
 use crate::outbox::row::OutboxSourceKind;
+use crate::trigger::TriggerDetails;
 
 const NOW: Timestamp = Timestamp(1_000);
 
@@ -89,6 +90,29 @@ fn what_is_wrong_with_a_trigger_is_said_with_its_reason() {
         let refused = refused.to_string();
         assert!(refused.starts_with("trigger \"t\": ") && refused.contains(expected), "{refused}");
     }
+}
+
+#[test]
+fn p4_a_trigger_whose_glob_is_too_much_for_the_matcher_of_its_app_is_refused() {
+    let (catalog, who) = deployed();
+    let by = By { principal: who, now: NOW };
+    let app = which(&catalog, "").app;
+    let any = Arc::clone(catalog.triggers.values().next().expect("the greenhouse has some"));
+    let glob: Arc<str> = "?".repeat(199).into();
+    let many = (0..900).map(|n| {
+        let details = TriggerDetails::Kv { collection_glob: Arc::clone(&glob), ops: Vec::new() };
+        let (id, name) = (TriggerId(1_000 + n), format!("g{n}").into());
+        CatalogChange::PutTrigger(Trigger { id, name, details, ..Trigger::clone(&any) })
+    });
+    let catalog = apply(catalog, many.collect());
+    let more = |kind: &str| {
+        let text =
+            format!("name = \"t\"\nscript = \"warn\"\nkind = \"{kind}\"\ncollection_glob = \"*\"");
+        plan_create(&catalog, app, &entry(&text), by, 5_000).map(|planned| planned.answer.changed)
+    };
+    assert_eq!(more("docs"), Ok(true));
+    let refused = more("kv").expect_err("it is too much").to_string();
+    assert!(refused.contains("the app's kv triggers together are too large"), "{refused}");
 }
 
 #[test]
