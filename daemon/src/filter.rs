@@ -35,7 +35,7 @@ pub enum Kind {
     Number,
     /// The same with a duration: `>1h`.
     Age,
-    /// One of these words.
+    /// One of these words; an item may have several, with spaces between them.
     OneOf(&'static [&'static str]),
 }
 
@@ -161,6 +161,8 @@ struct Term {
 enum Test {
     Contains(String),
     Begins(String),
+    /// One of the words of the text.
+    Has(String),
     /// Parts of a name between its `*`.
     Name(Vec<String>),
     Compare(Comparison, i64),
@@ -285,7 +287,7 @@ impl Kind {
             Self::OneOf(words) => {
                 let lower = value.to_lowercase();
                 if words.contains(&&*lower) {
-                    return Ok(name(&lower));
+                    return Ok(Test::Has(lower));
                 }
                 let meant = text::nearest(&lower, words.iter().copied());
                 Err(meant.map_or_else(
@@ -338,7 +340,12 @@ impl Filter {
                 [whole] => Some(whole.as_str()),
                 _ => None,
             },
-            Test::Name(_) | Test::Contains(_) | Test::Begins(_) | Test::Compare(..) => None,
+            Test::Has(word) if term.key == Some(key) && !term.negated => Some(word.as_str()),
+            Test::Name(_)
+            | Test::Has(_)
+            | Test::Contains(_)
+            | Test::Begins(_)
+            | Test::Compare(..) => None,
         })
     }
 }
@@ -360,7 +367,7 @@ impl Term {
                     Comparison::More => number > *than,
                 })
             }
-            Test::Contains(_) | Test::Begins(_) | Test::Name(_) => {
+            Test::Contains(_) | Test::Begins(_) | Test::Has(_) | Test::Name(_) => {
                 item.text(key).is_some_and(|text| self.test.fits_text(&text.to_lowercase()))
             }
         }
@@ -373,6 +380,7 @@ impl Test {
         match self {
             Self::Contains(part) => text.contains(part.as_str()),
             Self::Begins(start) => text.starts_with(start.as_str()),
+            Self::Has(word) => text.split(' ').any(|one| one == word),
             Self::Name(parts) => fits_name(parts, text),
             Self::Compare(..) => false,
         }

@@ -66,6 +66,7 @@ codes! {
     TooLarge = 413 "too_large" "the body is too large";
     NotJson = 415 "not_json" "the body is not JSON";
     BadManifest = 422 "bad_manifest" "the manifest is refused";
+    Busy = 503 "busy" "too much is waiting";
     StorageLow = 503 "storage_low" "the disk is nearly full";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";

@@ -16,6 +16,7 @@ use crate::route::answer;
 
 use super::Dispatcher;
 use super::executor::Job;
+use super::history::Wrote;
 use super::inbox::Caller;
 use super::ready::{Run, Start};
 
@@ -26,6 +27,8 @@ pub struct Attempt {
     pub effects: Vec<Effect>,
     /// How many there were once they are on their way to the store.
     pub effects_count: usize,
+    /// The first of them, for the history.
+    pub wrote: Vec<Wrote>,
     pub reads: Vec<Read>,
     pub script_version: i64,
     pub took: Duration,
@@ -52,6 +55,7 @@ impl Attempt {
             verdict,
             effects: Vec::new(),
             effects_count: 0,
+            wrote: Vec::new(),
             reads: Vec::new(),
             script_version: 0,
             took: Duration::ZERO,
@@ -139,6 +143,7 @@ impl Dispatcher {
             verdict: self.verdict(run, &executed.report),
             effects: executed.report.effects,
             effects_count: 0,
+            wrote: Vec::new(),
             reads: executed.report.reads,
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),

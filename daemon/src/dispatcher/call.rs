@@ -284,7 +284,8 @@ fn refused(refusal: &Refusal) -> InboxFailure {
         | Refusal::TooManyDelayed { .. }
         | Refusal::NotApplicable { .. }
         | Refusal::NoSuchScript(_)
-        | Refusal::Letter { .. } => InboxFailureKind::Internal,
+        | Refusal::Letter { .. }
+        | Refusal::Declined(_) => InboxFailureKind::Internal,
     };
     failure(kind, &refusal.to_string())
 }

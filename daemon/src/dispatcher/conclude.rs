@@ -17,7 +17,7 @@ use crate::outbox::row::{AbandonReason, Claim};
 
 use super::Dispatcher;
 use super::attempt::{Attempt, Verdict};
-use super::history::{End, Execution, execution_of};
+use super::history::{End, Execution, execution_of, wrote};
 use super::inbox::Caller;
 use super::ready::Run;
 
@@ -147,6 +147,7 @@ impl Dispatcher {
             Some(InboxResult::Failed(_)) | None => None,
         };
         attempt.effects_count = attempt.effects.len();
+        attempt.wrote = wrote(&attempt.effects);
         let commits = !attempt.effects.is_empty() || result.is_some();
         let (end, failure) = told(&action, answer.is_some());
         let settle = Settle {
@@ -254,6 +255,7 @@ impl Dispatcher {
             | Refusal::LeaseLost
             | Refusal::Answered(_)
             | Refusal::KeyReused
+            | Refusal::Declined(_)
             | Refusal::StorageLow
             | Refusal::StoreFailed(_) => FailureKind::Internal,
         };
@@ -334,6 +336,7 @@ impl Dispatcher {
         let started_at = run.start.map_or_else(|| self.parts.clock.now(), |start| start.now);
         let execution = Execution {
             effects: attempt.effects_count,
+            wrote: attempt.wrote,
             script_version: attempt.script_version,
             failure,
             queued_us: u64::try_from(queued.as_micros()).unwrap_or(u64::MAX),

@@ -31,6 +31,7 @@ mod configuring;
 #[cfg(feature = "faults")]
 mod crashing;
 mod full;
+mod managing;
 mod opening;
 mod reading;
 mod writing;
