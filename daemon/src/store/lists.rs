@@ -59,6 +59,16 @@ pub struct BriefLetter {
     pub bytes: usize,
 }
 
+/// A dead letter, and the row that replays it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReplayedLetter {
+    pub id: Id,
+    pub app: AppId,
+    pub by: Option<Id>,
+    /// Of its event.
+    pub bytes: usize,
+}
+
 /// An abandoned execution without its event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AbandonedRow {
@@ -271,7 +281,7 @@ impl Reader {
         query.fetch_one(&self.pool).await.map_err(self.failed())
     }
 
-    /// Rows of the outbox by their ids, the newest first; those that have ended are missing.
+    /// Rows of the outbox by their ids, without their events, the newest first; those that have ended are missing.
     pub async fn outbox_rows(&self, ids: &[Id]) -> Result<Vec<StoredRow>, StoreError> {
         let query = sqlx::query(sql::OUTBOX_MANY).bind(list_of(ids));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
@@ -280,13 +290,28 @@ impl Reader {
         found.iter().map(read).collect::<Result<_, _>>().map_err(self.failed())
     }
 
-    /// Dead letters by their ids, the newest first.
+    /// Dead letters by their ids, without their events, the newest first.
     pub async fn letters_by_id(&self, ids: &[Id]) -> Result<Vec<LetterRow>, StoreError> {
         let query = sqlx::query(sql::LETTERS_MANY).bind(list_of(ids));
         self.read_letters(query.fetch_all(&self.pool).await)
     }
 
-    /// Dead letters of one chain, the oldest first.
+    /// Of dead letters by their ids what taking a replay back has to know.
+    pub async fn replays(&self, letters: &[Id]) -> Result<Vec<ReplayedLetter>, StoreError> {
+        let query = sqlx::query(sql::LETTERS_REPLAYED).bind(list_of(letters));
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let read = |row: &SqliteRow| {
+            Ok(ReplayedLetter {
+                id: rows::id(row, 0)?,
+                app: AppId(rows::int(row, 1)?),
+                by: rows::opt_id(row, 2)?,
+                bytes: usize::try_from(rows::int(row, 3)?).unwrap_or(0),
+            })
+        };
+        found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
+    }
+
+    /// Dead letters of one chain, without their events, the oldest first.
     pub async fn letters_of_root(
         &self,
         root: Id,

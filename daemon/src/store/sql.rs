@@ -16,22 +16,33 @@ macro_rules! statements {
     };
 }
 
-/// The columns of an outbox row in the order in which `rows::stored_row` reads them.
+/// The columns of an outbox row in the order in which `rows::stored_row` reads them. Lists put `''` in the place of the
+/// event: a page of large ones would not fit into memory.
 macro_rules! outbox_columns {
     () => {
-        "o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, o.event, o.retry, \
+        outbox_columns!("o.event")
+    };
+    ($event:literal) => {
+        concat!("o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, ",
+         $event,
+         ", o.retry, \
          o.order_key, o.order_version, o.dedupe, o.available_at, o.attempt, o.orphaned, o.depth, o.root_id, \
-         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token"
+         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token")
     };
 }
 
 /// The columns of a dead letter, its row first and in the same order.
 macro_rules! letter_columns {
     () => {
-        "d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, d.event, d.retry, \
+        letter_columns!("d.event")
+    };
+    ($event:literal) => {
+        concat!("d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, ",
+         $event,
+         ", d.retry, \
          d.order_key, d.order_version, d.dedupe, d.available_at, d.attempt, d.orphaned, d.depth, d.root_id, \
          d.cause_id, d.letter_id, d.replay_of, d.idempotency, d.id, d.failure, d.attempts, d.first_at, d.last_at, \
-         d.script_version, d.resolution, d.resolved_at, d.resolved_by, d.reason, d.handler_failure"
+         d.script_version, d.resolution, d.resolved_at, d.resolved_by, d.reason, d.handler_failure")
     };
 }
 
@@ -390,12 +401,15 @@ statements! {
     LETTER_OF_ROW = concat!("-- letter_of_row
         SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.row_id = $1 LIMIT 1");
     LETTERS_MANY = concat!("-- letters_many
-        SELECT ", letter_columns!(), " FROM jsonb_each($1) k CROSS JOIN dead_letters d
+        SELECT ", letter_columns!("''"), " FROM jsonb_each($1) k CROSS JOIN dead_letters d
         WHERE d.id = k.value ORDER BY d.id DESC");
+    LETTERS_REPLAYED = "-- letters_replayed
+        SELECT d.id, d.app_id, d.resolved_by, octet_length(d.event) FROM jsonb_each($1) k CROSS JOIN dead_letters d
+        WHERE d.id = k.value";
     LETTERS_OF_ROOT = concat!("-- letters_of_root
-        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.root_id = $1 ORDER BY d.id LIMIT $2");
+        SELECT ", letter_columns!("''"), " FROM dead_letters d WHERE d.root_id = $1 ORDER BY d.id LIMIT $2");
     OUTBOX_MANY = concat!("-- outbox_many
-        SELECT ", outbox_columns!(), " FROM jsonb_each($1) k CROSS JOIN outbox o
+        SELECT ", outbox_columns!("''"), " FROM jsonb_each($1) k CROSS JOIN outbox o
         WHERE o.id = k.value ORDER BY o.id DESC");
 
     // What filters look at: no events, and all rows of a step as one JSON text.

@@ -68,13 +68,13 @@ pub(super) struct Which {
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
     /// Only of this app.
-    #[arg(long, value_name = "APP", requires = "filter")]
+    #[arg(long, value_name = "APP")]
     app: Option<String>,
     /// Do it if exactly so many match, and nothing otherwise.
-    #[arg(long, value_name = "N", requires = "filter")]
+    #[arg(long, value_name = "N", conflicts_with = "id")]
     expect: Option<usize>,
     /// Do not ask.
-    #[arg(long, requires = "filter")]
+    #[arg(long, conflicts_with = "id")]
     yes: bool,
 }
 

@@ -178,14 +178,12 @@ pub(super) async fn take_back(engine: &Engine, request: &Request) -> Result<Bulk
     let mut wishes = Vec::new();
     let mut open = 0;
     for some in ids.chunks(STEP_ROWS) {
-        let found = engine.reader.letters_by_id(some).await.map_err(failed)?;
-        for stored in found {
-            let letter = stored.letter.id;
-            request.check_found(stored.letter.row.app, &format!("dead letter {letter}"))?;
-            match stored.resolved_by {
+        for letter in engine.reader.replays(some).await.map_err(failed)? {
+            request.check_found(letter.app, &format!("dead letter {}", letter.id))?;
+            match letter.by {
                 Some(row) => {
-                    let bytes = stored.letter.row.event.len();
-                    wishes.push((letter, bytes, Wish::TakeBack(TakeBack { letter, row })));
+                    let wish = Wish::TakeBack(TakeBack { letter: letter.id, row });
+                    wishes.push((letter.id, letter.bytes, wish));
                 }
                 None => open += 1,
             }

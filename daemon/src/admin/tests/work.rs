@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::flow::Command;
 use crate::flow::accept::Accept;
+use crate::flow::manage::cancel::Cancel;
+use crate::flow::manage::{Manage, Record, Wish};
 use crate::ids::{AppId, Id};
 use crate::outbox::row::{OutboxRow, OutboxSourceKind};
 
@@ -263,6 +265,32 @@ async fn a_bulk_call_does_what_its_preview_saw_and_can_be_taken_back() {
     let done: BulkAnswer = ok(&admin, 0, "POST", path, &body.to_string()).await;
     assert_eq!(done.done.len(), 3);
     assert_eq!(ids(&admin, "/dead-letters", |one: &DeadLetterItem| &one.id).await.len(), 1);
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn p7_a_bulk_call_of_more_than_a_batch_is_done_whole() {
+    const LETTERS: usize = 600;
+    let admin = paused().await;
+    let edge = crate::admin::engine::Engine::of(&admin.engine);
+    let mut cancels = Vec::new();
+    for _ in 0..LETTERS {
+        let wish =
+            Wish::Cancel(Cancel { row: waits(&admin, |row| row).await, reason: "no".to_owned() });
+        let (by, fresh) = (PrincipalId(1), edge.fresh());
+        cancels.push(Manage { by, record: Record::WithMany, fresh, wish });
+    }
+    assert!(edge.manage_all(cancels).await.iter().all(Result::is_ok));
+    let seen: Preview = ok(&admin, 0, "GET", "/dead-letters/preview", "").await;
+    assert_eq!((seen.count, seen.examples.len()), (LETTERS, 3));
+    let body = json!({"filter": "", "up_to": seen.up_to, "expect": LETTERS, "as_of": seen.as_of});
+    let done: BulkAnswer = ok(&admin, 0, "POST", "/dead-letters/replay", &body.to_string()).await;
+    assert_eq!((done.done.len(), done.skipped, done.failed), (LETTERS, 0, 0));
+    let page: Page<OutboxItem> =
+        ok(&admin, 0, "GET", "/outbox?limit=1000&filter=app:greenhouse", "").await;
+    assert_eq!((page.items.len(), page.next), (LETTERS, None));
+    let page: Page<OutboxItem> = ok(&admin, 0, "GET", "/outbox?filter=nothing&limit=10", "").await;
+    assert_eq!((page.items.len(), page.next), (0, None));
     admin.stop().await;
 }
 

@@ -192,8 +192,8 @@ async fn a_dead_letter_holds_the_row_as_it_died() {
     let dead = settle(&claim, Action::DeadLetter { failure: failure.clone() }, vec![]);
     scratch.run(&[dead], Room::default()).await;
     let found = scratch.reader().scan_letters(Letters::Open, Some(APP), None, 10).await;
-    let found = scratch.reader().letters_by_id(&[found.expect("reads")[0].id]).await;
-    let letter = &found.expect("reads")[0].letter;
+    let found = scratch.reader().letter(found.expect("reads")[0].id).await;
+    let letter = &found.expect("reads").expect("is there").letter;
     assert_eq!(*letter.row, row);
     assert_eq!((letter.attempts, letter.script_version, &letter.failure), (1, 1, &failure));
     assert_eq!(scratch.batcher().standing.letters_open.get(&QUEUE), Some(&1));
