@@ -150,7 +150,7 @@ pub fn plan(manage: &Manage, facts: &Facts) -> Result<Writes, Refusal> {
             at: facts.now,
             principal: manage.by,
             action: action.to_owned(),
-            object: named(app, object, facts),
+            object: named(app, &object, facts),
             detail: detail.to_string(),
         });
     }
@@ -158,9 +158,9 @@ pub fn plan(manage: &Manage, facts: &Facts) -> Result<Writes, Refusal> {
 }
 
 /// `greenhouse/01J…`; what an app's own change is about begins with the app.
-fn named(app: Option<AppId>, object: String, facts: &Facts) -> String {
+fn named(app: Option<AppId>, object: &str, facts: &Facts) -> String {
     let app = app.and_then(|app| facts.catalog.apps.get(&app));
-    app.map_or(object.clone(), |app| format!("{}/{object}", app.slug))
+    app.map_or_else(|| object.to_owned(), |app| format!("{}/{object}", app.slug))
 }
 
 fn known_letter<'a>(id: Id, layer: &Layer<'a>) -> Result<&'a LetterFacts, Declined> {

@@ -165,13 +165,12 @@ async fn root_of(engine: &Engine, id: Id) -> Result<Option<(Id, AppId)>, Problem
     if let Some(stored) = engine.reader.outbox_row(id).await.map_err(failed)? {
         return Ok(Some((stored.row.root, stored.row.app)));
     }
-    for letter in [
-        engine.reader.letter(id).await.map_err(failed)?,
-        engine.reader.letter_of_row(id).await.map_err(failed)?,
-    ] {
-        if let Some(stored) = letter {
-            return Ok(Some((stored.letter.row.root, stored.letter.row.app)));
-        }
+    let mut letter = engine.reader.letter(id).await.map_err(failed)?;
+    if letter.is_none() {
+        letter = engine.reader.letter_of_row(id).await.map_err(failed)?;
+    }
+    if let Some(stored) = letter {
+        return Ok(Some((stored.letter.row.root, stored.letter.row.app)));
     }
     let abandoned = engine.reader.abandoned_one(id).await.map_err(failed)?;
     Ok(abandoned.map(|(row, _)| (row.root, row.app)))

@@ -113,6 +113,7 @@ impl IsLast {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
 pub(super) fn failed(error: StoreError) -> Problem {
     Problem::new(Code::Internal, error.to_string())
 }
