@@ -20,7 +20,8 @@ use crate::flow::manage::Manage;
 use crate::ids::{AppId, Id, Ids, QueueId, RouteId, TriggerId};
 use crate::store::batch::Seen;
 use crate::store::configure::ConfigureError;
-use crate::store::read::{LetterRow, Reader, StoredRow};
+use crate::store::lists::BriefRow;
+use crate::store::read::{LetterRow, Reader};
 use crate::store::writer::{CommitError, Writer};
 use crate::time::{Clock, Timestamp};
 
@@ -183,10 +184,9 @@ pub(super) fn origin(catalog: &Catalog, app: AppId, origin: Option<i64>) -> Opti
     Some(format!("{} {}", route.method, route.path))
 }
 
-pub(super) fn outbox_item(stored: &StoredRow, catalog: &Catalog, now: Timestamp) -> OutboxItem {
-    let row = &stored.row;
+pub(super) fn outbox_item(row: &BriefRow, catalog: &Catalog, now: Timestamp) -> OutboxItem {
     let standing = Standing {
-        claimed: stored.lease.is_some(),
+        claimed: row.claimed,
         app: row.app,
         queue: row.queue,
         available_at: row.available_at,
@@ -200,13 +200,13 @@ pub(super) fn outbox_item(stored: &StoredRow, catalog: &Catalog, now: Timestamp)
         origin: origin(catalog, row.app, row.origin),
         state: state(&standing, catalog, now).to_owned(),
         available_at: (!row.available_at.is_held()).then_some(row.available_at.0),
-        created_at: row.created_at().0,
+        created_at: row.id.made_at().0,
         attempt: row.attempt,
-        max_attempts: row.retry.max_attempts,
-        key: row.order.as_ref().map(|order| order.key.to_string()),
+        max_attempts: row.max_attempts,
+        key: row.key.as_ref().map(ToString::to_string),
         depth: row.depth,
         root_id: row.root.to_string(),
-        error: stored.failure.as_ref().map(failure_item),
+        error: row.failure.as_ref().map(failure_item),
     }
 }
 

@@ -55,7 +55,7 @@ impl Fields for Seen<'_, BriefRow> {
                 Some(state(&standing, self.catalog, self.now).into())
             }
             "key" => row.key.as_deref().map(Cow::Borrowed),
-            "error" => row.error.as_deref().map(Cow::Borrowed),
+            "error" => row.failure.as_ref().map(|failure| failure.message.as_str().into()),
             "root" => id(row.root),
             "id" => id(row.id),
             _ => None,
@@ -65,7 +65,7 @@ impl Fields for Seen<'_, BriefRow> {
     fn number(&self, key: &str) -> Option<i64> {
         match key {
             "try" => Some(i64::from(self.item.attempt)),
-            "age" => self.age(made_at(self.item.id)),
+            "age" => self.age(self.item.id.made_at()),
             _ => None,
         }
     }
@@ -154,9 +154,4 @@ impl Fields for Seen<'_, Execution> {
             _ => None,
         }
     }
-}
-
-/// When a row was made: its id says so.
-fn made_at(id: Id) -> Timestamp {
-    Timestamp(i64::try_from(id.0 >> 80).expect("48 bits fit"))
 }

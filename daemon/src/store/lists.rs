@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sqlx::sqlite::SqliteRow;
 
+use crate::failure::Failure;
 use crate::ids::{AppId, Id, QueueId};
 use crate::outbox::row::OutboxSourceKind;
 use crate::store::bulk::Bulk;
@@ -33,8 +34,10 @@ pub struct BriefRow {
     pub cause: Option<Id>,
     pub replay_of: Option<Id>,
     pub claimed: bool,
-    /// The message of its last failure.
-    pub error: Option<Box<str>>,
+    /// Why its last attempt failed.
+    pub failure: Option<Failure>,
+    pub depth: u32,
+    pub max_attempts: u32,
 }
 
 /// Of a dead letter what a filter looks at.
@@ -116,6 +119,8 @@ type Packed = (
     Option<String>,
     i64,
     Option<Box<str>>,
+    u32,
+    u32,
 );
 
 #[derive(Deserialize)]
@@ -150,6 +155,35 @@ fn source_of(text: &str) -> Result<OutboxSourceKind, sqlx::Error> {
     rows::source_of(text).ok_or_else(|| rows::odd("source", &text))
 }
 
+fn failure_of(text: &str) -> Result<Failure, sqlx::Error> {
+    serde_json::from_str(text).map_err(|_| rows::odd("failure", &text))
+}
+
+impl BriefRow {
+    /// What a filter would see of a row.
+    pub fn of(stored: &StoredRow) -> BriefRow {
+        let row = &stored.row;
+        BriefRow {
+            id: row.id,
+            app: row.app,
+            queue: row.queue,
+            source: row.source,
+            origin: row.origin,
+            script: (&*row.script).into(),
+            key: row.order.as_ref().map(|order| (&*order.key).into()),
+            available_at: row.available_at,
+            attempt: row.attempt,
+            root: row.root,
+            cause: row.cause,
+            replay_of: row.replay_of,
+            claimed: stored.lease.is_some(),
+            failure: stored.failure.clone(),
+            depth: row.depth,
+            max_attempts: row.retry.max_attempts,
+        }
+    }
+}
+
 fn brief_row(packed: Packed) -> Result<BriefRow, sqlx::Error> {
     let id = id_of(&packed.0)?;
     Ok(BriefRow {
@@ -166,7 +200,9 @@ fn brief_row(packed: Packed) -> Result<BriefRow, sqlx::Error> {
         cause: opt_id_of(packed.10.as_ref())?,
         replay_of: opt_id_of(packed.11.as_ref())?,
         claimed: packed.12 != 0,
-        error: packed.13,
+        failure: packed.13.map(|text| failure_of(&text)).transpose()?,
+        depth: packed.14,
+        max_attempts: packed.15,
     })
 }
 
@@ -279,15 +315,6 @@ impl Reader {
             query = query.bind(app.0);
         }
         query.fetch_one(&self.pool).await.map_err(self.failed())
-    }
-
-    /// Rows of the outbox by their ids, without their events, the newest first; those that have ended are missing.
-    pub async fn outbox_rows(&self, ids: &[Id]) -> Result<Vec<StoredRow>, StoreError> {
-        let query = sqlx::query(sql::OUTBOX_MANY).bind(list_of(ids));
-        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let mut cache = RetryCache::default();
-        let read = |row| rows::stored_row(row, &mut cache);
-        found.iter().map(read).collect::<Result<_, _>>().map_err(self.failed())
     }
 
     /// Dead letters by their ids, without their events, the newest first.

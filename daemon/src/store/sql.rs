@@ -16,22 +16,17 @@ macro_rules! statements {
     };
 }
 
-/// The columns of an outbox row in the order in which `rows::stored_row` reads them. Lists put `''` in the place of the
-/// event: a page of large ones would not fit into memory.
+/// The columns of an outbox row in the order in which `rows::stored_row` reads them.
 macro_rules! outbox_columns {
     () => {
-        outbox_columns!("o.event")
-    };
-    ($event:literal) => {
-        concat!("o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, ",
-         $event,
-         ", o.retry, \
+        "o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id, o.event, o.retry, \
          o.order_key, o.order_version, o.dedupe, o.available_at, o.attempt, o.orphaned, o.depth, o.root_id, \
-         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token")
+         o.cause_id, o.letter_id, o.replay_of, o.idempotency, o.reply_by, o.failure, o.lease_owner, o.lease_token"
     };
 }
 
-/// The columns of a dead letter, its row first and in the same order.
+/// The columns of a dead letter, its row first and in the same order. Lists put `''` in the place of the event: a page
+/// of large ones would not fit into memory.
 macro_rules! letter_columns {
     () => {
         letter_columns!("d.event")
@@ -50,10 +45,10 @@ macro_rules! letter_columns {
 macro_rules! outbox_brief {
     () => {
         "json_group_array(json_array(s.id, s.app_id, s.queue_id, s.source, s.origin, s.script, s.order_key,
-            s.available_at, s.attempt, s.root_id, s.cause_id, s.replay_of, s.claimed, s.failure))
+            s.available_at, s.attempt, s.root_id, s.cause_id, s.replay_of, s.claimed, s.failure, s.depth, s.max_attempts))
         FROM (SELECT p.id, p.app_id, p.queue_id, p.source, p.origin, p.script, p.order_key, p.available_at,
             p.attempt, p.root_id, p.cause_id, p.replay_of, p.lease_token IS NOT NULL AS claimed,
-            p.failure ->> 'message' AS failure"
+            p.failure, p.depth, p.retry ->> 'max_attempts' AS max_attempts"
     };
 }
 
@@ -408,9 +403,6 @@ statements! {
         WHERE d.id = k.value";
     LETTERS_OF_ROOT = concat!("-- letters_of_root
         SELECT ", letter_columns!("''"), " FROM dead_letters d WHERE d.root_id = $1 ORDER BY d.id LIMIT $2");
-    OUTBOX_MANY = concat!("-- outbox_many
-        SELECT ", outbox_columns!("''"), " FROM jsonb_each($1) k CROSS JOIN outbox o
-        WHERE o.id = k.value ORDER BY o.id DESC");
 
     // What filters look at: no events, and all rows of a step as one JSON text.
 

@@ -239,7 +239,7 @@ fn link_of_row(row: &BriefRow, state: String, request: &Request) -> Link {
         origin: origin(&request.catalog, row.app, row.origin),
         state,
         at: row.available_at.let_go().0,
-        error: row.error.as_deref().map(ToOwned::to_owned),
+        error: row.failure.as_ref().map(|failure| failure.message.clone()),
         letter_id: None,
         replay_of: row.replay_of.map(|id| id.to_string()),
     }

@@ -32,16 +32,19 @@ pub(super) async fn list(engine: &Engine, request: &Request) -> Result<Page<Outb
     };
     let mut found = Found::new(window.after, window.limit);
     let step_rows = window.step_rows();
+    let mut items = Vec::new();
     loop {
         let step = engine.reader.scan_outbox(which, found.next, step_rows).await.map_err(failed)?;
-        let items = step.iter().map(|item| (item.id, passes(item)));
-        if !found.take(items, IsLast::of(step.len(), step_rows)) {
+        let passing: Vec<(Id, bool)> = step.iter().map(|item| (item.id, passes(item))).collect();
+        let goes_on = found.take(passing.into_iter(), IsLast::of(step.len(), step_rows));
+        items.extend(step);
+        if !goes_on {
             break;
         }
     }
-    let rows = engine.reader.outbox_rows(&found.ids).await.map_err(failed)?;
+    items.retain(|item| found.ids.binary_search_by(|id| item.id.cmp(id)).is_ok());
     Ok(Page {
-        items: rows.iter().map(|row| outbox_item(row, catalog, now)).collect(),
+        items: items.iter().map(|row| outbox_item(row, catalog, now)).collect(),
         next: found.next.map(|id| id.to_string()),
         now: now.0,
     })
@@ -63,7 +66,7 @@ pub(super) async fn show(engine: &Engine, request: &Request) -> Result<OutboxDet
     let stored = found(engine, request).await?;
     let row = &stored.row;
     Ok(OutboxDetail {
-        row: outbox_item(&stored, &request.catalog, engine.clock.now()),
+        row: outbox_item(&BriefRow::of(&stored), &request.catalog, engine.clock.now()),
         current_version: request.catalog.script(row.app, &row.script).map(|one| one.version),
         event: event(row.source, &row.event)?,
         cause_id: row.cause.map(|id| id.to_string()),
