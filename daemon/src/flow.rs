@@ -10,6 +10,7 @@ pub mod configure;
 pub mod facts;
 pub mod fire;
 pub mod layer;
+pub mod manage;
 pub mod mutate;
 pub mod settle;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub enum Command {
     Settle(settle::Settle),
     Mutate(mutate::Mutate),
     Fire(fire::Fire),
+    Manage(manage::Manage),
 }
 
 /// Commands of a lower lane wait while there are commands of a higher one.
@@ -46,6 +48,7 @@ impl Command {
             Self::Mutate(mutate) => mutate::needs(mutate, facts, keys),
             // Nobody else knows the rows that it makes, and it reads nothing.
             Self::Fire(_) => {}
+            Self::Manage(manage) => manage::needs(manage, keys),
         }
     }
 
@@ -56,6 +59,7 @@ impl Command {
             Self::Settle(settle) => settle::plan(settle, facts),
             Self::Mutate(mutate) => mutate::plan(mutate, facts),
             Self::Fire(fire) => fire::plan(fire, facts),
+            Self::Manage(manage) => manage::plan(manage, facts),
         }
     }
 
@@ -65,7 +69,7 @@ impl Command {
             // A sync row is written behind its run; its settle must not overtake it.
             Self::Accept(accept) if accept.row.is_sync() => Lane::Settle,
             Self::Accept(_) | Self::Fire(_) => Lane::Accept,
-            Self::Mutate(_) => Lane::Bulk,
+            Self::Mutate(_) | Self::Manage(_) => Lane::Bulk,
         }
     }
 }
@@ -96,6 +100,9 @@ pub enum Refusal {
     Answered(Option<Kept>),
     #[error("this idempotency key was used with another body")]
     KeyReused,
+    /// What a person wished does not fit what is there.
+    #[error(transparent)]
+    Declined(#[from] manage::Declined),
     #[error("the disk is nearly full")]
     StorageLow,
     /// The store cannot be written now: anything else would have failed too.

@@ -16,6 +16,7 @@ pub mod time;
 pub mod allow;
 pub mod catalog;
 pub mod entry;
+pub mod filter;
 pub mod gate;
 pub mod inbox;
 pub mod manifest;

@@ -132,7 +132,9 @@ impl Source {
 
     /// Number of lines before the unit tests.
     pub fn lines_before_tests(&self) -> usize {
-        let end = self.code.find("#[cfg(test)]\nmod ").unwrap_or(self.code.len());
+        let begin_tests = ["mod", "pub(crate) mod", "pub(super) mod"]
+            .map(|begin| self.code.find(&format!("#[cfg(test)]\n{begin} ")));
+        let end = begin_tests.into_iter().flatten().min().unwrap_or(self.code.len());
         self.code[..end].lines().count()
     }
 }

@@ -2,11 +2,16 @@
 
 pub mod folder;
 
+mod abandoned;
+mod dead_letters;
 mod deploy;
+mod executions;
 mod export;
 mod list;
+mod outbox;
 mod pause;
 mod secrets;
+mod show;
 mod triggers;
 
 use std::ffi::OsString;
@@ -31,6 +36,7 @@ pub enum Exit {
     NotAllowed = 4,
     Conflict = 5,
     NoDaemon = 6,
+    Partly = 8,
 }
 
 /// Why a command failed.
@@ -42,6 +48,12 @@ pub enum CliError {
     Folder(#[from] FolderError),
     #[error("{0}")]
     Usage(String),
+    /// Another number matches than was expected.
+    #[error("{matching} match, not {expected}")]
+    Unexpected { matching: usize, expected: usize },
+    /// Some of many things could not be done; how many is among the results.
+    #[error("{failed} failed: {first}")]
+    Partly { failed: usize, first: String },
     /// Nobody reads the results any more, or the disk is full.
     #[error("cannot print the result")]
     Print(#[from] io::Error),
@@ -61,6 +73,8 @@ impl CliError {
             Self::Folder(FolderError::NotFound { .. }) => Exit::NotFound,
             Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
             Self::Usage(_) => Exit::Usage,
+            Self::Unexpected { .. } => Exit::Conflict,
+            Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
             | Self::Print(_) => Exit::Failed,
@@ -74,7 +88,11 @@ impl CliError {
                 error @ (ClientError::NoDaemon { source, .. } | ClientError::Closed { source, .. }),
             ) => format!("{error}: {source}"),
             Self::Folder(error) => error.text(),
-            Self::Client(_) | Self::Usage(_) | Self::Print(_) => self.to_string(),
+            Self::Client(_)
+            | Self::Usage(_)
+            | Self::Unexpected { .. }
+            | Self::Partly { .. }
+            | Self::Print(_) => self.to_string(),
         }
     }
 
@@ -92,6 +110,8 @@ impl CliError {
             }
             Self::Client(ClientError::Problem(problem)) => problem.hint.as_deref(),
             Self::Folder(error) => error.hint(),
+            Self::Unexpected { .. } => Some("nothing was done: look at what matches, then repeat"),
+            Self::Partly { .. } => Some("the same command goes on with what is left"),
             Self::Client(ClientError::Broken(_)) | Self::Usage(_) | Self::Print(_) => None,
         }
     }
@@ -158,13 +178,16 @@ enum Command {
     Apps(Listing),
     /// Work that waits or runs.
     #[command(subcommand)]
-    Outbox(Listing),
+    Outbox(outbox::Outbox),
     /// Work that could not be done.
     #[command(subcommand)]
-    DeadLetters(Listing),
+    DeadLetters(dead_letters::DeadLetters),
+    /// Work that ended without success and without a dead letter.
+    #[command(subcommand)]
+    Abandoned(abandoned::Abandoned),
     /// Runs that ended lately.
     #[command(subcommand)]
-    Executions(Listing),
+    Executions(executions::Executions),
     /// What sets scripts off: changes, dead letters, the clock.
     #[command(subcommand)]
     Triggers(triggers::Triggers),
@@ -196,6 +219,9 @@ struct ListArgs {
     /// Only of this app.
     #[arg(long, value_name = "APP")]
     app: Option<String>,
+    /// Words and key:value, such as 'state:retry age:>1h -script:warn'.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
     /// Items at most.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -268,13 +294,10 @@ async fn obey(
         }
         Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
         Command::Apps(Listing::List(args)) => list::apps(client, output, errors, args).await,
-        Command::Outbox(Listing::List(args)) => list::outbox(client, output, errors, args).await,
-        Command::DeadLetters(Listing::List(args)) => {
-            list::dead_letters(client, output, errors, args).await
-        }
-        Command::Executions(Listing::List(args)) => {
-            list::executions(client, output, errors, args).await
-        }
+        Command::Outbox(command) => outbox::run(command, client, output, errors).await,
+        Command::DeadLetters(command) => dead_letters::run(command, client, output, errors).await,
+        Command::Abandoned(command) => abandoned::run(command, client, output, errors).await,
+        Command::Executions(command) => executions::run(command, client, output, errors).await,
         Command::Triggers(command) => triggers::run(command, client, output, errors).await,
         Command::Secrets(command) => secrets::run(client, output, errors, command).await,
         Command::Pause { target, reason } => {

@@ -5,7 +5,9 @@
 //! leave unknown fields of answers alone and show unknown words as they are.
 
 pub mod deploy;
+pub mod executions;
 pub mod instance;
+pub mod letters;
 pub mod list;
 pub mod manifest;
 pub mod problem;

@@ -70,6 +70,7 @@ codes! {
     BadManifest = 422 "bad_manifest" "the manifest is refused";
     BadTrigger = 422 "bad_trigger" "the trigger is refused";
     OutboxFull = 503 "outbox_full" "too much is waiting";
+    Busy = 503 "busy" "too much is waiting";
     StorageLow = 503 "storage_low" "the disk is nearly full";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";

@@ -1,11 +1,12 @@
 //! What a batch writes: the final state of each row it touches, ready for one bulk statement a table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
 use crate::flow::Kept;
+use crate::flow::configure::Audit;
 use crate::flow::facts::{LineKey, RequestKey, Usage};
 use crate::ids::{AppId, Id, QueueId, TriggerId};
 use crate::outbox::row::{AbandonReason, Lease, OutboxRow};
@@ -18,6 +19,8 @@ pub struct Writes {
     pub rows: HashMap<Id, RowWrite>,
     /// New dead letters.
     pub letters: Vec<DeadLetter>,
+    /// Resolved dead letters that are open again, before any mark of this value.
+    pub letters_reopened: HashSet<Id>,
     /// Ends of older dead letters.
     pub letter_marks: HashMap<Id, LetterWrite>,
     pub abandoned: Vec<Abandoned>,
@@ -26,6 +29,8 @@ pub struct Writes {
     pub pauses: HashMap<QueueId, String>,
     /// Schedules, and the due time that each has fired for last.
     pub fired: HashMap<TriggerId, Timestamp>,
+    /// What people did, for the log of changes.
+    pub audit: Vec<Audit>,
     pub usage: HashMap<AppId, Usage>,
     /// Who joined and who left the lines of rows that run one at a time; follows from `rows`, nothing to store.
     pub lines: Vec<(LineKey, LineWrite)>,
@@ -100,6 +105,16 @@ pub enum LetterWrite {
     },
 }
 
+impl LetterWrite {
+    /// Whether the letter is open no more.
+    pub fn resolves(&self) -> bool {
+        match self {
+            Self::Replayed { .. } | Self::Discarded { .. } => true,
+            Self::HandlerFailed { .. } => false,
+        }
+    }
+}
+
 /// A row that ended without success and without a dead letter.
 #[derive(Clone, Debug)]
 pub struct Abandoned {
@@ -116,10 +131,16 @@ impl Writes {
             self.merge_row(id, write);
         }
         self.letters.extend(later.letters);
+        for id in later.letters_reopened {
+            // What an earlier command of the batch resolved was open in the store.
+            let was_open = self.letter_marks.remove(&id).is_some_and(|mark| mark.resolves());
+            if !was_open || self.letters_reopened.contains(&id) {
+                self.letters_reopened.insert(id);
+            }
+        }
         for (id, mark) in later.letter_marks {
             // Another handler of a letter that is resolved may still fail.
-            let is_open = |mark: &LetterWrite| matches!(mark, LetterWrite::HandlerFailed { .. });
-            if self.letter_marks.get(&id).is_none_or(is_open) {
+            if self.letter_marks.get(&id).is_none_or(|known| !known.resolves()) {
                 self.letter_marks.insert(id, mark);
             }
         }
@@ -127,6 +148,7 @@ impl Writes {
         self.requests.extend(later.requests);
         self.pauses.extend(later.pauses);
         self.fired.extend(later.fired);
+        self.audit.extend(later.audit);
         for (app, change) in later.usage {
             self.usage.entry(app).or_default().add(&change);
         }
@@ -154,10 +176,12 @@ impl Writes {
         self.entries.is_empty()
             && self.rows.is_empty()
             && self.letters.is_empty()
+            && self.letters_reopened.is_empty()
             && self.letter_marks.is_empty()
             && self.abandoned.is_empty()
             && self.requests.is_empty()
             && self.pauses.is_empty()
             && self.fired.is_empty()
+            && self.audit.is_empty()
     }
 }

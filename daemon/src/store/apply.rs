@@ -9,6 +9,7 @@ use crate::ids::Id;
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
 use crate::store::bulk::{self, Bulk};
+use crate::store::configure;
 use crate::store::rows;
 use crate::store::sql;
 use crate::time::Timestamp;
@@ -38,6 +39,9 @@ pub(crate) async fn writes(
         fired.row().int(trigger.0).int(last.0);
     }
     exactly(conn, "schedules_fired", sql::SCHEDULES_FIRED, fired).await?;
+    for audit in &writes.audit {
+        configure::put_audit(conn, audit, limits).await?;
+    }
     if !writes.pauses.is_empty() {
         let mut bulk = Bulk::new();
         for (queue, reason) in &writes.pauses {
@@ -128,6 +132,11 @@ async fn letters(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), App
         }
     }
     exactly(conn, "letters_insert", sql::LETTERS_INSERT, insert).await?;
+    let mut reopen = Bulk::new();
+    for id in &writes.letters_reopened {
+        reopen.id_alone(*id);
+    }
+    exactly(conn, "letters_reopen", sql::LETTERS_REOPEN, reopen).await?;
     exactly(conn, "letters_resolve", sql::LETTERS_RESOLVE, resolve).await?;
     if !failed.is_empty() {
         let query = sqlx::query(sql::LETTERS_HANDLER_FAILED).bind(failed.finish());

@@ -284,7 +284,7 @@ async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), 
     query.execute(conn).await.map(drop)
 }
 
-async fn put_audit(
+pub(crate) async fn put_audit(
     conn: &mut SqliteConnection,
     audit: &Audit,
     limits: &OutboxLimits,

@@ -262,7 +262,7 @@ pub(crate) fn letter_row(
 ) -> Result<LetterRow, sqlx::Error> {
     Ok(LetterRow {
         letter: DeadLetter {
-            row: Arc::new(common_row(row, cache)?.replaying(opt_id(row, 29)?)),
+            row: Arc::new(common_row(row, cache)?.replaying(opt_id(row, 32)?)),
             id: id(row, 21)?,
             failure: parsed(row, 22)?,
             attempts: count(row, 23)?,
@@ -272,5 +272,8 @@ pub(crate) fn letter_row(
         },
         resolution: opt_text(row, 27)?,
         resolved_at: opt_time(row, 28)?,
+        resolved_by: opt_id(row, 29)?,
+        reason: opt_text(row, 30)?,
+        handler_failure: opt_parsed(row, 31)?,
     })
 }

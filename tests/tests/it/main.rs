@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod disk;
 mod failing_card;
+mod letters;
 mod outside;
 mod process;
 mod requests;

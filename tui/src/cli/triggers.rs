@@ -107,7 +107,7 @@ async fn of_all_apps(client: &Client, args: ListArgs) -> Result<Page<TriggerItem
         let text = "--after is a cursor of one app's list: name the app with --app";
         return Err(CliError::Usage(text.to_owned()));
     }
-    let every = ListArgs { app: None, limit: usize::MAX, after: None };
+    let every = ListArgs { app: None, limit: usize::MAX, after: None, filter: None };
     let apps = list::fetch::<picloud_api::list::AppItem>(client, "/apps", every).await?;
     let mut all = Page { items: Vec::new(), next: None, now: apps.now };
     for app in apps.items {
@@ -116,7 +116,7 @@ async fn of_all_apps(client: &Client, args: ListArgs) -> Result<Page<TriggerItem
             break;
         }
         let path = format!("/apps/{}/triggers", segment(&app.slug));
-        let of_app = ListArgs { app: None, limit: left, after: None };
+        let of_app = ListArgs { app: None, limit: left, after: None, filter: None };
         let page = list::fetch::<TriggerItem>(client, &path, of_app).await?;
         all.items.extend(page.items);
         all.now = page.now;

@@ -109,7 +109,8 @@ impl World {
                         }
                     }
                 }
-                Command::Accept(_) | Command::Mutate(_) | Command::Fire(_) => {}
+                Command::Accept(_) | Command::Mutate(_) | Command::Fire(_) | Command::Manage(_) => {
+                }
                 Command::Settle(settle) => {
                     let settle = settle.clone();
                     self.settled(&settle, run, outcome)?;
