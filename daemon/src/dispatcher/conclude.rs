@@ -154,7 +154,7 @@ impl Dispatcher {
             Some(InboxResult::Failed(_)) | None => None,
         };
         attempt.effects_count = attempt.effects.len();
-        attempt.wrote = wrote(&attempt.effects);
+        attempt.wrote = wrote(&attempt.effects, &attempt.mask);
         let commits = !attempt.effects.is_empty() || result.is_some();
         let (end, failure) = told(&action, answer.is_some());
         let settle = Settle {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use picloud_scripts_runtime::effect::{Effect, Key};
 use picloud_scripts_runtime::host::LogLine;
+use picloud_scripts_runtime::mask::Mask;
 
 use crate::failure::Failure;
 use crate::ids::{AppId, Id};
@@ -60,15 +61,18 @@ pub enum Target {
 /// Effects of a run that are remembered.
 const WROTE_MAX: usize = 20;
 
-/// What of a run's effects is remembered.
-pub fn wrote(effects: &[Effect]) -> Vec<Wrote> {
+/// What of a run's effects is remembered: without values, and without secrets that found their way into a name.
+pub fn wrote(effects: &[Effect], mask: &Mask) -> Vec<Wrote> {
+    let hide = |name: &Arc<str>| Arc::from(&*mask.hide(name));
+    let entry = |does, key: &Key| {
+        let (collection, name) = (hide(&key.collection), hide(&key.key));
+        Wrote { does, to: Target::Entry(Key { collection, key: name, ..key.clone() }) }
+    };
     let one = |effect: &Effect| match effect {
-        Effect::Put { key, .. } => Wrote { does: "put", to: Target::Entry(key.clone()) },
-        Effect::Patch { key, .. } => Wrote { does: "patch", to: Target::Entry(key.clone()) },
-        Effect::Increment { key, .. } => {
-            Wrote { does: "increment", to: Target::Entry(key.clone()) }
-        }
-        Effect::Delete { key } => Wrote { does: "delete", to: Target::Entry(key.clone()) },
+        Effect::Put { key, .. } => entry("put", key),
+        Effect::Patch { key, .. } => entry("patch", key),
+        Effect::Increment { key, .. } => entry("increment", key),
+        Effect::Delete { key } => entry("delete", key),
         Effect::Enqueue { script, .. } => {
             Wrote { does: "enqueue", to: Target::Named(Arc::clone(script)) }
         }
@@ -213,10 +217,25 @@ pub fn execution_of(row: &OutboxRow, end: End, started_at: Timestamp) -> Executi
 
 #[cfg(test)]
 mod tests {
+    use picloud_scripts_runtime::effect::Space;
     use picloud_scripts_runtime::host::Level;
 
     use super::*;
     use crate::outbox::row::tests::row;
+
+    #[test]
+    fn p8_a_secret_in_the_name_of_what_was_written_is_not_remembered() {
+        let key = |collection: &str, key: &str| Key {
+            space: Space::Kv,
+            collection: collection.into(),
+            key: key.into(),
+        };
+        let mut mask = Mask::default();
+        mask.add("hunter22");
+        let effects = [Effect::Delete { key: key("by-hunter22", "a/hunter22") }];
+        let to = Target::Entry(key("by-***", "a/***"));
+        assert_eq!(wrote(&effects, &mask), [Wrote { does: "delete", to }]);
+    }
 
     fn execution(id: u128, log: usize) -> Execution {
         let line = LogLine { level: Level::Info, message: "x".repeat(log), fields: None };
