@@ -113,7 +113,7 @@ fn p6_what_grows_without_end_is_stopped() {
             let caught = format!("try {{ {source} }} catch {{}}\n\"went on\"");
             assert_eq!(error(&caught).kind, ExecErrorKind::Budget, "{caught}");
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{source}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{source}");
     }
 }
 
