@@ -9,6 +9,7 @@ pub mod instance;
 pub mod list;
 pub mod manifest;
 pub mod problem;
+pub mod script;
 pub mod text;
 
 /// What all calls begin with.

@@ -1,8 +1,12 @@
 //! The answers: one function for each thing that calls do.
 
+mod scripts;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use picloud_api::deploy::Difference;
 use picloud_api::instance::{Caller, Instance, PauseAnswer, PauseRequest};
 use picloud_api::list::{AppItem, PAGE_ITEMS, PAGE_ITEMS_MAX, Page, PageQuery};
@@ -19,8 +23,8 @@ use crate::ids::AppId;
 use crate::manifest::export;
 use crate::principal::Capability;
 
-/// The answer to a request as JSON.
-pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Problem> {
+/// The answer to a request.
+pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Problem> {
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
         Does::ListApps => json(&apps(engine, &request)?),
@@ -31,12 +35,41 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::ListExecutions => json(&engine.executions(&window(&request)?)),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
+        Does::ListScripts => scripts::list(engine, &request),
+        Does::ShowScript => scripts::show(&request),
+        Does::PutScript => scripts::put(engine, &request).await,
+        Does::DeleteScript => scripts::delete(engine, &request).await,
+        Does::ListVersions => scripts::versions(engine, &request).await,
+        Does::ShowVersion => scripts::version(engine, &request).await,
+        Does::RollBack => scripts::roll_back(engine, &request).await,
+        Does::DryRun => scripts::dry_run(engine, &request).await,
+        Does::Invoke => scripts::invoke(engine, &request).await,
     }
 }
 
-fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(answer)
-        .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))
+fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// An answer with the version of what it shows, which `If-Match` takes.
+fn tagged(answer: &impl Serialize, version: i64) -> Result<Response, Problem> {
+    let mut response = json(answer)?;
+    response.headers_mut().insert(header::ETAG, etag(version));
+    Ok(response)
+}
+
+fn etag(version: i64) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\""))
+        .expect("a number in quotes is a header's value")
+}
+
+/// An answer to what is done later.
+fn accepted(answer: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = json(answer)?;
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
 }
 
 fn instance(engine: &Engine, request: &Request) -> Instance {

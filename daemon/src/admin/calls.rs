@@ -31,6 +31,7 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Delete,
 }
 
 /// What a call does.
@@ -45,6 +46,15 @@ pub enum Does {
     ListExecutions,
     Pause(Part),
     Resume(Part),
+    ListScripts,
+    ShowScript,
+    PutScript,
+    DeleteScript,
+    ListVersions,
+    ShowVersion,
+    RollBack,
+    DryRun,
+    Invoke,
 }
 
 /// What a pause is about.
@@ -67,9 +77,10 @@ const fn call(
 }
 
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
+    AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite,
+    InstanceAdmin,
 };
-use Method::{Get, Post, Put};
+use Method::{Delete, Get, Post, Put};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -89,6 +100,15 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
     call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
     call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/apps/{app}/scripts", Some(AppRead), Does::ListScripts),
+    call(Get, "/apps/{app}/scripts/{name}", Some(AppRead), Does::ShowScript),
+    call(Put, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::PutScript),
+    call(Delete, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::DeleteScript),
+    call(Get, "/apps/{app}/scripts/{name}/versions", Some(AppRead), Does::ListVersions),
+    call(Get, "/apps/{app}/scripts/{name}/versions/{version}", Some(AppRead), Does::ShowVersion),
+    call(Post, "/apps/{app}/scripts/{name}/roll-back", Some(AppManageScripts), Does::RollBack),
+    call(Post, "/apps/{app}/scripts/{name}/dry-run", Some(AppInvoke), Does::DryRun),
+    call(Post, "/apps/{app}/scripts/{name}/invoke", Some(AppInvoke), Does::Invoke),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
     call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
     call(Get, "/executions", Some(AppRead), Does::ListExecutions),
@@ -101,6 +121,8 @@ pub struct Request {
     pub peer: Peer,
     pub path: HashMap<String, String>,
     pub uri: Uri,
+    /// The `If-Match` header.
+    pub if_match: Option<String>,
     pub body: Bytes,
     pub catalog: Arc<Catalog>,
 }
@@ -192,6 +214,29 @@ impl Request {
             let message = text::explain_unknown_key(message.strip_suffix(&at).unwrap_or(&message));
             Problem::new(code, format!("the body, line {line}, column {column}: {message}"))
         })
+    }
+
+    /// The version that `If-Match` names, if it is there.
+    pub fn expected(&self) -> Result<Option<i64>, Problem> {
+        let Some(named) = self.if_match.as_deref() else { return Ok(None) };
+        let bare = named.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        bare.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
+            Problem::new(
+                Code::BadRequest,
+                format!("If-Match: {named} is no version; send one ETag as it was answered, such as \"3\""),
+            )
+        })
+    }
+
+    /// Says no to who lacks a further capability in an app.
+    pub fn ask(&self, capability: Capability, app: &App) -> Result<(), Problem> {
+        if self.may(capability, app.id) {
+            return Ok(());
+        }
+        let (who, what) = (&self.principal.name, capability.as_str());
+        let detail = format!("{who} lacks {what} for app \"{}\"", app.slug);
+        Err(Problem::new(Code::NotAllowed, detail)
+            .with_hint("call as root, or as the user that the daemon runs as"))
     }
 
     /// Whether the caller may do this in an app.

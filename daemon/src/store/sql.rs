@@ -345,6 +345,15 @@ statements! {
     REQUEST = "-- request
         SELECT r.body_hash, r.result, r.execution_id, r.accepted_at FROM requests r
         WHERE r.app_id = $1 AND r.route_id = $2 AND r.principal_id = $3 AND r.key = $4 AND r.kept_until > $5";
+    /// The newest first, only those before `$2`.
+    SCRIPT_VERSIONS_PAGE = "-- script_versions_page
+        SELECT v.version, v.created_at, octet_length(v.source) FROM script_versions v
+        WHERE v.script_id = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3";
+    SCRIPT_VERSION_ONE = "-- script_version_one
+        SELECT v.version, v.created_at, v.source, v.limits FROM script_versions v
+        WHERE v.script_id = $1 AND v.version = $2";
+    LETTER_ONE = concat!("-- letter_one
+        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id = $1");
     OUTBOX_ONE = concat!("-- outbox_one
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
     OUTBOX_PAGE = concat!("-- outbox_page
