@@ -76,6 +76,7 @@ fn filter(method: calls::Method) -> MethodFilter {
         calls::Method::Get => MethodFilter::GET,
         calls::Method::Put => MethodFilter::PUT,
         calls::Method::Post => MethodFilter::POST,
+        calls::Method::Patch => MethodFilter::PATCH,
         calls::Method::Delete => MethodFilter::DELETE,
     }
 }

@@ -4,6 +4,8 @@
 //! Every time is in milliseconds since 1970, by the daemon's clock. Unknown fields in requests are errors; clients
 //! leave unknown fields of answers alone and show unknown words as they are.
 
+pub mod app;
+pub mod data;
 pub mod deploy;
 pub mod instance;
 pub mod list;

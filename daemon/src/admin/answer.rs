@@ -1,5 +1,7 @@
 //! The answers: one function for each thing that calls do.
 
+mod apps;
+mod data;
 mod scripts;
 
 use std::str::FromStr;
@@ -28,13 +30,26 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Pr
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
         Does::ListApps => json(&apps(engine, &request)?),
-        Does::Deploy => json(&put_manifest(engine, &request).await?),
-        Does::Export => json(&bundle(engine, &request)?),
+        Does::Deploy => {
+            let difference = put_manifest(engine, &request).await?;
+            tagged(&difference, difference.revision)
+        }
+        Does::Export => tagged(&bundle(engine, &request)?, request.app()?.revision),
         Does::ListOutbox => json(&engine.outbox(&window(&request)?).await?),
         Does::ListDeadLetters => json(&engine.dead_letters(&window(&request)?).await?),
         Does::ListExecutions => json(&engine.executions(&window(&request)?)),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
+        Does::CreateApp => apps::create(engine, &request).await,
+        Does::ShowApp => apps::show(engine, &request),
+        Does::ChangeApp => apps::change(engine, &request).await,
+        Does::ListRoutes => apps::routes(engine, &request),
+        Does::ListCollections(space) => data::collections(engine, &request, space).await,
+        Does::ListEntries(space) => data::list(engine, &request, space).await,
+        Does::ShowEntry(space) => data::show(engine, &request, space).await,
+        Does::PutEntry(space) => data::put(engine, &request, space).await,
+        Does::DeleteEntry(space) => data::delete(engine, &request, space).await,
+        Does::CreateDocument => data::create(engine, &request).await,
         Does::ListScripts => scripts::list(engine, &request),
         Does::ShowScript => scripts::show(&request),
         Does::PutScript => scripts::put(engine, &request).await,
@@ -158,7 +173,8 @@ async fn put_manifest(engine: &Engine, request: &Request) -> Result<Difference, 
         ));
     }
     let mode = if query.dry_run { Mode::DryRun } else { Mode::ForReal };
-    deploy::deploy(engine, bundle, Arc::clone(&request.principal), mode).await
+    let expected = request.expected()?;
+    deploy::deploy(engine, bundle, Arc::clone(&request.principal), mode, expected).await
 }
 
 fn bundle(engine: &Engine, request: &Request) -> Result<Bundle, Problem> {
@@ -226,7 +242,11 @@ fn window<C: FromStr>(request: &Request) -> Result<Window<C>, Problem> {
 }
 
 fn limit(query: &PageQuery) -> Result<usize, Problem> {
-    match query.limit.unwrap_or(PAGE_ITEMS) {
+    page_limit(query.limit)
+}
+
+fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(PAGE_ITEMS) {
         limit if (1..=PAGE_ITEMS_MAX).contains(&limit) => Ok(limit),
         limit => Err(Problem::new(
             Code::BadRequest,

@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 use picloud_api::problem::{Code, Problem};
 use picloud_api::text;
+use picloud_scripts_runtime::effect::Space;
 use serde::de::DeserializeOwned;
 
 use crate::admin::peer::Peer;
@@ -31,6 +32,7 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Patch,
     Delete,
 }
 
@@ -46,6 +48,10 @@ pub enum Does {
     ListExecutions,
     Pause(Part),
     Resume(Part),
+    CreateApp,
+    ShowApp,
+    ChangeApp,
+    ListRoutes,
     ListScripts,
     ShowScript,
     PutScript,
@@ -55,6 +61,12 @@ pub enum Does {
     RollBack,
     DryRun,
     Invoke,
+    ListCollections(Space),
+    ListEntries(Space),
+    ShowEntry(Space),
+    PutEntry(Space),
+    DeleteEntry(Space),
+    CreateDocument,
 }
 
 /// What a pause is about.
@@ -77,10 +89,11 @@ const fn call(
 }
 
 use Capability::{
-    AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite,
+    AppData, AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite,
     InstanceAdmin,
 };
-use Method::{Delete, Get, Post, Put};
+use Method::{Delete, Get, Patch, Post, Put};
+use Space::{Docs, Kv};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -90,6 +103,9 @@ pub const CALLS: &[Call] = &[
     call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance)),
     call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance)),
     call(Get, "/apps", None, Does::ListApps),
+    call(Post, "/apps", Some(AppWrite), Does::CreateApp),
+    call(Get, "/apps/{app}", Some(AppRead), Does::ShowApp),
+    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp),
     call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy),
     call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
     call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
@@ -100,6 +116,18 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
     call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
     call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/apps/{app}/routes", Some(AppRead), Does::ListRoutes),
+    call(Get, "/apps/{app}/kv", Some(AppData), Does::ListCollections(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}", Some(AppData), Does::ListEntries(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::ShowEntry(Kv)),
+    call(Put, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::PutEntry(Kv)),
+    call(Delete, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::DeleteEntry(Kv)),
+    call(Get, "/apps/{app}/docs", Some(AppData), Does::ListCollections(Docs)),
+    call(Get, "/apps/{app}/docs/{collection}", Some(AppData), Does::ListEntries(Docs)),
+    call(Post, "/apps/{app}/docs/{collection}", Some(AppData), Does::CreateDocument),
+    call(Get, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::ShowEntry(Docs)),
+    call(Put, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::PutEntry(Docs)),
+    call(Delete, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::DeleteEntry(Docs)),
     call(Get, "/apps/{app}/scripts", Some(AppRead), Does::ListScripts),
     call(Get, "/apps/{app}/scripts/{name}", Some(AppRead), Does::ShowScript),
     call(Put, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::PutScript),

@@ -1,5 +1,6 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+pub mod data;
 mod scripts;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::dispatcher::history::Execution;
 use crate::engine;
 use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
-use crate::ids::{AppId, Id, RouteId, TriggerId};
+use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::Seen;
@@ -37,6 +38,7 @@ pub struct Engine {
     /// New with each start.
     pub instance: Id,
     pub started_at: Timestamp,
+    pub ids: Arc<Ids>,
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
     pub compile: Compiler,
@@ -74,6 +76,7 @@ impl Engine {
             clock: Arc::clone(&engine.clock),
             instance: engine.owner,
             started_at: engine.clock.now(),
+            ids: Arc::clone(&engine.ids),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),

@@ -41,7 +41,7 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::HostTaken { .. } => Code::Conflict,
+        Unfit::HostTaken { .. } | Unfit::SlugTaken(_) => Code::Conflict,
         Unfit::Changed { .. } => Code::Changed,
         Unfit::InUse { .. } => Code::InUse,
         Unfit::TooMany { .. } => Code::Unfit,
@@ -56,6 +56,7 @@ pub fn unfit(unfit: &Unfit) -> Problem {
         | Unfit::NoSuchApp(_)
         | Unfit::NoSuchPart { .. }
         | Unfit::HostTaken { .. }
+        | Unfit::SlugTaken(_)
         | Unfit::TooMany { .. } => problem,
     }
 }

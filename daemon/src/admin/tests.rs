@@ -1,5 +1,6 @@
 //! The calls of the admin API, on an engine with a store of its own.
 
+mod data;
 mod scripts;
 
 use std::time::Duration;
@@ -259,10 +260,12 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
     for one in CALLS {
         let path = one.path.replace("{app}", "greenhouse").replace("{name}", "warn");
         let path = path.replace("{version}", "1");
+        let path = path.replace("{collection}", "limits").replace("{key}", "dry");
         let (method, body) = match one.method {
             calls::Method::Get => ("GET", ""),
             calls::Method::Post => ("POST", ""),
             calls::Method::Put => ("PUT", body.as_str()),
+            calls::Method::Patch => ("PATCH", ""),
             calls::Method::Delete => ("DELETE", ""),
         };
         let unknown = problem(&admin, 4242, method, &path, body).await;

@@ -1,5 +1,6 @@
 //! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
 
+pub mod apps;
 pub mod deploy;
 pub mod pause;
 pub mod people;
@@ -35,6 +36,8 @@ pub enum Unfit {
     NoSuchPart { app: String, kind: &'static str, name: String },
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
+    #[error("there is an app \"{0}\" already")]
+    SlugTaken(String),
     /// `found` is 0 when it is not there.
     #[error("{thing} was changed meanwhile: it is at {found}, not at {expected}")]
     Changed { thing: String, expected: i64, found: i64 },

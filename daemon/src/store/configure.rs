@@ -286,7 +286,7 @@ async fn put_principal(
     Ok(())
 }
 
-async fn put_audit(
+pub(crate) async fn put_audit(
     conn: &mut SqliteConnection,
     audit: &Audit,
     limits: &OutboxLimits,

@@ -1,5 +1,6 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+mod collections;
 mod rehearse;
 pub mod versions;
 

@@ -337,6 +337,16 @@ statements! {
         WHERE e.app_id = $1 AND e.space = $2 AND e.collection = $3 AND e.key >= $4
           AND (e.expires_at IS NULL OR e.expires_at > $5)
         ORDER BY e.key LIMIT $6";
+    /// A search for each name: it does not matter how much a collection holds.
+    COLLECTIONS_PAGE = "-- collections_page
+        WITH RECURSIVE names (name) AS (
+            SELECT (SELECT min(e.collection) FROM entries e
+                    WHERE e.app_id = $1 AND e.space = $2 AND e.collection > $3)
+            UNION ALL
+            SELECT (SELECT min(e.collection) FROM entries e
+                    WHERE e.app_id = $1 AND e.space = $2 AND e.collection > names.name)
+            FROM names WHERE names.name IS NOT NULL)
+        SELECT names.name FROM names WHERE names.name IS NOT NULL LIMIT $4";
     VERSIONS = "-- versions
         SELECT k.key, e.version, e.expires_at
         FROM jsonb_each($1) k CROSS JOIN entries e
