@@ -17,6 +17,7 @@ pub mod configure;
 mod apply;
 pub mod backlog;
 mod facts;
+pub mod purge;
 mod sweep;
 
 // the thread

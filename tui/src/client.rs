@@ -81,6 +81,15 @@ impl Client {
         self.ask(Method::POST, path, json(body)?, version).await
     }
 
+    pub async fn patch_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::PATCH, path, json(body)?, version).await
+    }
+
     pub async fn delete<T: DeserializeOwned>(
         &self,
         path: &str,

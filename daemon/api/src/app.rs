@@ -57,6 +57,19 @@ pub struct App {
     pub paused: Option<Paused>,
 }
 
+/// What was deleted. What waited is abandoned, and what was stored goes, step by step from then on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppDeleted {
+    pub id: i64,
+    pub slug: String,
+    pub scripts: i64,
+    pub routes: i64,
+    pub triggers: i64,
+    /// Rows that waited, and dead letters that were open, shortly before.
+    pub waiting: i64,
+    pub dead_letters: i64,
+}
+
 /// A route in the list of an app's routes, by path and method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouteItem {

@@ -43,6 +43,7 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Pr
         Does::CreateApp => apps::create(engine, &request).await,
         Does::ShowApp => apps::show(engine, &request),
         Does::ChangeApp => apps::change(engine, &request).await,
+        Does::DeleteApp => apps::delete(engine, &request).await,
         Does::ListRoutes => apps::routes(engine, &request),
         Does::ListCollections(space) => data::collections(engine, &request, space).await,
         Does::ListEntries(space) => data::list(engine, &request, space).await,

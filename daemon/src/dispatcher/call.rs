@@ -283,6 +283,7 @@ fn refused(refusal: &Refusal) -> InboxFailure {
         Refusal::StorageLow | Refusal::StoreFailed(_) => InboxFailureKind::DiskFull,
         Refusal::Conflict
         | Refusal::LeaseLost
+        | Refusal::AppDeleted
         | Refusal::FanOut { .. }
         | Refusal::TooManyDelayed { .. }
         | Refusal::NotApplicable { .. }

@@ -187,6 +187,7 @@ impl Dispatcher {
                 self.deliver(&run, internal("another owner has taken the row over"));
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
+            Err(Refusal::AppDeleted) => self.app_deleted(pending),
             Err(Refusal::StorageLow) => self.storage_low(pending),
             Err(Refusal::StoreFailed(error)) => {
                 // Once for each run: the end of what is stuck is tried every second.
@@ -252,6 +253,7 @@ impl Dispatcher {
             }
             Refusal::Conflict
             | Refusal::LeaseLost
+            | Refusal::AppDeleted
             | Refusal::Answered(_)
             | Refusal::KeyReused
             | Refusal::StorageLow
@@ -268,6 +270,14 @@ impl Dispatcher {
             ..Attempt::ended(Outcome::Failed(failure))
         };
         self.conclude(run, ended);
+    }
+
+    /// What the run did is dropped, and its row ends on record.
+    fn app_deleted(self: &Arc<Self>, pending: Pending) {
+        let Pending { run, attempt, stored, .. } = pending;
+        self.deliver(&run, internal("the app was deleted while the script ran"));
+        let action = Action::Abandon { reason: AbandonReason::AppDeleted };
+        self.submit(run, action, attempt, (stored, None));
     }
 
     /// The disk is nearly full, and a sync run has something to write: it does not come about, but its row still ends.

@@ -56,6 +56,12 @@ fn scope(app: Option<&str>) -> String {
 pub enum CatalogChange {
     /// Creates the app, or changes it. Raises its revision by one.
     PutApp(AppFields),
+    /// The app and what is configured of it. Its rows and its data go afterwards, step by step.
+    DeleteApp {
+        id: AppId,
+        slug: Arc<str>,
+        by: PrincipalId,
+    },
     /// The script's new current version; the older ones are kept, 20 at most.
     PutScript(Script),
     DeleteScript(ScriptId),

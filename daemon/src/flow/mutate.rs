@@ -53,6 +53,9 @@ pub fn needs(mutate: &Mutate, facts: &Facts, keys: &mut Keys) {
 
 /// Refused with a conflict when a value that the editor saw has changed.
 pub fn plan(mutate: &Mutate, facts: &Facts) -> Result<Writes, Refusal> {
+    if facts.catalog.deleted.contains(&mutate.app) {
+        return Err(Refusal::AppDeleted);
+    }
     if facts.storage_low {
         return Err(Refusal::StorageLow);
     }

@@ -32,6 +32,7 @@ mod configuring;
 mod crashing;
 mod full;
 mod opening;
+mod purging;
 mod reading;
 mod writing;
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use picloud_api::app::{App, AppChange, AppCreate, RouteItem};
+use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
 use picloud_api::list::{Page, PageQuery};
 use picloud_api::problem::{Code, Problem};
 
-use crate::admin::answer::{app_item, json, limit, tagged};
+use crate::admin::answer::{app_item, count, json, limit, tagged};
 use crate::admin::calls::Request;
 use crate::admin::engine::Engine;
 use crate::catalog::{self, Catalog, INSTANCE};
-use crate::flow::configure::apps::{ChangeApp, CreateApp, plan_change, plan_create};
+use crate::flow::configure::apps::{ChangeApp, CreateApp, plan_change, plan_create, plan_delete};
 use crate::flow::configure::pause::shown;
 use crate::ids::AppId;
 use crate::manifest::words;
@@ -55,6 +55,23 @@ pub(super) async fn change(engine: &Engine, request: &Request) -> Result<Respons
     let now = engine.clock.now();
     let changed = engine.configure(move |catalog, _| plan_change(catalog, &change, now)).await?;
     answer(engine, changed)
+}
+
+pub(super) async fn delete(engine: &Engine, request: &Request) -> Result<Response, Problem> {
+    let app = request.app()?;
+    let (id, counts, expected) = (app.id, engine.counts(Some(app.id)), request.expected()?);
+    let (by, now) = (request.principal.id, engine.clock.now());
+    let plan = move |catalog: &Catalog, _| plan_delete(catalog, id, expected, by, now);
+    let deleted = engine.configure(plan).await?;
+    json(&AppDeleted {
+        id: id.0,
+        slug: app.slug.to_string(),
+        scripts: count(deleted.scripts),
+        routes: count(deleted.routes),
+        triggers: count(deleted.triggers),
+        waiting: counts.waiting,
+        dead_letters: counts.dead_letters,
+    })
 }
 
 /// The app as it is now, after a change.

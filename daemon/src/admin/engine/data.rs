@@ -169,6 +169,10 @@ fn refused(edit: &Edit, refusal: &Refusal) -> Problem {
             let detail = format!("{key} was changed meanwhile: it is not at version {expected}");
             Problem::new(Code::Changed, detail).with_hint("look at it again, then repeat")
         }
+        Refusal::AppDeleted => {
+            let detail = format!("app \"{}\" was deleted meanwhile", edit.app.slug);
+            Problem::new(Code::NotFound, detail)
+        }
         Refusal::StorageLow => Problem::new(Code::StorageLow, refusal.to_string()),
         Refusal::StoreFailed(_) => Problem::new(Code::Internal, refusal.to_string()),
         Refusal::AppFull { .. } => Problem::new(Code::Busy, refusal.to_string())

@@ -1,6 +1,6 @@
 //! KV entries, documents, apps and routes: edited as a script would, by two, and with names as they are.
 
-use picloud_api::app::{App, RouteItem};
+use picloud_api::app::{App, AppDeleted, RouteItem};
 use picloud_api::data::{CollectionItem, Edited, EntryItem};
 use picloud_api::list::Page;
 use serde_json::json;
@@ -244,4 +244,26 @@ async fn a_route_shows_its_script_where_it_is_served_and_what_pauses_it() {
     let page: Page<RouteItem> = ok(&admin, 0, "GET", &path, "").await;
     assert_eq!((page.items.len(), page.items[0].dispatch_mode.as_str()), (1, "async"));
     admin.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_deleted_is_gone_with_its_data_and_its_slug_is_free() {
+    let admin = admin().await;
+    put(&admin, DRY, "1").await;
+    let _paused: PauseAnswer =
+        ok(&admin, 0, "POST", "/apps/greenhouse/triggers/keep/pause", "").await;
+    assert_eq!(if_match(&admin, "DELETE", "/apps/greenhouse", 7, "").await, 412);
+    let gone: AppDeleted = ok(&admin, 0, "DELETE", "/apps/greenhouse", "").await;
+    assert_eq!((gone.scripts, gone.routes, gone.triggers), (2, 2, 2));
+    for (method, path) in [("DELETE", "/apps/greenhouse"), ("GET", DRY)] {
+        assert_eq!(problem(&admin, 0, method, path, "").await.status, 404);
+    }
+    let instance: Instance = ok(&admin, 0, "GET", "/instance", "").await;
+    assert_eq!((instance.apps, instance.pauses.len()), (0, 0));
+    let again: App = ok(&admin, 0, "POST", "/apps", r#"{"slug": "greenhouse"}"#).await;
+    assert_ne!(again.id, gone.id);
+    assert_eq!(problem(&admin, 0, "GET", DRY, "").await.status, 404);
+    let found = audit(admin).await;
+    let actions: Vec<&str> = found.iter().map(|(action, _)| action.as_str()).collect();
+    assert!(actions.contains(&"delete_app"), "{actions:?}");
 }

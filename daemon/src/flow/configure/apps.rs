@@ -1,4 +1,4 @@
-//! Apps one by one: made, and changed without a manifest.
+//! Apps one by one: made and changed without a manifest, and deleted.
 
 use std::sync::Arc;
 
@@ -74,6 +74,39 @@ pub fn plan_change(
     names_are_free(catalog, &after)?;
     let audit = audit(&after, "change_app", change.by, now);
     Ok(Planned { changes: vec![CatalogChange::PutApp(after), audit], answer: app.id, next: 0 })
+}
+
+/// What an app was made of when it was deleted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deleted {
+    pub scripts: usize,
+    pub routes: usize,
+    pub triggers: usize,
+}
+
+/// Nothing of the app is accepted from then on; its slug and host are free. Pauses of what it had go with it.
+pub fn plan_delete(
+    catalog: &Catalog,
+    app: AppId,
+    expected: Option<i64>,
+    by: PrincipalId,
+    now: Timestamp,
+) -> Result<Planned<Deleted>, Unfit> {
+    let app = app_of(catalog, app)?;
+    as_expected(Some(app), &app.slug, expected)?;
+    let triggers: Vec<_> = catalog.triggers.values().filter(|one| one.app == app.id).collect();
+    let queues = app.routes.iter().map(|route| route.id.queue().0);
+    let queues = queues.chain(app.scripts.values().map(|script| script.id.queue().0));
+    let queues = queues.chain(triggers.iter().map(|trigger| trigger.id.queue().0));
+    let targets = std::iter::once(app.id.0).chain(queues);
+    let paused = targets.filter(|target| catalog.pauses.contains_key(target));
+    let mut changes: Vec<CatalogChange> =
+        paused.map(|target| CatalogChange::Resume { target }).collect();
+    changes.push(CatalogChange::DeleteApp { id: app.id, slug: Arc::clone(&app.slug), by });
+    changes.push(audit(&AppFields::of(app), "delete_app", by, now));
+    let answer =
+        Deleted { scripts: app.scripts.len(), routes: app.routes.len(), triggers: triggers.len() };
+    Ok(Planned { changes, answer, next: 0 })
 }
 
 /// Whether an app, which may be absent, still has the revision that an editor saw: 0 when it was not there.
