@@ -83,7 +83,7 @@ pub(super) enum Verb {
         script: String,
         /// The event as JSON: a file, or - for standard input.
         file: Option<String>,
-        /// Take the event of this outbox row or dead letter.
+        /// Take the event of this outbox row, dead letter or recent execution.
         #[arg(long, value_name = "ID", conflicts_with = "file")]
         event: Option<String>,
         /// Try the source in this file instead of the current version.

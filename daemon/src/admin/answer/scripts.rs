@@ -203,12 +203,13 @@ async fn event_of(engine: &Engine, app: &App, text: &str) -> Result<Event, Probl
     let id: Id = text.parse().map_err(|error| {
         Problem::new(Code::BadRequest, format!("from \"{text}\" is no id: {error}"))
     })?;
-    if let Some(row) = engine.row_behind(id).await?.filter(|row| row.app == app.id) {
-        return Ok(Event::Of(row));
+    if let Some(event) = engine.event_behind(id, app.id).await? {
+        return Ok(event);
     }
     let detail = format!("app \"{}\" has no row, dead letter or execution {id}", app.slug);
-    Err(Problem::new(Code::NotFound, detail)
-        .with_hint("the events of runs that have ended well are not kept; send the event itself"))
+    Err(Problem::new(Code::NotFound, detail).with_hint(
+        "of runs that have ended only the latest small events are kept; send the event itself",
+    ))
 }
 
 pub(super) async fn invoke(engine: &Engine, request: &Request) -> Result<Response, Problem> {

@@ -16,13 +16,13 @@ use crate::admin::engine::{Engine, failure_item};
 use crate::catalog::Catalog;
 use crate::dispatcher::call::Reply;
 use crate::dispatcher::invoke::Invocation;
-use crate::dispatcher::rehearse::{Rehearsal, Rehearsed, Saved};
+use crate::dispatcher::rehearse::{Event, Rehearsal, Rehearsed, Saved};
 use crate::entry::{ChangeOp, EntryKey};
 use crate::failure::{Failure, FailureKind};
 use crate::flow::facts::Facts;
 use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
 use crate::flow::{Command, Refusal};
-use crate::ids::{Id, ScriptId, TriggerId};
+use crate::ids::{AppId, Id, ScriptId, TriggerId};
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use crate::manifest::{self, WantedScript};
 use crate::outbox::row::{OutboxRow, OutboxSourceKind};
@@ -66,14 +66,19 @@ impl Engine {
         })
     }
 
-    /// The row behind an id: of the outbox, or of a dead letter.
-    pub async fn row_behind(&self, id: Id) -> Result<Option<Arc<OutboxRow>>, Problem> {
+    /// The event behind an id of the app: of a row in the outbox, of a dead letter, or of a run that ended lately.
+    pub async fn event_behind(&self, id: Id, app: AppId) -> Result<Option<Event>, Problem> {
         let waits = self.reader.outbox_row(id).await.map_err(|error| broken(&error))?;
         if let Some(stored) = waits {
-            return Ok(Some(Arc::new(stored.row)));
+            return Ok((stored.row.app == app).then(|| Event::Of(Arc::new(stored.row))));
         }
         let letter = self.reader.letter(id).await.map_err(|error| broken(&error))?;
-        Ok(letter.map(|stored| stored.letter.row))
+        if let Some(stored) = letter {
+            let row = stored.letter.row;
+            return Ok((row.app == app).then_some(Event::Of(row)));
+        }
+        let ended = self.dispatcher.history.last_of(id).filter(|ended| ended.app == app);
+        Ok(ended.and_then(|ended| ended.event).map(Event::Given))
     }
 
     /// Runs a script without committing anything. Few at a time: they hold no permits of the gate.

@@ -220,6 +220,19 @@ async fn an_invoked_script_runs_as_its_caller_and_says_how_it_ended() {
     assert!(error.message.contains("AppData"), "{error:?}");
     assert_eq!(error.changed, "nothing_changed");
 
+    put(&admin, "warn", "event.payload").await;
+    let id = answer.execution_id.parse().expect("it is an id");
+    let recorded = async {
+        // An answer leaves a moment before its run is on record.
+        while admin.engine.dispatcher.history.last_of(id).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded).await.expect("the run is on record");
+    let from = json!({ "from": answer.execution_id }).to_string();
+    let again: DryRunAnswer = ok(&admin, 0, "POST", &format!("{WARN}/dry-run"), &from).await;
+    assert_eq!((again.outcome.as_str(), again.result.is_none()), ("succeeded", true));
+
     let (status, body) = call(&admin, 0, "POST", path, r#"{"mode": "async"}"#).await;
     let answer: InvokeAnswer = serde_json::from_slice(&body).expect("the answer is JSON");
     assert_eq!((status, answer.outcome.as_str(), answer.accepted_at), (202, "accepted", Some(7)));
