@@ -114,7 +114,7 @@ pub(super) async fn run(
         Verb::Set { collection, key, value, text, ttl, edit } => {
             let value = if value == "-" { text_of("-", VALUE_BYTES_MAX)? } else { value };
             let value = if text { serde_json::json!(value).to_string() } else { value };
-            let body = EntryPut { value: json(value)?, ttl, dry_run: edit.dry_run };
+            let body = EntryPut { value: json(&value)?, ttl, dry_run: edit.dry_run };
             let path = path(space, &collection, &key)?;
             let edited: Edited = client.put_if(&path, &body, edit.if_version).await?;
             print_edited(output, &edited)
@@ -217,7 +217,7 @@ fn print_edited(output: &mut Output<'_>, edited: &Edited) -> Result<(), CliError
     Ok(())
 }
 
-fn json(text: String) -> Result<Box<RawValue>, CliError> {
+fn json(text: &str) -> Result<Box<RawValue>, CliError> {
     RawValue::from_string(text.trim().to_owned()).map_err(|error| {
         CliError::Usage(format!("the value is no JSON: {error}; a text as it stands takes --text"))
     })

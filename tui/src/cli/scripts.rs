@@ -121,7 +121,7 @@ pub(super) async fn run(
         }
         Verb::Run { script, event, payload, later } => {
             let event = event.map(|file| json_of(&file)).transpose()?;
-            let payload = payload.map(|text| json("--payload", text)).transpose()?;
+            let payload = payload.map(|text| json("--payload", &text)).transpose()?;
             let mode = later.then(|| "async".to_owned());
             invoke(client, output, &script, Invoke { event, payload, mode }).await
         }
@@ -304,10 +304,10 @@ fn result(result: Option<&RawValue>) -> &str {
 }
 
 fn json_of(file: &str) -> Result<Box<RawValue>, CliError> {
-    json(file, text_of(file, EVENT_BYTES_MAX)?)
+    json(file, &text_of(file, EVENT_BYTES_MAX)?)
 }
 
-fn json(what: &str, text: String) -> Result<Box<RawValue>, CliError> {
+fn json(what: &str, text: &str) -> Result<Box<RawValue>, CliError> {
     RawValue::from_string(text.trim().to_owned())
         .map_err(|error| CliError::Usage(format!("{what} is no JSON: {error}")))
 }
