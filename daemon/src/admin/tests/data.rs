@@ -67,6 +67,14 @@ async fn of_two_who_saw_the_same_entry_one_is_told() {
     assert_eq!(entry.value.get(), "21");
     assert_eq!(if_match(&admin, "PUT", "/apps/greenhouse/kv/limits/new", 0, body).await, 200);
     assert_eq!(if_match(&admin, "PUT", "/apps/greenhouse/kv/limits/new", 0, body).await, 412);
+    let version = entry.version;
+    let at_once = |value: i64| {
+        let body = format!(r#"{{"value": {value}}}"#);
+        let admin = &admin;
+        async move { if_match(admin, "PUT", DRY, version, &body).await }
+    };
+    let (one, other) = tokio::join!(at_once(30), at_once(31));
+    assert_eq!((one.min(other), one.max(other)), (200, 412));
     let gone: Edited = ok(&admin, 0, "DELETE", &format!("{DRY}?dry_run=true"), "").await;
     assert!(gone.dry_run && gone.write.is_some());
     let gone: Edited = ok(&admin, 0, "DELETE", DRY, "").await;
