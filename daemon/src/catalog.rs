@@ -1,6 +1,6 @@
 //! What is configured, as one immutable value: a change makes a new catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use picloud_scripts_runtime::limits::RunLimits;
@@ -21,6 +21,8 @@ pub struct Catalog {
     pub principals: HashMap<PrincipalId, Arc<Principal>>,
     /// What is paused: [`INSTANCE`], an app's number, or a queue's.
     pub pauses: HashMap<i64, Pause>,
+    /// Apps that were deleted, as long as anything of them is there.
+    pub deleted: HashSet<AppId>,
     app_by_slug: HashMap<Arc<str>, AppId>,
     /// Host names in lower case.
     app_by_host: HashMap<Arc<str>, AppId>,
@@ -73,6 +75,7 @@ pub struct CatalogRows {
     pub triggers: Vec<Trigger>,
     pub principals: Vec<Principal>,
     pub pauses: Vec<(i64, Pause)>,
+    pub deleted: Vec<AppId>,
 }
 
 impl Catalog {
@@ -95,6 +98,7 @@ impl Catalog {
             apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
+            deleted: rows.deleted.into_iter().collect(),
         }
     }
 
@@ -114,6 +118,11 @@ impl Catalog {
 
     pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {
         self.apps.get(&app)?.scripts.get(name)
+    }
+
+    /// Whether rows of a queue may run: nothing of it is paused, and its app has not been deleted.
+    pub fn runs(&self, app: AppId, queue: QueueId) -> bool {
+        self.pause(app, queue).is_none() && !self.deleted.contains(&app)
     }
 
     /// The pause that keeps a queue from running: its own, its app's, or the instance's.

@@ -91,6 +91,9 @@ pub enum Refusal {
     Answered(Option<Kept>),
     #[error("this idempotency key was used with another body")]
     KeyReused,
+    /// Nothing of it is accepted any more, and what still runs leaves nothing.
+    #[error("the app was deleted")]
+    AppDeleted,
     #[error("the disk is nearly full")]
     StorageLow,
     /// The store cannot be written now: anything else would have failed too.

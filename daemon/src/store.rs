@@ -18,6 +18,7 @@ mod again;
 mod apply;
 pub mod backlog;
 mod facts;
+pub mod purge;
 mod sweep;
 
 // the thread

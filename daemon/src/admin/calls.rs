@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 use picloud_api::problem::{Code, Problem};
 use picloud_api::text;
+use picloud_scripts_runtime::effect::Space;
 use serde::de::DeserializeOwned;
 
 use crate::admin::peer::Peer;
@@ -31,6 +32,8 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Patch,
+    Delete,
 }
 
 /// What a call does.
@@ -45,6 +48,26 @@ pub enum Does {
     ListExecutions,
     Pause(Part),
     Resume(Part),
+    CreateApp,
+    ShowApp,
+    ChangeApp,
+    DeleteApp,
+    ListRoutes,
+    ListScripts,
+    ShowScript,
+    PutScript,
+    DeleteScript,
+    ListVersions,
+    ShowVersion,
+    RollBack,
+    DryRun,
+    Invoke,
+    ListCollections(Space),
+    ListEntries(Space),
+    ShowEntry(Space),
+    PutEntry(Space),
+    DeleteEntry(Space),
+    CreateDocument,
 }
 
 /// What a pause is about.
@@ -67,9 +90,11 @@ const fn call(
 }
 
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite, InstanceAdmin,
+    AppData, AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite,
+    InstanceAdmin,
 };
-use Method::{Get, Post, Put};
+use Method::{Delete, Get, Patch, Post, Put};
+use Space::{Docs, Kv};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -79,6 +104,10 @@ pub const CALLS: &[Call] = &[
     call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance)),
     call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance)),
     call(Get, "/apps", None, Does::ListApps),
+    call(Post, "/apps", Some(AppWrite), Does::CreateApp),
+    call(Get, "/apps/{app}", Some(AppRead), Does::ShowApp),
+    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp),
+    call(Delete, "/apps/{app}", Some(AppWrite), Does::DeleteApp),
     call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy),
     call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
     call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
@@ -89,6 +118,27 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
     call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
     call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
+    call(Get, "/apps/{app}/routes", Some(AppRead), Does::ListRoutes),
+    call(Get, "/apps/{app}/kv", Some(AppData), Does::ListCollections(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}", Some(AppData), Does::ListEntries(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::ShowEntry(Kv)),
+    call(Put, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::PutEntry(Kv)),
+    call(Delete, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::DeleteEntry(Kv)),
+    call(Get, "/apps/{app}/docs", Some(AppData), Does::ListCollections(Docs)),
+    call(Get, "/apps/{app}/docs/{collection}", Some(AppData), Does::ListEntries(Docs)),
+    call(Post, "/apps/{app}/docs/{collection}", Some(AppData), Does::CreateDocument),
+    call(Get, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::ShowEntry(Docs)),
+    call(Put, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::PutEntry(Docs)),
+    call(Delete, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::DeleteEntry(Docs)),
+    call(Get, "/apps/{app}/scripts", Some(AppRead), Does::ListScripts),
+    call(Get, "/apps/{app}/scripts/{name}", Some(AppRead), Does::ShowScript),
+    call(Put, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::PutScript),
+    call(Delete, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::DeleteScript),
+    call(Get, "/apps/{app}/scripts/{name}/versions", Some(AppRead), Does::ListVersions),
+    call(Get, "/apps/{app}/scripts/{name}/versions/{version}", Some(AppRead), Does::ShowVersion),
+    call(Post, "/apps/{app}/scripts/{name}/roll-back", Some(AppManageScripts), Does::RollBack),
+    call(Post, "/apps/{app}/scripts/{name}/dry-run", Some(AppInvoke), Does::DryRun),
+    call(Post, "/apps/{app}/scripts/{name}/invoke", Some(AppInvoke), Does::Invoke),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
     call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
     call(Get, "/executions", Some(AppRead), Does::ListExecutions),
@@ -101,6 +151,8 @@ pub struct Request {
     pub peer: Peer,
     pub path: HashMap<String, String>,
     pub uri: Uri,
+    /// The `If-Match` header.
+    pub if_match: Option<String>,
     pub body: Bytes,
     pub catalog: Arc<Catalog>,
 }
@@ -192,6 +244,29 @@ impl Request {
             let message = text::explain_unknown_key(message.strip_suffix(&at).unwrap_or(&message));
             Problem::new(code, format!("the body, line {line}, column {column}: {message}"))
         })
+    }
+
+    /// The version that `If-Match` names, if it is there.
+    pub fn expected(&self) -> Result<Option<i64>, Problem> {
+        let Some(named) = self.if_match.as_deref() else { return Ok(None) };
+        let bare = named.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        bare.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
+            Problem::new(
+                Code::BadRequest,
+                format!("If-Match: {named} is no version; send one ETag as it was answered, such as \"3\""),
+            )
+        })
+    }
+
+    /// Says no to who lacks a further capability in an app.
+    pub fn ask(&self, capability: Capability, app: &App) -> Result<(), Problem> {
+        if self.may(capability, app.id) {
+            return Ok(());
+        }
+        let (who, what) = (&self.principal.name, capability.as_str());
+        let detail = format!("{who} lacks {what} for app \"{}\"", app.slug);
+        Err(Problem::new(Code::NotAllowed, detail)
+            .with_hint("call as root, or as the user that the daemon runs as"))
     }
 
     /// Whether the caller may do this in an app.

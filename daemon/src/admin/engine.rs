@@ -1,5 +1,8 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+pub mod data;
+mod scripts;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,6 +11,7 @@ use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, 
 use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
+use tokio::sync::Semaphore;
 
 use crate::admin::refuse;
 use crate::catalog::Catalog;
@@ -16,7 +20,8 @@ use crate::dispatcher::history::Execution;
 use crate::engine;
 use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
-use crate::ids::{AppId, Id, RouteId, TriggerId};
+use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
+use crate::limits::OutboxLimits;
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
@@ -34,9 +39,13 @@ pub struct Engine {
     /// New with each start.
     pub instance: Id,
     pub started_at: Timestamp,
+    pub ids: Arc<Ids>,
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
     pub compile: Compiler,
+    outbox_limits: Arc<OutboxLimits>,
+    /// Turns of dry runs.
+    dry_runs: Arc<Semaphore>,
     dispatcher: Arc<Dispatcher>,
     writer: Writer,
     reader: Reader,
@@ -76,9 +85,12 @@ impl Engine {
             clock: Arc::clone(&engine.clock),
             instance: engine.owner,
             started_at: engine.clock.now(),
+            ids: Arc::clone(&engine.ids),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
+            outbox_limits: Arc::new(engine.limits.outbox.clone()),
+            dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),

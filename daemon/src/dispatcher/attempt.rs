@@ -15,7 +15,7 @@ use crate::outbox::decide::Outcome;
 use crate::route::answer;
 
 use super::Dispatcher;
-use super::executor::Job;
+use super::executor::{Job, Mode};
 use super::inbox::Caller;
 use super::ready::{Run, Start};
 
@@ -136,6 +136,7 @@ impl Dispatcher {
             now: start.now,
             deadline: start.deadline,
             cancelled: &self.cancelled,
+            mode: Mode::ForReal,
         };
         // Without the note a crash would charge nobody; that is no reason not to run.
         let noted = self.parts.slots.occupy(slot, row.id);

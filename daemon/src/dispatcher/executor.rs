@@ -31,6 +31,16 @@ pub struct Job<'a> {
     pub deadline: Duration,
     /// Set when the daemon cannot wait any longer.
     pub cancelled: &'a Arc<AtomicBool>,
+    pub mode: Mode,
+}
+
+/// Whether anything of a run leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    ForReal,
+    /// A dry run: what it would do is shown to who asked, and nowhere else. What a script asks of the world outside is for
+    /// [`RunHost`] to note instead of to do.
+    Dry,
 }
 
 /// What came of it.
@@ -52,10 +62,21 @@ pub struct ScriptExecutor {
 impl ScriptExecutor {
     /// Runs a job on the calling thread, and returns by its deadline.
     pub fn execute(&self, job: &Job<'_>) -> Executed {
-        let program = match self.programs.get(job.script, &self.runtime) {
-            Ok(program) => program,
-            Err(error) => return Executed { report: failed(error), log: Vec::new() },
-        };
+        match self.programs.get(job.script, &self.runtime) {
+            Ok(program) => self.execute_program(job, &program),
+            Err(error) => Executed { report: failed(error), log: Vec::new() },
+        }
+    }
+
+    /// As [`ScriptExecutor::execute`], of a source that is no version of any script: it is compiled for this run alone.
+    pub fn execute_unsaved(&self, job: &Job<'_>) -> Executed {
+        match self.programs.compile(&job.script.source, &self.runtime) {
+            Ok(program) => self.execute_program(job, &program),
+            Err(error) => Executed { report: failed(error), log: Vec::new() },
+        }
+    }
+
+    fn execute_program(&self, job: &Job<'_>, program: &Program) -> Executed {
         let host = Arc::new(RunHost {
             app: job.row.app,
             app_slug: Arc::clone(job.app_slug),
@@ -68,6 +89,7 @@ impl ScriptExecutor {
             deadline: job.deadline,
             cancelled: Arc::clone(job.cancelled),
             handles_letter: job.row.letter.is_some(),
+            mode: job.mode,
             log: Mutex::new(Vec::new()),
         });
         let request = ExecRequest {
@@ -81,7 +103,7 @@ impl ScriptExecutor {
             seed: seed(job.row),
             host: Arc::clone(&host) as _,
         };
-        let report = self.runtime.run(&program, &request);
+        let report = self.runtime.run(program, &request);
         let log = std::mem::take(&mut *host.log.lock().expect("no panic while held"));
         Executed { report, log }
     }
@@ -133,6 +155,12 @@ impl Programs {
         }
         known.insert(script.id, (script.version, compiled.clone()));
         compiled
+    }
+
+    /// Compiles a source and keeps nothing of it.
+    fn compile(&self, source: &str, runtime: &Runtime) -> Result<Program, ExecError> {
+        let _one_at_a_time = self.compiling.lock().expect("compiling does not panic");
+        runtime.compile(source)
     }
 
     fn known(&self, script: &Script) -> Option<Compiled> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use picloud_scripts_runtime::effect::{Key, Stored};
 use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
 
+use crate::dispatcher::executor::Mode;
 use crate::entry::EntryKey;
 use crate::ids::{AppId, Id};
 use crate::log::{self, field};
@@ -28,6 +29,8 @@ pub struct RunHost {
     pub cancelled: Arc<AtomicBool>,
     /// Whether the run handles a dead letter: only then may it resolve any.
     pub handles_letter: bool,
+    /// What leaves the daemon for real has to ask this first.
+    pub mode: Mode,
     pub log: Mutex<Vec<LogLine>>,
 }
 
@@ -59,7 +62,9 @@ impl Host for RunHost {
     }
 
     fn log(&self, line: LogLine) {
-        log::script_line(&self.app_slug, &self.script, &self.execution.to_string(), &line);
+        if self.mode == Mode::ForReal {
+            log::script_line(&self.app_slug, &self.script, &self.execution.to_string(), &line);
+        }
         self.log.lock().expect("no panic while held").push(line);
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
 use crate::flow::Kept;
+use crate::flow::configure::Audit;
 use crate::flow::facts::{LineKey, RequestKey, Usage};
 use crate::ids::{AppId, Id, QueueId};
 use crate::outbox::row::{AbandonReason, Lease, OutboxRow};
@@ -22,6 +23,8 @@ pub struct Writes {
     pub letter_marks: HashMap<Id, LetterWrite>,
     pub abandoned: Vec<Abandoned>,
     pub requests: HashMap<RequestKey, (Arc<str>, Option<Kept>)>,
+    /// What people did.
+    pub audits: Vec<Audit>,
     /// Queues that the daemon pauses because they are full of dead letters.
     pub pauses: HashMap<QueueId, String>,
     pub usage: HashMap<AppId, Usage>,
@@ -123,6 +126,7 @@ impl Writes {
         }
         self.abandoned.extend(later.abandoned);
         self.requests.extend(later.requests);
+        self.audits.extend(later.audits);
         self.pauses.extend(later.pauses);
         for (app, change) in later.usage {
             self.usage.entry(app).or_default().add(&change);
@@ -154,6 +158,7 @@ impl Writes {
             && self.letter_marks.is_empty()
             && self.abandoned.is_empty()
             && self.requests.is_empty()
+            && self.audits.is_empty()
             && self.pauses.is_empty()
     }
 }

@@ -9,6 +9,7 @@ use crate::ids::Id;
 use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
 use crate::store::bulk::{self, Bulk};
+use crate::store::configure;
 use crate::store::rows;
 use crate::store::sql;
 use crate::time::Timestamp;
@@ -33,6 +34,9 @@ pub(crate) async fn writes(
     outbox(conn, writes).await?;
     letters(conn, writes).await?;
     requests(conn, writes, limits, now).await?;
+    for audit in &writes.audits {
+        configure::put_audit(conn, audit, limits).await?;
+    }
     if !writes.pauses.is_empty() {
         let mut bulk = Bulk::new();
         for (queue, reason) in &writes.pauses {

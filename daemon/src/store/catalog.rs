@@ -52,6 +52,9 @@ pub(crate) async fn load(
         };
         catalog.pauses.push((int(row, 0)?, pause));
     }
+    for row in &sqlx::query(sql::DELETED_IDS).fetch_all(&mut *conn).await? {
+        catalog.deleted.push(AppId(int(row, 0)?));
+    }
     Ok(Catalog::build(catalog))
 }
 

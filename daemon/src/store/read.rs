@@ -1,5 +1,9 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+mod collections;
+mod rehearse;
+pub mod versions;
+
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -191,6 +195,13 @@ impl Reader {
         let query = sqlx::query(sql::OUTBOX_ONE).bind(id.to_string());
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
         let row = |row| rows::stored_row(&row, &mut RetryCache::default());
+        found.map(row).transpose().map_err(self.failed())
+    }
+
+    pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {
+        let query = sqlx::query(sql::LETTER_ONE).bind(id.to_string());
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        let row = |row| rows::letter_row(&row, &mut RetryCache::default());
         found.map(row).transpose().map_err(self.failed())
     }
 

@@ -42,9 +42,16 @@ fn a_store_of_a_newer_daemon_is_refused_and_kept() {
     let daemon = site.start();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ended().code(), Some(0));
-    store_file::execute(&site.store, "UPDATE meta SET schema_version = 999, oldest_daemon = 999");
+    store_file::execute(
+        &site.store,
+        "CREATE TABLE before AS SELECT schema_version, oldest_daemon FROM meta;
+         UPDATE meta SET schema_version = 999, oldest_daemon = 999",
+    );
     assert_says(&site, Launch::default(), &[&path(&site.store), "newer", "999"]);
-    store_file::execute(&site.store, "UPDATE meta SET schema_version = 1, oldest_daemon = 1");
+    store_file::execute(
+        &site.store,
+        "UPDATE meta SET (schema_version, oldest_daemon) = (SELECT * FROM before); DROP TABLE before",
+    );
     site.start();
 }
 
