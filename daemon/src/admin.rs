@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod deploy;
 pub mod engine;
+pub mod fields;
 pub mod peer;
 pub mod refuse;
 pub mod socket;

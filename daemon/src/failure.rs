@@ -40,6 +40,8 @@ pub enum FailureKind {
     TimedOut,
     /// The daemon died while this row, and no other, was running.
     OwnerDied,
+    /// Somebody took it out of the outbox.
+    Cancelled,
     /// The daemon could not do its part.
     Internal,
 }
@@ -89,7 +91,85 @@ impl Failure {
             | FailureKind::BudgetSpent
             | FailureKind::TimedOut
             | FailureKind::OwnerDied
+            | FailureKind::Cancelled
             | FailureKind::Internal => false,
+        }
+    }
+}
+
+/// A message without its numbers and ids, so that failures of one kind read the same: each is `#`.
+pub fn folded(message: &str) -> String {
+    let mut folded = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = after_uuid(rest) {
+            folded.push('#');
+            rest = after;
+            continue;
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+        if end == 0 {
+            folded.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        fold_word(&rest[..end], &mut folded);
+        rest = &rest[end..];
+    }
+    // Parts of a longer number, address or id are one.
+    for joined in ["#-#", "#.#", "#:#"] {
+        while folded.contains(joined) {
+            folded = folded.replace(joined, "#");
+        }
+    }
+    folded
+}
+
+/// What stands behind a UUID that a text begins with.
+fn after_uuid(text: &str) -> Option<&str> {
+    let (uuid, after) = text.split_at_checked(36)?;
+    let fits = uuid.bytes().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    });
+    fits.then_some(after)
+}
+
+/// Letters of a word that has digits, from this many on, are part of an id.
+const ID_CHARACTERS_MIN: usize = 8;
+
+fn fold_word(word: &str, folded: &mut String) {
+    let has_digits = word.contains(|c: char| c.is_ascii_digit());
+    if has_digits && word.chars().count() >= ID_CHARACTERS_MIN {
+        folded.push('#');
+        return;
+    }
+    for c in word.chars() {
+        if !c.is_ascii_digit() {
+            folded.push(c);
+        } else if !folded.ends_with('#') {
+            folded.push('#');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_that_differ_in_numbers_and_ids_fold_to_one_text() {
+        for (message, expected) in [
+            ("connection refused", "connection refused"),
+            ("ran past 10 s", "ran past # s"),
+            ("sensor a3 is at 17.5", "sensor a# is at #"),
+            ("no row 01J9ZKQ3M8ABCDEFGHJKMNPQRS", "no row #"),
+            ("id 0b6f3c1e-1b2c-4d3e-8f90-a1b2c3d4e5f6 is gone", "id # is gone"),
+            ("127.0.0.1:8080 is unreachable", "# is unreachable"),
+            ("größer als 5 °C", "größer als # °C"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(message), expected);
         }
     }
 }

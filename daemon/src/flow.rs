@@ -9,6 +9,7 @@ pub mod claim;
 pub mod configure;
 pub mod facts;
 pub mod layer;
+pub mod manage;
 pub mod mutate;
 pub mod settle;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub enum Command {
     Accept(accept::Accept),
     Settle(settle::Settle),
     Mutate(mutate::Mutate),
+    Manage(manage::Manage),
 }
 
 /// Commands of a lower lane wait while there are commands of a higher one.
@@ -42,6 +44,7 @@ impl Command {
             Self::Accept(accept) => accept::needs(accept, keys),
             Self::Settle(settle) => settle::needs(settle, facts, keys),
             Self::Mutate(mutate) => mutate::needs(mutate, facts, keys),
+            Self::Manage(manage) => manage::needs(manage, keys),
         }
     }
 
@@ -51,6 +54,7 @@ impl Command {
             Self::Accept(accept) => accept::plan(accept, facts),
             Self::Settle(settle) => settle::plan(settle, facts),
             Self::Mutate(mutate) => mutate::plan(mutate, facts),
+            Self::Manage(manage) => manage::plan(manage, facts),
         }
     }
 
@@ -60,7 +64,7 @@ impl Command {
             // A sync row is written behind its run; its settle must not overtake it.
             Self::Accept(accept) if accept.row.is_sync() => Lane::Settle,
             Self::Accept(_) => Lane::Accept,
-            Self::Mutate(_) => Lane::Bulk,
+            Self::Mutate(_) | Self::Manage(_) => Lane::Bulk,
         }
     }
 }
@@ -94,6 +98,9 @@ pub enum Refusal {
     /// Nothing of it is accepted any more, and what still runs leaves nothing.
     #[error("the app was deleted")]
     AppDeleted,
+    /// What a person wished does not fit what is there.
+    #[error(transparent)]
+    Declined(#[from] manage::Declined),
     #[error("the disk is nearly full")]
     StorageLow,
     /// The store cannot be written now: anything else would have failed too.

@@ -58,6 +58,11 @@ impl FromStr for Id {
 pub const DERIVED_MAX: u128 = 1 << 14;
 
 impl Id {
+    /// When it was made.
+    pub fn made_at(self) -> Timestamp {
+        Timestamp(i64::try_from(self.0 >> 80).expect("48 bits fit"))
+    }
+
     /// The id `n` places after this one. Pure code that makes several things is given one id and derives the rest.
     pub fn derived(self, n: usize) -> Id {
         debug_assert!((n as u128) < DERIVED_MAX, "an id leaves room for {DERIVED_MAX}");

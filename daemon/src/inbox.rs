@@ -68,9 +68,10 @@ impl InboxFailureKind {
             FailureKind::Threw | FailureKind::NotAllowed => Self::ScriptFailed,
             FailureKind::BudgetSpent => Self::BudgetSpent,
             FailureKind::TimedOut => Self::TimedOut,
-            FailureKind::ScriptGone | FailureKind::OwnerDied | FailureKind::Internal => {
-                Self::Internal
-            }
+            FailureKind::ScriptGone
+            | FailureKind::OwnerDied
+            | FailureKind::Cancelled
+            | FailureKind::Internal => Self::Internal,
         }
     }
 

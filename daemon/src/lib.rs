@@ -15,6 +15,7 @@ pub mod time;
 // domain
 pub mod catalog;
 pub mod entry;
+pub mod filter;
 pub mod gate;
 pub mod inbox;
 pub mod manifest;

@@ -1,4 +1,5 @@
 //! The outbox: the rows between what happened and what runs.
 
 pub mod decide;
+pub mod masked;
 pub mod row;

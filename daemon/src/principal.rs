@@ -75,6 +75,13 @@ pub struct Grant {
 }
 
 impl Principal {
+    /// In one app at least.
+    pub fn may_somewhere(&self, capability: Capability) -> bool {
+        self.grants.iter().any(|grant| {
+            grant.capability == capability || grant.capability == Capability::InstanceAdmin
+        })
+    }
+
     /// `InstanceAdmin` contains every other capability.
     pub fn may(&self, capability: Capability, app: Option<AppId>) -> bool {
         self.grants.iter().any(|grant| {

@@ -28,6 +28,7 @@ pub mod writer;
 mod desk;
 
 // reading
+pub mod lists;
 pub mod read;
 
 mod catalog;

@@ -2,14 +2,19 @@
 
 pub mod folder;
 
+mod abandoned;
 mod apps;
 mod ask;
 mod data;
+mod dead_letters;
 mod deploy;
+mod executions;
 mod export;
 mod list;
+mod outbox;
 mod pause;
 mod scripts;
+mod show;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -34,6 +39,7 @@ pub enum Exit {
     Conflict = 5,
     NoDaemon = 6,
     ScriptFailed = 7,
+    Partly = 8,
 }
 
 /// Why a command failed.
@@ -50,6 +56,12 @@ pub enum CliError {
     /// A script that was run failed.
     #[error("{0}")]
     Script(String),
+    /// Another number matches than was expected.
+    #[error("{matching} match, not {expected}")]
+    Unexpected { matching: usize, expected: usize },
+    /// Some of many things could not be done; how many is among the results.
+    #[error("{failed} failed: {first}")]
+    Partly { failed: usize, first: String },
     /// Nobody reads the results any more, or the disk is full.
     #[error("cannot print the result")]
     Print(#[from] io::Error),
@@ -70,6 +82,8 @@ impl CliError {
             Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
             Self::Usage(_) => Exit::Usage,
             Self::Script(_) => Exit::ScriptFailed,
+            Self::Unexpected { .. } => Exit::Conflict,
+            Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
             | Self::Declined
@@ -88,6 +102,8 @@ impl CliError {
             | Self::Usage(_)
             | Self::Declined
             | Self::Script(_)
+            | Self::Unexpected { .. }
+            | Self::Partly { .. }
             | Self::Print(_) => self.to_string(),
         }
     }
@@ -106,6 +122,8 @@ impl CliError {
             }
             Self::Client(ClientError::Problem(problem)) => problem.hint.as_deref(),
             Self::Folder(error) => error.hint(),
+            Self::Unexpected { .. } => Some("nothing was done: look at what matches, then repeat"),
+            Self::Partly { .. } => Some("the same command goes on with what is left"),
             Self::Client(ClientError::Broken(_))
             | Self::Usage(_)
             | Self::Declined
@@ -191,13 +209,16 @@ enum Command {
     Docs(data::Verb),
     /// Work that waits or runs.
     #[command(subcommand)]
-    Outbox(Listing),
+    Outbox(outbox::Outbox),
     /// Work that could not be done.
     #[command(subcommand)]
-    DeadLetters(Listing),
+    DeadLetters(dead_letters::DeadLetters),
+    /// Work that ended without success and without a dead letter.
+    #[command(subcommand)]
+    Abandoned(abandoned::Abandoned),
     /// Runs that ended lately.
     #[command(subcommand)]
-    Executions(Listing),
+    Executions(executions::Executions),
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -223,6 +244,9 @@ struct ListArgs {
     /// Only of this app.
     #[arg(long, value_name = "APP")]
     app: Option<String>,
+    /// Words and key:value, such as 'state:retry age:>1h -script:warn'.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
     /// Items at most.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -299,13 +323,10 @@ async fn obey(
         Command::Scripts(verb) => scripts::run(client, output, errors, verb).await,
         Command::Kv(verb) => data::run(client, output, errors, data::Space::Kv, verb).await,
         Command::Docs(verb) => data::run(client, output, errors, data::Space::Docs, verb).await,
-        Command::Outbox(Listing::List(args)) => list::outbox(client, output, errors, args).await,
-        Command::DeadLetters(Listing::List(args)) => {
-            list::dead_letters(client, output, errors, args).await
-        }
-        Command::Executions(Listing::List(args)) => {
-            list::executions(client, output, errors, args).await
-        }
+        Command::Outbox(command) => outbox::run(command, client, output, errors).await,
+        Command::DeadLetters(command) => dead_letters::run(command, client, output, errors).await,
+        Command::Abandoned(command) => abandoned::run(command, client, output, errors).await,
+        Command::Executions(command) => executions::run(command, client, output, errors).await,
         Command::Pause { target, reason } => {
             pause::pause(client, output, target.as_deref(), reason).await
         }

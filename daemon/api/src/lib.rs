@@ -7,7 +7,9 @@
 pub mod app;
 pub mod data;
 pub mod deploy;
+pub mod executions;
 pub mod instance;
+pub mod letters;
 pub mod list;
 pub mod manifest;
 pub mod problem;

@@ -21,6 +21,9 @@ pub struct PageQuery {
     /// Only of the app with this slug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// Words and `key:value`; a page may then hold fewer items than asked for, or none, and yet have a `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// One page of a list.

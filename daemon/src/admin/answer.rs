@@ -4,7 +4,6 @@ mod apps;
 mod data;
 mod scripts;
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -18,12 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::calls::{Does, Part, Request};
 use crate::admin::deploy::{self, Mode};
-use crate::admin::engine::{AppCounts, Engine, Window};
+use crate::admin::engine::{AppCounts, Engine};
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
-use crate::ids::AppId;
 use crate::manifest::export;
 use crate::principal::Capability;
+
+mod bulk;
+mod executions;
+mod letters;
+mod outbox;
+mod page;
 
 /// The answer to a request.
 pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Problem> {
@@ -35,9 +39,26 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Pr
             tagged(&difference, difference.revision)
         }
         Does::Export => tagged(&bundle(engine, &request)?, request.app()?.revision),
-        Does::ListOutbox => json(&engine.outbox(&window(&request)?).await?),
-        Does::ListDeadLetters => json(&engine.dead_letters(&window(&request)?).await?),
-        Does::ListExecutions => json(&engine.executions(&window(&request)?)),
+        Does::ListOutbox => json(&outbox::list(engine, &request).await?),
+        Does::ShowOutboxRow => json(&outbox::show(engine, &request).await?),
+        Does::RunNow => json(&outbox::run_now(engine, &request).await?),
+        Does::Cancel => json(&outbox::cancel(engine, &request).await?),
+        Does::ListDeadLetters => json(&letters::list(engine, &request).await?),
+        Does::GroupDeadLetters => json(&letters::groups(engine, &request).await?),
+        Does::ShowDeadLetter => json(&letters::show(engine, &request).await?),
+        Does::ReplayDeadLetter => json(&letters::replay(engine, &request).await?),
+        Does::TakeBackDeadLetter => json(&letters::take_back(engine, &request).await?),
+        Does::DiscardDeadLetter => json(&letters::discard(engine, &request).await?),
+        Does::ReopenDeadLetter => json(&letters::reopen(engine, &request).await?),
+        Does::PreviewDeadLetters => json(&bulk::preview(engine, &request).await?),
+        Does::ReplayDeadLetters => json(&bulk::replay(engine, &request).await?),
+        Does::DiscardDeadLetters => json(&bulk::discard(engine, &request).await?),
+        Does::TakeBackDeadLetters => json(&bulk::take_back(engine, &request).await?),
+        Does::ListAbandoned => json(&executions::abandoned(engine, &request).await?),
+        Does::ShowAbandoned => json(&executions::show_abandoned(engine, &request).await?),
+        Does::ListExecutions => json(&executions::list(engine, &request)?),
+        Does::ShowExecution => json(&executions::show(engine, &request)?),
+        Does::ShowChain => json(&executions::chain(engine, &request).await?),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
         Does::CreateApp => apps::create(engine, &request).await,
@@ -123,6 +144,9 @@ fn count(n: usize) -> i64 {
 /// The apps that the caller may read, by slug; the cursor is the slug before.
 fn apps(engine: &Engine, request: &Request) -> Result<Page<AppItem>, Problem> {
     let query: PageQuery = request.query()?;
+    if query.filter.is_some() {
+        return Err(Problem::new(Code::BadRequest, "the apps have no filter"));
+    }
     let limit = limit(&query)?;
     let after = query.after.unwrap_or_default();
     let mut apps: Vec<&Arc<App>> = request
@@ -230,19 +254,6 @@ fn target(request: &Request, part: Part) -> Result<Target, Problem> {
             Target::Route { app, method: method.to_owned(), path: path.to_owned() }
         }
     })
-}
-
-fn window<C: FromStr>(request: &Request) -> Result<Window<C>, Problem> {
-    let query: PageQuery = request.query()?;
-    let limit = limit(&query)?;
-    let app: Option<AppId> =
-        query.app.as_deref().map(|name| request.app_called(name)).transpose()?.map(|app| app.id);
-    let after = query.after.map(|after| {
-        after.parse::<C>().map_err(|_| {
-            Problem::new(Code::BadRequest, format!("after=\"{after}\" is no cursor of this list"))
-        })
-    });
-    Ok(Window { app, after: after.transpose()?, limit })
 }
 
 fn limit(query: &PageQuery) -> Result<usize, Problem> {

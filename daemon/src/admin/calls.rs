@@ -44,8 +44,25 @@ pub enum Does {
     Deploy,
     Export,
     ListOutbox,
+    ShowOutboxRow,
+    RunNow,
+    Cancel,
     ListDeadLetters,
+    GroupDeadLetters,
+    PreviewDeadLetters,
+    ShowDeadLetter,
+    ReplayDeadLetter,
+    TakeBackDeadLetter,
+    DiscardDeadLetter,
+    ReopenDeadLetter,
+    ReplayDeadLetters,
+    DiscardDeadLetters,
+    TakeBackDeadLetters,
+    ListAbandoned,
+    ShowAbandoned,
     ListExecutions,
+    ShowExecution,
+    ShowChain,
     Pause(Part),
     Resume(Part),
     CreateApp,
@@ -70,6 +87,61 @@ pub enum Does {
     CreateDocument,
 }
 
+impl Does {
+    /// Whether the app that a call is about is known only once what its path or body names is found. The answer then
+    /// checks the capability in that app.
+    pub fn finds_its_app(self) -> bool {
+        match self {
+            Self::ShowOutboxRow
+            | Self::RunNow
+            | Self::Cancel
+            | Self::ShowDeadLetter
+            | Self::ReplayDeadLetter
+            | Self::TakeBackDeadLetter
+            | Self::DiscardDeadLetter
+            | Self::ReopenDeadLetter
+            | Self::ReplayDeadLetters
+            | Self::DiscardDeadLetters
+            | Self::TakeBackDeadLetters
+            | Self::ShowAbandoned
+            | Self::ShowExecution
+            | Self::ShowChain => true,
+            Self::ShowInstance
+            | Self::ListApps
+            | Self::Deploy
+            | Self::Export
+            | Self::ListOutbox
+            | Self::ListDeadLetters
+            | Self::GroupDeadLetters
+            | Self::PreviewDeadLetters
+            | Self::ListAbandoned
+            | Self::ListExecutions
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::CreateApp
+            | Self::ShowApp
+            | Self::ChangeApp
+            | Self::DeleteApp
+            | Self::ListRoutes
+            | Self::ListScripts
+            | Self::ShowScript
+            | Self::PutScript
+            | Self::DeleteScript
+            | Self::ListVersions
+            | Self::ShowVersion
+            | Self::RollBack
+            | Self::DryRun
+            | Self::Invoke
+            | Self::ListCollections(_)
+            | Self::ListEntries(_)
+            | Self::ShowEntry(_)
+            | Self::PutEntry(_)
+            | Self::DeleteEntry(_)
+            | Self::CreateDocument => false,
+        }
+    }
+}
+
 /// What a pause is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -91,7 +163,7 @@ const fn call(
 
 use Capability::{
     AppData, AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppWrite,
-    InstanceAdmin,
+    DeadLettersResolve, InstanceAdmin, OutboxManage,
 };
 use Method::{Delete, Get, Patch, Post, Put};
 use Space::{Docs, Kv};
@@ -140,8 +212,25 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/scripts/{name}/dry-run", Some(AppInvoke), Does::DryRun),
     call(Post, "/apps/{app}/scripts/{name}/invoke", Some(AppInvoke), Does::Invoke),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
+    call(Get, "/outbox/{id}", Some(AppRead), Does::ShowOutboxRow),
+    call(Post, "/outbox/{id}/run-now", Some(OutboxManage), Does::RunNow),
+    call(Post, "/outbox/{id}/cancel", Some(OutboxManage), Does::Cancel),
     call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
+    call(Get, "/dead-letters/groups", Some(AppRead), Does::GroupDeadLetters),
+    call(Get, "/dead-letters/preview", Some(AppRead), Does::PreviewDeadLetters),
+    call(Post, "/dead-letters/replay", Some(DeadLettersResolve), Does::ReplayDeadLetters),
+    call(Post, "/dead-letters/discard", Some(DeadLettersResolve), Does::DiscardDeadLetters),
+    call(Post, "/dead-letters/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetters),
+    call(Get, "/dead-letters/{id}", Some(AppRead), Does::ShowDeadLetter),
+    call(Post, "/dead-letters/{id}/replay", Some(DeadLettersResolve), Does::ReplayDeadLetter),
+    call(Post, "/dead-letters/{id}/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetter),
+    call(Post, "/dead-letters/{id}/discard", Some(DeadLettersResolve), Does::DiscardDeadLetter),
+    call(Post, "/dead-letters/{id}/reopen", Some(DeadLettersResolve), Does::ReopenDeadLetter),
+    call(Get, "/abandoned", Some(AppRead), Does::ListAbandoned),
+    call(Get, "/abandoned/{id}", Some(AppRead), Does::ShowAbandoned),
     call(Get, "/executions", Some(AppRead), Does::ListExecutions),
+    call(Get, "/executions/{id}", Some(AppRead), Does::ShowExecution),
+    call(Get, "/executions/{id}/chain", Some(AppRead), Does::ShowChain),
 ];
 
 /// A request whose caller is known and may do what it asks for.
@@ -164,6 +253,9 @@ impl Request {
         let named = self.app_name()?;
         let app = named.as_deref().and_then(|name| find_app(&self.catalog, name));
         if self.principal.may(capability, app.map(|app| app.id)) {
+            return Ok(());
+        }
+        if self.call.does.finds_its_app() && self.principal.may_somewhere(capability) {
             return Ok(());
         }
         let scope = match named {
@@ -269,6 +361,27 @@ impl Request {
             .with_hint("call as root, or as the user that the daemon runs as"))
     }
 
+    /// Says no to who may not do this in the app of what was found. Who may not even read there does not learn that it
+    /// is there.
+    pub fn check_found(&self, app: AppId, what: &str) -> Result<(), Problem> {
+        let Some(capability) = self.call.capability else { return Ok(()) };
+        if self.may(capability, app) {
+            return Ok(());
+        }
+        if !self.may(Capability::AppRead, app) {
+            return Err(not_there(what));
+        }
+        Err(self.lacks(capability, self.catalog.apps.get(&app).map(|app| &*app.slug)))
+    }
+
+    /// The problem of who lacks a capability in an app, or in all.
+    pub fn lacks(&self, capability: Capability, app: Option<&str>) -> Problem {
+        let scope = app.map_or("for all apps".to_owned(), |slug| format!("for app \"{slug}\""));
+        let (who, capability) = (&self.principal.name, capability.as_str());
+        Problem::new(Code::NotAllowed, format!("{who} lacks {capability} {scope}"))
+            .with_hint("call as root, or as the user that the daemon runs as")
+    }
+
     /// Whether the caller may do this in an app.
     pub fn may(&self, capability: Capability, app: AppId) -> bool {
         self.principal.may(capability, Some(app))
@@ -278,4 +391,9 @@ impl Request {
 /// An app by its slug or its number.
 fn find_app<'a>(catalog: &'a Catalog, name: &str) -> Option<&'a Arc<App>> {
     catalog.app(name).or_else(|| catalog.apps.get(&AppId(name.parse().ok()?)))
+}
+
+/// `what` names it: `dead letter 01J…`.
+pub fn not_there(what: &str) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no {what}"))
 }

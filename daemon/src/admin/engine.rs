@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, Page};
+use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem};
 use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
@@ -19,14 +19,16 @@ use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
 use crate::engine;
 use crate::failure::Failure;
+use crate::flow::Command;
 use crate::flow::configure::{Planned, Unfit};
-use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
+use crate::flow::manage::Manage;
+use crate::ids::{AppId, Id, Ids, QueueId, RouteId, TriggerId};
 use crate::limits::OutboxLimits;
-use crate::outbox::row::OutboxRow;
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
-use crate::store::read::{Cursor, LetterRow, Listed, Reader, StoredRow};
-use crate::store::writer::Writer;
+use crate::store::lists::BriefRow;
+use crate::store::read::{LetterRow, Reader};
+use crate::store::writer::{CommitError, Writer};
 use crate::time::{Clock, Timestamp};
 
 /// Compiles a script without running it.
@@ -46,19 +48,10 @@ pub struct Engine {
     outbox_limits: Arc<OutboxLimits>,
     /// Turns of dry runs.
     dry_runs: Arc<Semaphore>,
-    dispatcher: Arc<Dispatcher>,
+    pub(super) dispatcher: Arc<Dispatcher>,
     writer: Writer,
-    reader: Reader,
+    pub(super) reader: Reader,
     seen: Arc<Seen>,
-}
-
-/// Which items of a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Window<C> {
-    pub app: Option<AppId>,
-    /// `next` of the page before.
-    pub after: Option<C>,
-    pub limit: usize,
 }
 
 /// What is counted of one app.
@@ -85,7 +78,6 @@ impl Engine {
             clock: Arc::clone(&engine.clock),
             instance: engine.owner,
             started_at: engine.clock.now(),
-            ids: Arc::clone(&engine.ids),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
@@ -94,6 +86,7 @@ impl Engine {
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),
+            ids: Arc::clone(&engine.ids),
             seen: Arc::clone(&engine.seen),
         }
     }
@@ -139,41 +132,36 @@ impl Engine {
         self.seen.now().storage_low
     }
 
-    pub async fn outbox(&self, window: &Window<Id>) -> Result<Page<OutboxItem>, Problem> {
-        let listed = self.reader.outbox(window.app, cursor(window)).await;
-        let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-        let (catalog, now) = (self.catalog(), self.clock.now());
-        Ok(page(&listed, now, |row| outbox_item(row, &catalog, now)))
+    /// Does what somebody wishes.
+    pub async fn manage(&self, manage: Manage) -> Result<(), CommitError> {
+        self.writer.commit(Command::Manage(manage)).await
     }
 
-    pub async fn dead_letters(&self, window: &Window<Id>) -> Result<Page<DeadLetterItem>, Problem> {
-        let listed = self.reader.letters(window.app, cursor(window)).await;
-        let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-        let catalog = self.catalog();
-        Ok(page(&listed, self.clock.now(), |row| letter_item(row, &catalog)))
-    }
-
-    /// Runs that ended lately, as memory has them.
-    pub fn executions(&self, window: &Window<u64>) -> Page<ExecutionItem> {
-        let found = self.dispatcher.history.newest(window.app, window.after, window.limit);
-        let last = found.last().filter(|_| found.len() == window.limit);
-        let catalog = self.catalog();
-        let items = found.iter().map(|(_, one)| execution_item(one, &catalog));
-        Page {
-            items: items.collect(),
-            next: last.map(|(number, _)| number.to_string()),
-            now: self.clock.now().0,
+    /// Does many things, in one batch if they fit; what became of each is in their order.
+    pub async fn manage_all(&self, wishes: Vec<Manage>) -> Vec<Result<(), CommitError>> {
+        let mut waiting = Vec::with_capacity(wishes.len());
+        for manage in wishes {
+            let (tell, told) = tokio::sync::oneshot::channel();
+            // Whoever waits may be gone by then.
+            let done = Box::new(move |outcome| drop(tell.send(outcome)));
+            waiting.push(self.writer.submit(Command::Manage(manage), done).map(|()| told));
         }
+        let mut outcomes = Vec::with_capacity(waiting.len());
+        for told in waiting {
+            outcomes.push(match told {
+                Ok(told) => match told.await {
+                    Ok(outcome) => outcome.map_err(CommitError::from),
+                    Err(_) => Err(CommitError::Unknown),
+                },
+                Err(not_taken) => Err(not_taken.into()),
+            });
+        }
+        outcomes
     }
-}
 
-fn cursor(window: &Window<Id>) -> Cursor {
-    Cursor { before: window.after, limit: window.limit }
-}
-
-fn page<R, T>(listed: &Listed<R>, now: Timestamp, item: impl Fn(&R) -> T) -> Page<T> {
-    let next = listed.next.map(|next| next.to_string());
-    Page { items: listed.rows.iter().map(item).collect(), next, now: now.0 }
+    pub fn fresh(&self) -> Id {
+        self.ids.next(self.clock.now())
+    }
 }
 
 fn not_configured(error: &ConfigureError<Unfit>) -> Problem {
@@ -213,12 +201,12 @@ pub(super) fn count_by_app(catalog: &Catalog, waiting: &Waiting) -> HashMap<AppI
     counts
 }
 
-fn slug(catalog: &Catalog, app: AppId) -> String {
+pub(super) fn slug(catalog: &Catalog, app: AppId) -> String {
     catalog.apps.get(&app).map_or_else(|| format!("app {app}"), |app| app.slug.to_string())
 }
 
 /// What made a row, as people name it: a trigger, or a route.
-fn origin(catalog: &Catalog, app: AppId, origin: Option<i64>) -> Option<String> {
+pub(super) fn origin(catalog: &Catalog, app: AppId, origin: Option<i64>) -> Option<String> {
     let origin = origin?;
     if let Some(trigger) = catalog.triggers.get(&TriggerId(origin)) {
         return Some(trigger.name.to_string());
@@ -228,44 +216,59 @@ fn origin(catalog: &Catalog, app: AppId, origin: Option<i64>) -> Option<String> 
     Some(format!("{} {}", route.method, route.path))
 }
 
-fn outbox_item(stored: &StoredRow, catalog: &Catalog, now: Timestamp) -> OutboxItem {
-    let row = &stored.row;
+pub(super) fn outbox_item(row: &BriefRow, catalog: &Catalog, now: Timestamp) -> OutboxItem {
+    let standing = Standing {
+        claimed: row.claimed,
+        app: row.app,
+        queue: row.queue,
+        available_at: row.available_at,
+        attempt: row.attempt,
+    };
     OutboxItem {
         id: row.id.to_string(),
         app: slug(catalog, row.app),
         script: row.script.to_string(),
         source: row.source.as_str().to_owned(),
         origin: origin(catalog, row.app, row.origin),
-        state: state(stored, catalog, now).to_owned(),
+        state: state(&standing, catalog, now).to_owned(),
         available_at: (!row.available_at.is_held()).then_some(row.available_at.0),
-        created_at: row.created_at().0,
+        created_at: row.id.made_at().0,
         attempt: row.attempt,
-        max_attempts: row.retry.max_attempts,
-        key: row.order.as_ref().map(|order| order.key.to_string()),
+        max_attempts: row.max_attempts,
+        key: row.key.as_ref().map(ToString::to_string),
         depth: row.depth,
         root_id: row.root.to_string(),
-        error: stored.failure.as_ref().map(failure_item),
+        error: row.failure.as_ref().map(failure_item),
     }
 }
 
-fn state(stored: &StoredRow, catalog: &Catalog, now: Timestamp) -> &'static str {
-    let OutboxRow { app, queue, available_at, attempt, .. } = &stored.row;
-    if stored.lease.is_some() {
+/// What the state of a row depends on.
+pub(super) struct Standing {
+    pub(super) claimed: bool,
+    pub(super) app: AppId,
+    pub(super) queue: QueueId,
+    pub(super) available_at: Timestamp,
+    pub(super) attempt: u32,
+}
+
+/// One of `filter::STATES`.
+pub(super) fn state(row: &Standing, catalog: &Catalog, now: Timestamp) -> &'static str {
+    if row.claimed {
         "running"
-    } else if catalog.pause(*app, *queue).is_some() {
+    } else if catalog.pause(row.app, row.queue).is_some() {
         "paused"
-    } else if available_at.is_held() {
+    } else if row.available_at.is_held() {
         "behind"
-    } else if *available_at <= now {
+    } else if row.available_at <= now {
         "due"
-    } else if *attempt > 0 {
+    } else if row.attempt > 0 {
         "retry"
     } else {
         "later"
     }
 }
 
-fn letter_item(stored: &LetterRow, catalog: &Catalog) -> DeadLetterItem {
+pub(super) fn letter_item(stored: &LetterRow, catalog: &Catalog) -> DeadLetterItem {
     let letter = &stored.letter;
     let row = &letter.row;
     DeadLetterItem {
@@ -283,7 +286,7 @@ fn letter_item(stored: &LetterRow, catalog: &Catalog) -> DeadLetterItem {
     }
 }
 
-fn execution_item(execution: &Execution, catalog: &Catalog) -> ExecutionItem {
+pub(super) fn execution_item(execution: &Execution, catalog: &Catalog) -> ExecutionItem {
     let took_us = i64::try_from(execution.took_us).unwrap_or(i64::MAX);
     ExecutionItem {
         id: execution.id.to_string(),
@@ -302,7 +305,7 @@ fn execution_item(execution: &Execution, catalog: &Catalog) -> ExecutionItem {
     }
 }
 
-fn failure_item(failure: &Failure) -> FailureItem {
+pub(super) fn failure_item(failure: &Failure) -> FailureItem {
     let kind = serde_json::to_value(failure.kind).unwrap_or_default();
     FailureItem {
         kind: kind.as_str().unwrap_or_default().to_owned(),

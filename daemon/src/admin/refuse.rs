@@ -5,7 +5,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picloud_api::problem::{Code, MEDIA_TYPE, Problem};
 
+use crate::flow::Refusal;
 use crate::flow::configure::Unfit;
+use crate::flow::manage::Declined;
+use crate::store::writer::{CommitError, NotTaken};
 
 pub fn response(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -58,5 +61,56 @@ pub fn unfit(unfit: &Unfit) -> Problem {
         | Unfit::HostTaken { .. }
         | Unfit::SlugTaken(_)
         | Unfit::TooMany { .. } => problem,
+    }
+}
+
+/// A wish about a row or a dead letter that was not granted.
+pub fn not_managed(error: &CommitError) -> Problem {
+    let code = match error {
+        CommitError::NotTaken(NotTaken::Full) => Code::Busy,
+        CommitError::NotTaken(NotTaken::Stopping) => Code::Stopping,
+        CommitError::Refused(Refusal::Declined(why)) => return declined(why),
+        CommitError::Refused(Refusal::AppDeleted) => Code::NotFound,
+        CommitError::Refused(Refusal::StorageLow) => Code::StorageLow,
+        CommitError::Refused(Refusal::AppFull { .. } | Refusal::TooManyDelayed { .. }) => {
+            Code::Busy
+        }
+        CommitError::Refused(
+            Refusal::Conflict
+            | Refusal::LeaseLost
+            | Refusal::FanOut { .. }
+            | Refusal::NotApplicable { .. }
+            | Refusal::NoSuchScript(_)
+            | Refusal::Letter { .. }
+            | Refusal::Answered(_)
+            | Refusal::KeyReused
+            | Refusal::StoreFailed(_)
+            | Refusal::CommandFailed(_),
+        )
+        | CommitError::Unknown => Code::Internal,
+    };
+    Problem::new(code, error.to_string())
+}
+
+/// What is there is not as a wish needs it.
+pub fn declined(why: &Declined) -> Problem {
+    let (code, hint) = match why {
+        Declined::NoSuchLetter(_) => (Code::NotFound, None),
+        Declined::NoSuchRow(_) => (Code::NotFound, Some("see `picloud executions list`")),
+        Declined::Replayed { .. } => {
+            (Code::Conflict, Some("take the replay back before its row begins, or replay again"))
+        }
+        Declined::Discarded(_) => (Code::Conflict, Some("reopen it first")),
+        Declined::Open(_) => (Code::Conflict, None),
+        Declined::Begun { .. } => (Code::Conflict, Some("what has begun cannot be taken back")),
+        Declined::Running(_) => (Code::Conflict, Some("it ends by itself or at its timeout")),
+        Declined::Behind { .. } => {
+            (Code::Conflict, Some("run the row before it now, or cancel that one"))
+        }
+    };
+    let problem = Problem::new(code, why.to_string());
+    match hint {
+        Some(hint) => problem.with_hint(hint),
+        None => problem,
     }
 }

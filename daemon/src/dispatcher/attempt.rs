@@ -16,6 +16,7 @@ use crate::route::answer;
 
 use super::Dispatcher;
 use super::executor::{Job, Mode};
+use super::history::Wrote;
 use super::inbox::Caller;
 use super::ready::{Run, Start};
 
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub effects_count: usize,
     /// Why nothing came of what the script did.
     pub refused: Option<Failure>,
+    /// The first of them, for the history.
+    pub wrote: Vec<Wrote>,
     pub reads: Vec<Read>,
     pub script_version: i64,
     pub took: Duration,
@@ -61,6 +64,7 @@ impl Attempt {
             effects: Vec::new(),
             effects_count: 0,
             refused: None,
+            wrote: Vec::new(),
             reads: Vec::new(),
             script_version: 0,
             took: Duration::ZERO,
@@ -150,6 +154,7 @@ impl Dispatcher {
             effects: executed.report.effects,
             effects_count: 0,
             refused: None,
+            wrote: Vec::new(),
             reads: executed.report.reads,
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),

@@ -289,6 +289,7 @@ fn refused(refusal: &Refusal) -> InboxFailure {
         | Refusal::NotApplicable { .. }
         | Refusal::NoSuchScript(_)
         | Refusal::Letter { .. }
+        | Refusal::Declined(_)
         | Refusal::CommandFailed(_) => InboxFailureKind::Internal,
     };
     failure(kind, &refusal.to_string())

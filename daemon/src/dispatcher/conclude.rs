@@ -17,7 +17,7 @@ use crate::outbox::row::{AbandonReason, Claim};
 
 use super::Dispatcher;
 use super::attempt::{Attempt, Verdict};
-use super::history::{End, Execution, execution_of};
+use super::history::{End, Execution, execution_of, wrote};
 use super::inbox::Caller;
 use super::ready::Run;
 
@@ -154,6 +154,7 @@ impl Dispatcher {
             Some(InboxResult::Failed(_)) | None => None,
         };
         attempt.effects_count = attempt.effects.len();
+        attempt.wrote = wrote(&attempt.effects);
         let commits = !attempt.effects.is_empty() || result.is_some();
         let (end, failure) = told(&action, answer.is_some());
         let settle = Settle {
@@ -269,6 +270,7 @@ impl Dispatcher {
             | Refusal::AppDeleted
             | Refusal::Answered(_)
             | Refusal::KeyReused
+            | Refusal::Declined(_)
             | Refusal::StorageLow
             | Refusal::StoreFailed(_)
             | Refusal::CommandFailed(_) => FailureKind::Internal,
@@ -365,6 +367,7 @@ impl Dispatcher {
         let started_at = run.start.map_or_else(|| self.parts.clock.now(), |start| start.now);
         let execution = Execution {
             effects: attempt.effects_count,
+            wrote: attempt.wrote,
             script_version: attempt.script_version,
             failure: failure.or(attempt.refused),
             queued_us: u64::try_from(queued.as_micros()).unwrap_or(u64::MAX),

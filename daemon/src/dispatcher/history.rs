@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use picloud_scripts_runtime::effect::{Effect, Key};
 use picloud_scripts_runtime::host::LogLine;
 
 use crate::failure::Failure;
@@ -10,7 +11,7 @@ use crate::ids::{AppId, Id};
 use crate::outbox::row::{OutboxRow, OutboxSourceKind};
 use crate::time::Timestamp;
 
-/// Bytes of log lines that are kept with them.
+/// Bytes of log lines, and of the names of what was written, that are kept with them.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an event that is kept, so that the run can be tried again.
 pub const EVENT_BYTES_MAX: usize = 16 << 10;
@@ -36,9 +37,55 @@ pub struct Execution {
     pub queued_us: u64,
     pub took_us: u64,
     pub effects: usize,
+    /// The first of them, without values.
+    pub wrote: Vec<Wrote>,
+    pub root: Id,
+    /// The row whose run made it.
+    pub cause: Option<Id>,
+    /// The letter that it replayed.
+    pub replay_of: Option<Id>,
     pub log: Vec<LogLine>,
     /// JSON text of a map; `None` when it is large, or long ago.
     pub event: Option<Arc<str>>,
+}
+
+/// One effect without its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wrote {
+    pub does: &'static str,
+    pub to: Target,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    Entry(Key),
+    /// A script that is to run, or a dead letter.
+    Named(Arc<str>),
+}
+
+/// Effects of a run that are remembered.
+const WROTE_MAX: usize = 20;
+
+/// What of a run's effects is remembered.
+pub fn wrote(effects: &[Effect]) -> Vec<Wrote> {
+    let one = |effect: &Effect| match effect {
+        Effect::Put { key, .. } => Wrote { does: "put", to: Target::Entry(key.clone()) },
+        Effect::Patch { key, .. } => Wrote { does: "patch", to: Target::Entry(key.clone()) },
+        Effect::Increment { key, .. } => {
+            Wrote { does: "increment", to: Target::Entry(key.clone()) }
+        }
+        Effect::Delete { key } => Wrote { does: "delete", to: Target::Entry(key.clone()) },
+        Effect::Enqueue { script, .. } => {
+            Wrote { does: "enqueue", to: Target::Named(Arc::clone(script)) }
+        }
+        Effect::ReplayDeadLetter { id, .. } => {
+            Wrote { does: "replay", to: Target::Named(Arc::clone(id)) }
+        }
+        Effect::DiscardDeadLetter { id, .. } => {
+            Wrote { does: "discard", to: Target::Named(Arc::clone(id)) }
+        }
+    };
+    effects.iter().take(WROTE_MAX).map(one).collect()
 }
 
 /// How an attempt ended, as people are told.
@@ -127,12 +174,22 @@ impl History {
         before: Option<u64>,
         limit: usize,
     ) -> Vec<(u64, Execution)> {
+        self.find(before, limit, |one| app.is_none_or(|app| app == one.app))
+    }
+
+    /// The same of those that pass.
+    pub fn find(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        passes: impl Fn(&Execution) -> bool,
+    ) -> Vec<(u64, Execution)> {
         let kept = self.kept.lock().expect("no panic while held");
         let end = kept.forgotten + kept.executions.len() as u64;
         let numbered = (kept.forgotten..end).rev().zip(kept.executions.iter().rev());
         numbered
             .filter(|(number, _)| before.is_none_or(|before| *number < before))
-            .filter(|(_, one)| app.is_none_or(|app| app == one.app))
+            .filter(|(_, one)| passes(one))
             .take(limit)
             .map(|(number, one)| (number, one.clone()))
             .collect()
@@ -148,7 +205,11 @@ impl History {
 fn log_bytes(execution: &Execution) -> usize {
     let line =
         |line: &LogLine| line.message.len() + line.fields.as_ref().map_or(0, String::len) + 32;
-    execution.log.iter().map(line).sum()
+    let name = |wrote: &Wrote| match &wrote.to {
+        Target::Entry(key) => key.collection.len() + key.key.len() + 64,
+        Target::Named(name) => name.len() + 64,
+    };
+    execution.log.iter().map(line).sum::<usize>() + execution.wrote.iter().map(name).sum::<usize>()
 }
 
 fn event_bytes(execution: &Execution) -> usize {
@@ -171,6 +232,10 @@ pub fn execution_of(row: &OutboxRow, end: End, started_at: Timestamp) -> Executi
         queued_us: 0,
         took_us: 0,
         effects: 0,
+        wrote: Vec::new(),
+        root: row.root,
+        cause: row.cause,
+        replay_of: row.replay_of,
         log: Vec::new(),
         event: (row.event.len() <= EVENT_BYTES_MAX).then(|| Arc::clone(&row.event)),
     }

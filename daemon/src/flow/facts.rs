@@ -7,6 +7,7 @@ use picloud_scripts_runtime::effect::Key;
 
 use crate::catalog::Catalog;
 use crate::entry::{Entry, EntryKey};
+use crate::failure::Failure;
 use crate::faults::Faults;
 use crate::flow::Kept;
 use crate::flow::writes::{EntryWrite, LetterWrite, LineWrite, RowWrite, Writes};
@@ -26,6 +27,8 @@ pub struct Keys {
     /// Lines of rows that run one at a time.
     pub lines: HashSet<LineKey>,
     pub letters: HashSet<Id>,
+    /// Rows that somebody wants to change or to take out.
+    pub waiting: HashSet<Id>,
 }
 
 /// An idempotency key without the hash of the body.
@@ -91,6 +94,8 @@ pub struct Facts {
     /// The rows of each line in order; at least the first two, if there are as many.
     pub lines: HashMap<LineKey, VecDeque<(Id, Timestamp)>>,
     pub letters: HashMap<Id, LetterFacts>,
+    /// Rows of `Keys::waiting` that are still there.
+    pub waiting: HashMap<Id, WaitingFacts>,
 
     /// Planted bugs, for tests.
     pub faults: Faults,
@@ -121,6 +126,7 @@ impl Facts {
             requests: HashMap::new(),
             lines: HashMap::new(),
             letters: HashMap::new(),
+            waiting: HashMap::new(),
             faults: Faults::default(),
         }
     }
@@ -151,6 +157,14 @@ impl Facts {
         for letter in &writes.letters {
             *self.letters_open.entry(letter.row.queue).or_default() += 1;
         }
+        for id in &writes.letters_reopened {
+            if let Some(letter) = self.letters.get_mut(id)
+                && !std::mem::replace(&mut letter.open, true)
+            {
+                letter.end = None;
+                *self.letters_open.entry(letter.row.queue).or_default() += 1;
+            }
+        }
         for (id, mark) in &writes.letter_marks {
             self.absorb_letter(*id, mark);
         }
@@ -179,6 +193,19 @@ impl Facts {
             Some(lease) => drop(self.leases.insert(id, lease)),
             None => drop(self.leases.remove(&id)),
         }
+        match write {
+            RowWrite::Insert(..) => {}
+            RowWrite::Update(update) => {
+                if let Some(waiting) = self.waiting.get_mut(&id) {
+                    let row = Arc::make_mut(&mut waiting.row);
+                    row.available_at = update.available_at;
+                    row.attempt = update.attempt;
+                    row.orphaned = update.orphaned;
+                    waiting.claimed = update.lease.is_some();
+                }
+            }
+            RowWrite::Delete => drop(self.waiting.remove(&id)),
+        }
     }
 
     fn absorb_letter(&mut self, id: Id, mark: &LetterWrite) {
@@ -192,6 +219,11 @@ impl Facts {
             LetterWrite::HandlerFailed { .. } => return,
         }
         let letter = self.letters.get_mut(&id).expect("it was found above");
+        letter.end = match mark {
+            LetterWrite::Replayed { by, .. } => Some(LetterEnd::Replayed(*by)),
+            LetterWrite::Discarded { .. } => Some(LetterEnd::Discarded),
+            LetterWrite::HandlerFailed { .. } => None,
+        };
         if std::mem::replace(&mut letter.open, false) {
             *self.letters_open.entry(letter.row.queue).or_default() -= 1;
         }
@@ -223,15 +255,34 @@ pub struct KeptRequest {
     pub answer: Option<Kept>,
 }
 
+/// What changing a row has to know.
+#[derive(Clone, Debug)]
+pub struct WaitingFacts {
+    pub row: Arc<OutboxRow>,
+    /// It is claimed: it runs, or is about to.
+    pub claimed: bool,
+    pub failure: Option<Failure>,
+}
+
 /// What replaying or discarding a dead letter has to know.
 #[derive(Clone, Debug)]
 pub struct LetterFacts {
     pub app: AppId,
     pub open: bool,
+    /// What became of it; absent while it is open.
+    pub end: Option<LetterEnd>,
     /// How often scripts have replayed letters of the same root.
     pub replays_of_root: u32,
     /// The row as it died, to be made anew.
     pub row: Arc<OutboxRow>,
+}
+
+/// How a dead letter was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterEnd {
+    /// By this row.
+    Replayed(Id),
+    Discarded,
 }
 
 /// How many rows may be handed over now. A plan takes from it as it places rows.

@@ -6,7 +6,7 @@ use crate::entry::{Entry, EntryKey};
 use crate::faults::Bug;
 use crate::flow::Refusal;
 use crate::flow::facts::{Facts, LineKey, Usage};
-use crate::flow::writes::{EntryWrite, LineWrite, RowUpdate, RowWrite, Writes};
+use crate::flow::writes::{DeadLetter, EntryWrite, LineWrite, RowUpdate, RowWrite, Writes};
 use crate::ids::Id;
 use crate::outbox::row::{Lease, OutboxRow};
 use crate::time::Timestamp;
@@ -120,8 +120,19 @@ impl<'a> Layer<'a> {
         }
     }
 
+    /// Keeps a dead letter. A queue that is full of them is paused.
+    pub fn bury(&mut self, letter: DeadLetter) {
+        let queue = letter.row.queue;
+        let open = self.facts.letters_open.get(&queue).copied().unwrap_or(0) + 1;
+        if open >= self.facts.limits.open_letters_max {
+            let reason = format!("{open} dead letters are open: resolve them, then resume");
+            self.writes.pauses.insert(queue, reason);
+        }
+        self.writes.letters.push(letter);
+    }
+
     /// The row of a line that is to run next, as far as this command knows, and when it may.
-    fn front(&self, line: &LineKey) -> Option<(Id, Timestamp)> {
+    pub fn front(&self, line: &LineKey) -> Option<(Id, Timestamp)> {
         let mut ids = self.facts.lines.get(line).cloned().unwrap_or_default();
         for (key, write) in &self.writes.lines {
             match write {

@@ -9,6 +9,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::faults::Bug;
 use crate::flow::facts::{Facts, Keys, LetterFacts, LineKey, RequestKey};
 use crate::flow::layer::{Layer, line_of};
+use crate::flow::manage::replay;
 use crate::flow::mutate::Author;
 use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrite, Writes};
 use crate::flow::{Kept, Refusal, accept, mutate};
@@ -154,7 +155,7 @@ fn apply(
         | Effect::Increment { .. }
         | Effect::Delete { .. } => mutate::apply(effect, author, layer),
         Effect::Enqueue { .. } => enqueue(effect, row, layer),
-        Effect::ReplayDeadLetter { id, payload } => replay(id, payload.as_ref(), row, layer),
+        Effect::ReplayDeadLetter { id, payload } => replay_letter(id, payload.as_ref(), row, layer),
         Effect::DiscardDeadLetter { id, reason } => {
             let id = open_letter(id, row, layer)?;
             let mark = LetterWrite::Discarded { reason: reason.to_string(), at: layer.facts.now };
@@ -237,7 +238,7 @@ fn open_letter(text: &str, row: &OutboxRow, layer: &Layer) -> Result<Id, Refusal
     }
 }
 
-fn replay(
+fn replay_letter(
     text: &str,
     payload: Option<&Arc<str>>,
     row: &OutboxRow,
@@ -251,31 +252,14 @@ fn replay(
         return Err(Refusal::Letter { id: text.to_owned(), reason });
     }
     let dead = Arc::clone(&letter.row);
-    let event = match payload {
-        None => Arc::clone(&dead.event),
-        Some(payload) if dead.source == OutboxSourceKind::Task => {
-            format!(r#"{{"payload":{payload}}}"#).into()
-        }
-        Some(payload) => Arc::clone(payload),
-    };
-    // It goes to the end of its line: what came after it has run already.
-    let order = dead
-        .order
-        .as_ref()
-        .map(|order| OrderKey { key: Arc::clone(&order.key), version: layer.next_number() });
     let new = layer.next_id();
+    let fresh = replay::anew(&dead, new, payload, layer);
     layer.insert_caused(OutboxRow {
-        id: new,
-        event,
-        order,
-        dedupe: None,
         available_at: layer.facts.now,
-        attempt: 0,
-        orphaned: 0,
         depth: row.depth + 1,
         cause: Some(row.id),
         replay_of: Some(id),
-        ..OutboxRow::clone(&dead)
+        ..fresh
     })?;
     layer.writes.letter_marks.insert(id, LetterWrite::Replayed { by: new, at: layer.facts.now });
     Ok(())
@@ -394,12 +378,7 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) {
             ..task(row, id)
         });
     }
-    let open = facts.letters_open.get(&row.queue).copied().unwrap_or(0) + 1;
-    if open >= facts.limits.open_letters_max {
-        let reason = format!("{open} dead letters are open: resolve them, then resume");
-        layer.writes.pauses.insert(row.queue, reason);
-    }
-    layer.writes.letters.push(letter);
+    layer.bury(letter);
 }
 
 /// The event of a dead-letter handler as JSON text.

@@ -16,7 +16,9 @@ use crate::entry::{ChangeOp, Entry, EntryKey};
 use crate::failure::{Failure, FailureKind};
 use crate::faults::Faults;
 use crate::flow::accept::Accept;
-use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey, Room, Usage};
+use crate::flow::facts::{
+    Facts, KeptRequest, Keys, LetterEnd, LetterFacts, LineKey, RequestKey, Room, Usage,
+};
 use crate::flow::mutate::Mutate;
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::writes::{EntryWrite, LetterWrite, RowWrite, Writes};
@@ -32,11 +34,11 @@ use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
 
-const NOW: Timestamp = Timestamp(5_000_000);
-const APP: AppId = AppId(1);
+pub(super) const NOW: Timestamp = Timestamp(5_000_000);
+pub(super) const APP: AppId = AppId(1);
 const OWNER: Id = Id(77);
 const LEASE: Lease = Lease { owner: OWNER, token: 3 };
-const FRESH: Id = Id(1 << 90);
+pub(super) const FRESH: Id = Id(1 << 90);
 
 fn trigger(id: i64, name: &str, details: TriggerDetails) -> Trigger {
     Trigger {
@@ -85,7 +87,7 @@ fn catalog(triggers: Vec<Trigger>) -> Arc<Catalog> {
     Arc::new(Catalog::build(CatalogRows { apps: vec![app], triggers, ..Default::default() }))
 }
 
-fn facts(triggers: Vec<Trigger>) -> Facts {
+pub(super) fn facts(triggers: Vec<Trigger>) -> Facts {
     Facts {
         now: NOW,
         owner: OWNER,
@@ -104,6 +106,7 @@ fn facts(triggers: Vec<Trigger>) -> Facts {
         requests: HashMap::new(),
         lines: HashMap::new(),
         letters: HashMap::new(),
+        waiting: HashMap::new(),
     }
 }
 
@@ -136,7 +139,7 @@ fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
     Command::Settle(settle.clone()).plan(facts)
 }
 
-fn inserted(writes: &Writes) -> Vec<&Arc<OutboxRow>> {
+pub(super) fn inserted(writes: &Writes) -> Vec<&Arc<OutboxRow>> {
     let mut rows: Vec<&Arc<OutboxRow>> = writes
         .rows
         .values()
@@ -183,9 +186,10 @@ fn discard(id: u128) -> Effect {
     Effect::DiscardDeadLetter { id: Id(id).to_string().into(), reason: "x".into() }
 }
 
-fn letter(id: u128, open: bool) -> (Id, LetterFacts) {
+pub(super) fn letter(id: u128, open: bool) -> (Id, LetterFacts) {
     let dead = OutboxRow { id: Id(500), event: r#"{"payload":1}"#.into(), attempt: 4, ..row() };
-    (Id(id), LetterFacts { app: APP, open, replays_of_root: 0, row: Arc::new(dead) })
+    let end = (!open).then_some(LetterEnd::Discarded);
+    (Id(id), LetterFacts { app: APP, open, end, replays_of_root: 0, row: Arc::new(dead) })
 }
 
 fn request() -> IdempotencyKey {
@@ -199,7 +203,7 @@ fn request() -> IdempotencyKey {
 }
 
 /// A row with every field set, so that what is made of it shows what it took over.
-fn laden() -> OutboxRow {
+pub(super) fn laden() -> OutboxRow {
     OutboxRow {
         source: OutboxSourceKind::Http,
         origin: Some(40),

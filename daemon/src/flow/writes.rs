@@ -1,6 +1,6 @@
 //! What a batch writes: the final state of each row it touches, ready for one bulk statement a table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::entry::{Entry, EntryKey};
@@ -19,6 +19,8 @@ pub struct Writes {
     pub rows: HashMap<Id, RowWrite>,
     /// New dead letters.
     pub letters: Vec<DeadLetter>,
+    /// Resolved dead letters that are open again, before any mark of this value.
+    pub letters_reopened: HashSet<Id>,
     /// Ends of older dead letters.
     pub letter_marks: HashMap<Id, LetterWrite>,
     pub abandoned: Vec<Abandoned>,
@@ -101,6 +103,16 @@ pub enum LetterWrite {
     },
 }
 
+impl LetterWrite {
+    /// Whether the letter is open no more.
+    pub fn resolves(&self) -> bool {
+        match self {
+            Self::Replayed { .. } | Self::Discarded { .. } => true,
+            Self::HandlerFailed { .. } => false,
+        }
+    }
+}
+
 /// A row that ended without success and without a dead letter.
 #[derive(Clone, Debug)]
 pub struct Abandoned {
@@ -117,10 +129,16 @@ impl Writes {
             self.merge_row(id, write);
         }
         self.letters.extend(later.letters);
+        for id in later.letters_reopened {
+            // What an earlier command of the batch resolved was open in the store.
+            let was_open = self.letter_marks.remove(&id).is_some_and(|mark| mark.resolves());
+            if !was_open || self.letters_reopened.contains(&id) {
+                self.letters_reopened.insert(id);
+            }
+        }
         for (id, mark) in later.letter_marks {
             // Another handler of a letter that is resolved may still fail.
-            let is_open = |mark: &LetterWrite| matches!(mark, LetterWrite::HandlerFailed { .. });
-            if self.letter_marks.get(&id).is_none_or(is_open) {
+            if self.letter_marks.get(&id).is_none_or(|known| !known.resolves()) {
                 self.letter_marks.insert(id, mark);
             }
         }
@@ -155,6 +173,7 @@ impl Writes {
         self.entries.is_empty()
             && self.rows.is_empty()
             && self.letters.is_empty()
+            && self.letters_reopened.is_empty()
             && self.letter_marks.is_empty()
             && self.abandoned.is_empty()
             && self.requests.is_empty()

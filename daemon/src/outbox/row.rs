@@ -48,7 +48,7 @@ pub struct OutboxRow {
 impl OutboxRow {
     /// When the row was made: its id says so.
     pub fn created_at(&self) -> Timestamp {
-        Timestamp(i64::try_from(self.id.0 >> 80).expect("48 bits fit"))
+        self.id.made_at()
     }
 
     pub fn is_sync(&self) -> bool {

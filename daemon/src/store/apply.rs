@@ -127,6 +127,11 @@ async fn letters(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), App
         }
     }
     exactly(conn, "letters_insert", sql::LETTERS_INSERT, insert).await?;
+    let mut reopen = Bulk::new();
+    for id in &writes.letters_reopened {
+        reopen.id_alone(*id);
+    }
+    exactly(conn, "letters_reopen", sql::LETTERS_REOPEN, reopen).await?;
     exactly(conn, "letters_resolve", sql::LETTERS_RESOLVE, resolve).await?;
     if !failed.is_empty() {
         let query = sqlx::query(sql::LETTERS_HANDLER_FAILED).bind(failed.finish());

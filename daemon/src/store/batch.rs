@@ -417,6 +417,7 @@ impl Batcher {
             requests: HashMap::new(),
             lines: HashMap::new(),
             letters: HashMap::new(),
+            waiting: HashMap::new(),
             faults: self.faults.clone(),
         }
     }
@@ -510,10 +511,10 @@ impl Planned {
         for command in commands {
             match command.plan(facts) {
                 Ok(planned) => {
+                    lower_by_updates(command, &planned, facts, &mut backlog);
                     if !facts.faults.has(Bug::BatchNotAbsorbed) {
                         facts.absorb(&planned);
                     }
-                    lower_by_updates(command, &planned, &mut backlog);
                     writes.merge(planned);
                     outcomes.push(Ok(()));
                 }
@@ -535,10 +536,16 @@ impl Planned {
     }
 }
 
-/// What a settle makes pending stands in the queue of its row: the row itself, or the next of its line.
-fn lower_by_updates(command: &Command, planned: &Writes, backlog: &mut Backlog) {
-    let Command::Settle(settle) = command else { return };
-    let row = &settle.claim.row;
+/// What a command makes pending stands in the queue of its row: the row itself, or the next of its line.
+fn lower_by_updates(command: &Command, planned: &Writes, facts: &Facts, backlog: &mut Backlog) {
+    let row = match command {
+        Command::Settle(settle) => Some(&settle.claim.row),
+        Command::Manage(manage) => {
+            manage.row().and_then(|id| facts.waiting.get(&id)).map(|waiting| &waiting.row)
+        }
+        Command::Accept(_) | Command::Mutate(_) => None,
+    };
+    let Some(row) = row else { return };
     for write in planned.rows.values() {
         if let RowWrite::Update(update) = write
             && update.lease.is_none()

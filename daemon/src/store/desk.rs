@@ -17,6 +17,8 @@ fn rows(command: &Command) -> usize {
         Command::Accept(_) => 1,
         Command::Settle(settle) => 1 + settle.effects.len(),
         Command::Mutate(mutate) => mutate.effects.len(),
+        // The row, its letter, and the next of its line.
+        Command::Manage(_) => 3,
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::entry::{Entry, EntryKey};
-use crate::flow::facts::{Facts, KeptRequest, Keys, LetterFacts, LineKey, RequestKey};
+use crate::flow::facts::{
+    Facts, KeptRequest, Keys, LetterEnd, LetterFacts, LineKey, RequestKey, WaitingFacts,
+};
 use crate::flow::layer::line_of;
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
@@ -15,15 +17,19 @@ use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
 
+/// Rows of a line that are read, beside those that people may take out of it.
+const LINE_ROWS: usize = 4;
+
 /// Whether there is nothing to read.
 pub(crate) fn is_empty(keys: &Keys) -> bool {
-    let Keys { entries, rows, dedupe, requests, lines, letters } = keys;
+    let Keys { entries, rows, dedupe, requests, lines, letters, waiting } = keys;
     entries.is_empty()
         && rows.is_empty()
         && dedupe.is_empty()
         && requests.is_empty()
         && lines.is_empty()
         && letters.is_empty()
+        && waiting.is_empty()
 }
 
 /// Completes the facts by what the keys name.
@@ -37,10 +43,13 @@ pub(crate) async fn read(
     read_dedupe(conn, keys.dedupe.into_iter().collect(), facts).await?;
     read_requests(conn, keys.requests.into_iter().collect(), facts).await?;
     read_letters(conn, keys.letters.into_iter().collect(), facts).await?;
-    // A letter that is replayed joins its row's line, which is known only now.
+    let taken_out = keys.waiting.len();
+    read_waiting(conn, keys.waiting.into_iter().collect(), facts).await?;
+    // A letter that is replayed joins its row's line, and a row that goes leaves its own: known only now.
     let mut lines = keys.lines;
     lines.extend(facts.letters.values().filter_map(|letter| line_of(&letter.row)));
-    read_lines(conn, lines.into_iter().collect(), facts).await
+    lines.extend(facts.waiting.values().filter_map(|waiting| line_of(&waiting.row)));
+    read_lines(conn, lines.into_iter().collect(), LINE_ROWS + taken_out, facts).await
 }
 
 async fn read_entries(
@@ -134,6 +143,7 @@ async fn read_requests(
 async fn read_lines(
     conn: &mut SqliteConnection,
     keys: Vec<LineKey>,
+    rows: usize,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
     if keys.is_empty() {
@@ -143,7 +153,11 @@ async fn read_lines(
     for line in &keys {
         bulk.row().int(line.queue.0).text(&line.key);
     }
-    let found = sqlx::query(sql::FACTS_LINES).bind(bulk.finish()).fetch_all(conn).await?;
+    let found = sqlx::query(sql::FACTS_LINES)
+        .bind(bulk.finish())
+        .bind(i64::try_from(rows).unwrap_or(i64::MAX))
+        .fetch_all(conn)
+        .await?;
     for row in &found {
         let line = keys[rows::place(row)?].clone();
         facts
@@ -174,10 +188,41 @@ async fn read_letters(
         let letter = LetterFacts {
             app: stored.letter.row.app,
             open: stored.resolved_at.is_none(),
-            replays_of_root: rows::count(row, 29)?,
+            end: match (stored.resolved_at, stored.resolved_by) {
+                (None, _) => None,
+                (Some(_), Some(by)) => Some(LetterEnd::Replayed(by)),
+                (Some(_), None) => Some(LetterEnd::Discarded),
+            },
+            replays_of_root: rows::count(row, 32)?,
             row: stored.letter.row,
         };
         facts.letters.insert(stored.letter.id, letter);
+    }
+    Ok(())
+}
+
+async fn read_waiting(
+    conn: &mut SqliteConnection,
+    ids: Vec<Id>,
+    facts: &mut Facts,
+) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new();
+    for id in &ids {
+        bulk.id_alone(*id);
+    }
+    let mut cache = RetryCache::default();
+    let found = sqlx::query(sql::FACTS_WAITING).bind(bulk.finish()).fetch_all(conn).await?;
+    for row in &found {
+        let stored = rows::stored_row(row, &mut cache)?;
+        let waiting = WaitingFacts {
+            claimed: stored.lease.is_some(),
+            failure: stored.failure,
+            row: Arc::new(stored.row),
+        };
+        facts.waiting.insert(waiting.row.id, waiting);
     }
     Ok(())
 }

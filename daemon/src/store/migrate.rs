@@ -3,12 +3,13 @@
 use sqlx::{Row, SqliteConnection};
 
 /// The schema that this daemon was built for.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_engine.sql"),
     include_str!("../../../migrations/sqlite/0002_deleted_apps.sql"),
+    include_str!("../../../migrations/sqlite/0003_letters.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);

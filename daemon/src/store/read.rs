@@ -54,6 +54,11 @@ pub struct LetterRow {
     pub resolution: Option<Arc<str>>,
     /// Absent while the letter is open.
     pub resolved_at: Option<Timestamp>,
+    /// The row that replays it.
+    pub resolved_by: Option<Id>,
+    /// Why it was discarded.
+    pub reason: Option<Arc<str>>,
+    pub handler_failure: Option<Failure>,
 }
 
 /// Which rows of a list: the newest first, only those before `before`.
@@ -73,12 +78,12 @@ pub struct Listed<T> {
 /// The read side. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
     path: PathBuf,
 }
 
 /// Later than every id.
-const LAST_ID: &str = "8";
+pub(crate) const LAST_ID: &str = "8";
 
 impl Reader {
     /// Opens nothing yet. Must be called within a runtime.
@@ -198,67 +203,6 @@ impl Reader {
         found.map(row).transpose().map_err(self.failed())
     }
 
-    pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTER_ONE).bind(id.to_string());
-        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
-        let row = |row| rows::letter_row(&row, &mut RetryCache::default());
-        found.map(row).transpose().map_err(self.failed())
-    }
-
-    /// Rows of the outbox, of one app or of all. A page may hold fewer rows than asked for, or none, and yet not be
-    /// the last: of an app's rows at most [`LIST_SCAN_ROWS_MAX`] are looked through.
-    pub async fn outbox(
-        &self,
-        app: Option<AppId>,
-        cursor: Cursor,
-    ) -> Result<Listed<StoredRow>, StoreError> {
-        let mut cache = RetryCache::default();
-        let mut listed = Listed { rows: Vec::new(), next: cursor.before };
-        let mut looked_at = 0;
-        while listed.rows.len() < cursor.limit && looked_at < LIST_SCAN_ROWS_MAX {
-            let limit = cursor.limit.clamp(1, 200);
-            let page =
-                self.page(sql::OUTBOX_PAGE, None, Cursor { before: listed.next, limit }).await?;
-            looked_at += page.len();
-            let last = page.len() < limit;
-            for row in &page {
-                let stored = rows::stored_row(row, &mut cache).map_err(self.failed())?;
-                listed.next = Some(stored.row.id);
-                if app.is_none_or(|app| app == stored.row.app) {
-                    listed.rows.push(stored);
-                }
-                if listed.rows.len() == cursor.limit {
-                    return Ok(listed);
-                }
-            }
-            if last {
-                listed.next = None;
-                break;
-            }
-        }
-        Ok(listed)
-    }
-
-    /// Open dead letters, of one app or of all.
-    pub async fn letters(
-        &self,
-        app: Option<AppId>,
-        cursor: Cursor,
-    ) -> Result<Listed<LetterRow>, StoreError> {
-        let statement = match app {
-            None => sql::LETTERS_PAGE,
-            Some(_) => sql::LETTERS_PAGE_APP,
-        };
-        let found = self.page(statement, app, cursor).await?;
-        let mut cache = RetryCache::default();
-        let read = |row| rows::letter_row(row, &mut cache);
-        let rows: Result<Vec<LetterRow>, sqlx::Error> = found.iter().map(read).collect();
-        let rows = rows.map_err(self.failed())?;
-        let full = rows.len() == cursor.limit;
-        let next = rows.last().filter(|_| full).map(|last| last.letter.id);
-        Ok(Listed { rows, next })
-    }
-
     /// Rows that another owner held when it ended, in the order of their leases.
     pub async fn orphans(
         &self,
@@ -293,7 +237,7 @@ impl Reader {
         self.pool.close().await;
     }
 
-    async fn page(
+    pub(crate) async fn page(
         &self,
         statement: &'static str,
         app: Option<AppId>,
@@ -308,7 +252,7 @@ impl Reader {
         query.fetch_all(&self.pool).await.map_err(self.failed())
     }
 
-    fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+    pub(crate) fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         |source| named(&self.path, "reading", source)
     }
 }

@@ -266,5 +266,8 @@ pub(crate) fn letter_row(
         },
         resolution: opt_text(row, 27)?,
         resolved_at: opt_time(row, 28)?,
+        resolved_by: opt_id(row, 29)?,
+        reason: opt_text(row, 30)?,
+        handler_failure: opt_parsed(row, 31)?,
     })
 }

@@ -25,13 +25,48 @@ macro_rules! outbox_columns {
     };
 }
 
-/// The columns of a dead letter, its row first and in the same order.
+/// The columns of a dead letter, its row first and in the same order. Lists put `''` in the place of the event: a page
+/// of large ones would not fit into memory.
 macro_rules! letter_columns {
     () => {
-        "d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, d.event, d.retry, \
+        letter_columns!("d.event")
+    };
+    ($event:literal) => {
+        concat!("d.row_id, d.app_id, d.queue_id, d.source, d.origin, d.script, d.principal_id, ",
+         $event,
+         ", d.retry, \
          d.order_key, d.order_version, d.dedupe, d.available_at, d.attempt, d.orphaned, d.depth, d.root_id, \
          d.cause_id, d.letter_id, d.replay_of, d.idempotency, d.id, d.failure, d.attempts, d.first_at, d.last_at, \
-         d.script_version, d.resolution, d.resolved_at"
+         d.script_version, d.resolution, d.resolved_at, d.resolved_by, d.reason, d.handler_failure")
+    };
+}
+
+/// What filters look at, in the order in which `lists::BriefRow` reads it; the rows follow.
+macro_rules! outbox_brief {
+    () => {
+        "json_group_array(json_array(s.id, s.app_id, s.queue_id, s.source, s.origin, s.script, s.order_key,
+            s.available_at, s.attempt, s.root_id, s.cause_id, s.replay_of, s.claimed, s.failure, s.depth, s.max_attempts))
+        FROM (SELECT p.id, p.app_id, p.queue_id, p.source, p.origin, p.script, p.order_key, p.available_at,
+            p.attempt, p.root_id, p.cause_id, p.replay_of, p.lease_token IS NOT NULL AS claimed,
+            p.failure, p.depth, p.retry ->> 'max_attempts' AS max_attempts"
+    };
+}
+
+/// The same of dead letters, for `lists::BriefLetter`.
+macro_rules! letter_brief {
+    () => {
+        "json_group_array(json_array(s.id, s.app_id, s.source, s.origin, s.script, s.order_key, s.script_version,
+            s.message, s.kind, s.attempts, s.first_at, s.last_at, s.root_id, s.resolution, s.resolved_by, s.bytes))
+        FROM (SELECT p.id, p.app_id, p.source, p.origin, p.script, p.order_key, p.script_version,
+            p.failure ->> 'message' AS message, p.failure ->> 'kind' AS kind, p.attempts, p.first_at, p.last_at,
+            p.root_id, p.resolution, p.resolved_by, octet_length(p.event) AS bytes"
+    };
+}
+
+/// An abandoned execution without its event.
+macro_rules! abandoned_columns {
+    () => {
+        "a.id, a.app_id, a.source, a.origin, a.script, a.depth, a.root_id, a.cause_id, a.reason, a.at"
     };
 }
 
@@ -64,8 +99,10 @@ statements! {
         WHERE o.id IN (
             SELECT l.id FROM outbox l
             WHERE l.queue_id = k.value ->> 0 AND l.order_key = k.value ->> 1 AND l.order_key IS NOT NULL
-            ORDER BY l.order_version LIMIT 4)
+            ORDER BY l.order_version LIMIT $2)
         ORDER BY k.key, o.order_version";
+    FACTS_WAITING = concat!("-- facts_waiting
+        SELECT ", outbox_columns!(), " FROM jsonb_each($1) k CROSS JOIN outbox o WHERE o.id = k.value");
     FACTS_LETTERS = concat!("-- facts_letters
         SELECT ", letter_columns!(), ",
             (SELECT count(*) FROM dead_letters r
@@ -118,6 +155,11 @@ statements! {
         UPDATE dead_letters SET resolution = j.value ->> 1, resolved_at = j.value ->> 2,
             resolved_by = j.value ->> 3, reason = j.value ->> 4
         FROM jsonb_each($1) j WHERE dead_letters.id = j.value ->> 0 AND dead_letters.resolved_at IS NULL";
+    /// Exactly resolved ones.
+    LETTERS_REOPEN = "-- letters_reopen
+        UPDATE dead_letters SET resolution = CASE WHEN handler_failure IS NOT NULL THEN 'handler_failed' END,
+            resolved_at = NULL, resolved_by = NULL, reason = NULL
+        WHERE id IN (SELECT value FROM jsonb_each($1)) AND resolved_at IS NOT NULL";
     /// The letter may have been resolved or swept meanwhile: then there is nothing to mark.
     LETTERS_HANDLER_FAILED = "-- letters_handler_failed
         UPDATE dead_letters SET resolution = 'handler_failed', handler_failure = j.value ->> 1
@@ -213,10 +255,12 @@ statements! {
     SWEEP_LETTERS_OLD = "-- sweep_letters_old
         DELETE FROM dead_letters WHERE id IN (
             SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at < $2 ORDER BY resolved_at LIMIT $3)";
+    /// A letter whose replay still waits is kept: it may be taken back.
     SWEEP_LETTERS_MANY = "-- sweep_letters_many
         DELETE FROM dead_letters WHERE id IN (
-            SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at IS NOT NULL
-            ORDER BY resolved_at DESC LIMIT $3 OFFSET $2)";
+            SELECT d.id FROM dead_letters d WHERE d.app_id = $1 AND d.resolved_at IS NOT NULL
+              AND (d.resolved_by IS NULL OR NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = d.resolved_by))
+            ORDER BY d.resolved_at DESC LIMIT $3 OFFSET $2)";
     SWEEP_ABANDONED = "-- sweep_abandoned
         DELETE FROM abandoned_executions WHERE id IN (
             SELECT id FROM abandoned_executions WHERE app_id = $1 ORDER BY id DESC LIMIT $3 OFFSET $2)";
@@ -417,19 +461,57 @@ statements! {
     SCRIPT_VERSION_ONE = "-- script_version_one
         SELECT v.version, v.created_at, v.source, v.limits FROM script_versions v
         WHERE v.script_id = $1 AND v.version = $2";
-    LETTER_ONE = concat!("-- letter_one
-        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id = $1");
     OUTBOX_ONE = concat!("-- outbox_one
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
-    OUTBOX_PAGE = concat!("-- outbox_page
-        SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2");
-    /// The open ones.
-    LETTERS_PAGE = concat!("-- letters_page
-        SELECT ", letter_columns!(), " FROM dead_letters d
-        WHERE d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
-    LETTERS_PAGE_APP = concat!("-- letters_page_app
-        SELECT ", letter_columns!(), " FROM dead_letters d
-        WHERE d.app_id = $3 AND d.id < $1 AND d.resolved_at IS NULL ORDER BY d.id DESC LIMIT $2");
+    LETTER_ONE = concat!("-- letter_one
+        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.id = $1");
+    LETTER_OF_ROW = concat!("-- letter_of_row
+        SELECT ", letter_columns!(), " FROM dead_letters d WHERE d.row_id = $1 LIMIT 1");
+    LETTERS_MANY = concat!("-- letters_many
+        SELECT ", letter_columns!("''"), " FROM jsonb_each($1) k CROSS JOIN dead_letters d
+        WHERE d.id = k.value ORDER BY d.id DESC");
+    LETTERS_REPLAYED = "-- letters_replayed
+        SELECT d.id, d.app_id, d.resolved_by, octet_length(d.event) FROM jsonb_each($1) k CROSS JOIN dead_letters d
+        WHERE d.id = k.value";
+    LETTERS_OF_ROOT = concat!("-- letters_of_root
+        SELECT ", letter_columns!("''"), " FROM dead_letters d WHERE d.root_id = $1 ORDER BY d.id LIMIT $2");
+
+    // What filters look at: no events, and all rows of a step as one JSON text.
+
+    OUTBOX_SCAN = concat!("-- outbox_scan
+        SELECT ", outbox_brief!(), " FROM outbox p WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    /// Claimed rows are few and sorted here, so that waiting ones are not stepped over.
+    OUTBOX_SCAN_RUNNING = concat!("-- outbox_scan_running
+        SELECT ", outbox_brief!(), " FROM outbox p
+            WHERE p.lease_token > -9223372036854775807 AND p.id || '' < $1 ORDER BY p.id || '' DESC LIMIT $2) s");
+    /// Upward: what a row caused was made soon after it.
+    OUTBOX_SCAN_AFTER = concat!("-- outbox_scan_after
+        SELECT ", outbox_brief!(), " FROM outbox p WHERE p.id >= $1 ORDER BY p.id LIMIT $2) s");
+    LETTERS_SCAN_OPEN = concat!("-- letters_scan_open
+        SELECT ", letter_brief!(), " FROM dead_letters p
+            WHERE p.resolved_at IS NULL AND p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    LETTERS_SCAN_OPEN_APP = concat!("-- letters_scan_open_app
+        SELECT ", letter_brief!(), " FROM dead_letters p
+            WHERE p.resolved_at IS NULL AND p.app_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    LETTERS_SCAN_RESOLVED = concat!("-- letters_scan_resolved
+        SELECT ", letter_brief!(), " FROM dead_letters p
+            WHERE p.resolved_at IS NOT NULL AND p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    LETTERS_SCAN_RESOLVED_APP = concat!("-- letters_scan_resolved_app
+        SELECT ", letter_brief!(), " FROM dead_letters p
+            WHERE p.resolved_at IS NOT NULL AND p.app_id = $3 AND p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    LETTERS_SCAN_ANY = concat!("-- letters_scan_any
+        SELECT ", letter_brief!(), " FROM dead_letters p WHERE p.id < $1 ORDER BY p.id DESC LIMIT $2) s");
+    ABANDONED_PAGE = concat!("-- abandoned_page
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2");
+    ABANDONED_PAGE_APP = concat!("-- abandoned_page_app
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a
+        WHERE a.app_id = $3 AND a.id < $1 ORDER BY a.id DESC LIMIT $2");
+    ABANDONED_ONE = concat!("-- abandoned_one
+        SELECT ", abandoned_columns!(), ", a.event FROM abandoned_executions a WHERE a.id = $1");
+    ABANDONED_OF_ROOT = concat!("-- abandoned_of_root
+        SELECT ", abandoned_columns!(), " FROM abandoned_executions a
+        WHERE a.root_id = $1 ORDER BY a.id LIMIT $2");
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod configuring;
 #[cfg(feature = "faults")]
 mod crashing;
 mod full;
+mod managing;
 mod opening;
 mod purging;
 mod reading;

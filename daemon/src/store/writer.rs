@@ -9,6 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::catalog::Catalog;
 use crate::flow::facts::Room;
+use crate::flow::manage::Wish;
 use crate::flow::settle::Stored;
 use crate::flow::{Command, Lane, Refusal};
 use crate::ids::Id;
@@ -278,5 +279,14 @@ fn weight(command: &Command) -> usize {
         Command::Accept(accept) => usize::try_from(accept.row.bytes()).unwrap_or(usize::MAX),
         Command::Settle(settle) => settle.effects.iter().map(effect).sum(),
         Command::Mutate(mutate) => mutate.effects.iter().map(effect).sum(),
+        Command::Manage(manage) => match &manage.wish {
+            Wish::Replay(replay) => replay.payload.as_ref().map_or(0, |payload| payload.len()),
+            Wish::TakeBack(_)
+            | Wish::Discard(_)
+            | Wish::Reopen(_)
+            | Wish::RunNow(_)
+            | Wish::Cancel(_)
+            | Wish::Many { .. } => 0,
+        },
     }
 }

@@ -214,6 +214,7 @@ impl Ledger {
             // No limit stops a row that runs already; its run may have ended in the same batch.
             Command::Accept(_) if noted.means == Means::Behind => true,
             Command::Accept(accept) => found.rows.contains_key(&accept.row.id.to_string()),
+            Command::Manage(_) => false,
             Command::Mutate(mutate) => {
                 let mark = mark_of(mutate.app.0, &mutate.id.to_string());
                 found.entries.contains_key(&mark)
@@ -294,6 +295,7 @@ impl Ledger {
                 stage.apply(self, &mutate.effects, &cause)
             }
             (Command::Settle(settle), Means::End(end)) => self.settled(settle, end, stage, moment),
+            (Command::Manage(_), _) => Err(broken("simulation", "nobody manages anything here")),
             (Command::Settle(_), means) => {
                 Err(broken("simulation", format!("a settle was noted as {means:?}")))
             }
@@ -396,7 +398,7 @@ impl Ledger {
                 let (app, reads) = match command {
                     Command::Settle(settle) => (settle.claim.row.app, &settle.reads),
                     Command::Mutate(mutate) => (mutate.app, &mutate.reads),
-                    Command::Accept(_) => {
+                    Command::Accept(_) | Command::Manage(_) => {
                         return Err(broken("serializable", "an accept conflicted"));
                     }
                 };
@@ -424,7 +426,7 @@ impl Ledger {
                 let key = match command {
                     Command::Accept(accept) => accept.row.idempotency.as_ref(),
                     Command::Settle(settle) => settle.claim.row.idempotency.as_ref(),
-                    Command::Mutate(_) => None,
+                    Command::Mutate(_) | Command::Manage(_) => None,
                 };
                 let Some(key) = key else { return Err(broken("P3", "answered without a key")) };
                 let at = (key.app.0, key.route, key.key.to_string());
@@ -545,6 +547,7 @@ fn name_of(refusal: &Refusal) -> &'static str {
         Refusal::Answered(_) => "refused: answered before",
         Refusal::KeyReused => "refused: key reused",
         Refusal::AppDeleted => "refused: app deleted",
+        Refusal::Declined(_) => "refused: declined",
         Refusal::StorageLow => "refused: storage low",
         Refusal::StoreFailed(_) => "refused: store failed",
         Refusal::CommandFailed(_) => "refused: command failed",

@@ -96,6 +96,12 @@ async fn wrong_arguments_are_a_usage_error_and_help_is_none() {
         &["deploy"],
         &["pause", "/trigger"],
         &["pause", "app/"],
+        &["dead-letters", "replay"],
+        &["dead-letters", "replay", "01", "--filter", "x"],
+        &["dead-letters", "replay", "01", "--yes"],
+        &["dead-letters", "list", "--group", "app"],
+        &["dead-letters", "take-back"],
+        &["outbox", "cancel", "01"],
     ] {
         let printed = picloud_at(nowhere, arguments).await;
         assert_eq!(printed.exit, Exit::Usage, "{arguments:?}");
@@ -234,4 +240,24 @@ async fn a_pause_says_the_way_out() {
     let resumed = r#"{"changed": false, "paused": null}"#;
     let printed = picloud(200, resumed, &["resume"]).await;
     assert_eq!(printed.results, "the instance was not paused\n");
+}
+
+#[tokio::test]
+async fn what_failed_in_part_has_an_exit_code_of_its_own() {
+    let answer = r#"{"done": ["01"], "skipped": 1, "failed": 2, "first_failure": "the disk is nearly full"}"#;
+    let printed = picloud(200, answer, &["dead-letters", "take-back", "01", "02"]).await;
+    assert_eq!(printed.exit, Exit::Partly);
+    assert_eq!(printed.results, "1 taken back, 1 skipped, 2 failed\n");
+    assert_eq!(
+        printed.errors,
+        "picloud: 2 failed: the disk is nearly full\nhint: the same command goes on with what is left\n"
+    );
+}
+
+#[tokio::test]
+async fn the_filter_goes_to_the_daemon_as_it_is() {
+    let answer = r#"{"status": 400, "code": "x", "title": "t", "detail": "{request}"}"#;
+    let printed =
+        picloud(400, answer, &["outbox", "list", "--filter", "state:retry \"a b\""]).await;
+    assert!(printed.errors.contains("&filter=state%3Aretry%20%22a%20b%22"), "{}", printed.errors);
 }

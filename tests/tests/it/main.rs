@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod disk;
 mod failing_card;
+mod letters;
 mod process;
 mod requests;
 mod scripts;

@@ -148,7 +148,7 @@ async fn collections(
         return Err(CliError::Usage("--prefix is about keys: name APP/COLLECTION".to_owned()));
     }
     let path = format!("/apps/{}/{}", segment(&args.place), space.word());
-    let list = ListArgs { app: None, limit: args.limit, after: args.after };
+    let list = ListArgs { app: None, filter: None, limit: args.limit, after: args.after };
     let list: Page<CollectionItem> = fetch_of(client, &path, &[], list).await?;
     print(output, errors, &list, &["COLLECTION"], |one, _| {
         vec![format!("{}/{}", one.app, one.collection)]
@@ -164,7 +164,7 @@ async fn entries(
 ) -> Result<(), CliError> {
     let (app, collection) = pair(&args.place, "COLLECTION")?;
     let path = format!("/apps/{}/{}/{}", segment(app), space.word(), segment(collection));
-    let list = ListArgs { app: None, limit: args.limit, after: args.after };
+    let list = ListArgs { app: None, filter: None, limit: args.limit, after: args.after };
     let list: Page<EntryItem> =
         fetch_of(client, &path, &[("prefix", args.prefix.as_deref())], list).await?;
     let headings = ["KEY", "VALUE", "VERSION", "EXPIRES", "WRITTEN BY"];

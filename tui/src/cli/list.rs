@@ -107,7 +107,7 @@ pub(super) async fn executions(
     })
 }
 
-fn cause(source: &str, origin: Option<&str>) -> String {
+pub(super) fn cause(source: &str, origin: Option<&str>) -> String {
     match (source, origin) {
         ("http", Some(route)) => route.to_owned(),
         (source, Some(trigger)) => format!("{source} {trigger}"),
@@ -115,14 +115,14 @@ fn cause(source: &str, origin: Option<&str>) -> String {
     }
 }
 
-fn failure(failure: &FailureItem) -> String {
+pub(super) fn failure(failure: &FailureItem) -> String {
     match failure.line {
         Some(line) => format!("line {line}: {}", failure.message),
         None => failure.message.clone(),
     }
 }
 
-fn took(us: i64) -> String {
+pub(super) fn took(us: i64) -> String {
     match us {
         ..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
@@ -131,7 +131,7 @@ fn took(us: i64) -> String {
 }
 
 /// Pages until there are as many as were asked for, or no more.
-async fn fetch<T: DeserializeOwned>(
+pub(super) async fn fetch<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     args: ListArgs,
@@ -152,7 +152,11 @@ pub(super) async fn fetch_of<T: DeserializeOwned>(
     let mut list: Page<T> = Page { items: Vec::new(), next: args.after, now: 0 };
     loop {
         let mut query = format!("limit={}", (args.limit - list.items.len()).min(PAGE_ITEMS_MAX));
-        let own = [("after", list.next.as_deref()), ("app", args.app.as_deref())];
+        let own = [
+            ("after", list.next.as_deref()),
+            ("app", args.app.as_deref()),
+            ("filter", args.filter.as_deref()),
+        ];
         for (key, value) in own.into_iter().chain(fields.iter().copied()) {
             if let Some(value) = value {
                 query.push_str(&format!("&{key}={}", segment(value)));

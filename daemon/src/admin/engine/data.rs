@@ -175,6 +175,7 @@ fn refused(edit: &Edit, refusal: &Refusal) -> Problem {
         | Refusal::NoSuchScript(_)
         | Refusal::Letter { .. }
         | Refusal::Answered(_)
+        | Refusal::Declined(_)
         | Refusal::KeyReused => Problem::new(Code::Internal, refusal.to_string()),
     }
 }

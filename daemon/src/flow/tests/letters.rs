@@ -111,8 +111,13 @@ fn p8_a_letter_of_another_app_is_not_known() {
 fn a_replay_is_the_row_as_it_died_made_fresh_at_the_end_of_its_line() {
     let mut facts = facts(Vec::new());
     let dead = OutboxRow { id: Id(500), reply_by: None, idempotency: None, ..laden() };
-    let known =
-        LetterFacts { app: APP, open: true, replays_of_root: 2, row: Arc::new(dead.clone()) };
+    let known = LetterFacts {
+        app: APP,
+        open: true,
+        end: None,
+        replays_of_root: 2,
+        row: Arc::new(dead.clone()),
+    };
     facts.letters.insert(Id(600), known);
     let handler = OutboxRow { depth: 5, ..row() };
     for (payload, event) in [(None, &*dead.event), (Some(r#"{"body":2}"#), r#"{"body":2}"#)] {
@@ -142,7 +147,7 @@ fn replays_of_one_root_are_counted_within_a_command_and_those_of_others_are_not(
     let dies = |root: u128| OutboxRow { root: Id(root), ..row() };
     for (id, root) in [(600, 7), (601, 7), (602, 8)] {
         let row = Arc::new(OutboxRow { id: Id(id + 1_000), ..dies(root) });
-        let known = LetterFacts { app: APP, open: true, replays_of_root: 2, row };
+        let known = LetterFacts { app: APP, open: true, end: None, replays_of_root: 2, row };
         facts.letters.insert(Id(id), known);
     }
     let fits = |effects| plan(&settle(row(), effects), &facts).is_ok();
@@ -199,7 +204,7 @@ fn the_next_command_sees_which_letters_are_open_and_what_was_replayed() {
     let mut facts = facts(Vec::new());
     for (id, root) in [(600, 7), (601, 7), (602, 8), (603, 8)] {
         let dead = Arc::new(OutboxRow { id: Id(id + 1_000), root: Id(root), ..row() });
-        let known = LetterFacts { app: APP, open: true, replays_of_root: 1, row: dead };
+        let known = LetterFacts { app: APP, open: true, end: None, replays_of_root: 1, row: dead };
         facts.letters.insert(Id(id), known);
     }
     facts.letters_open.insert(row().queue, 5);

@@ -6,8 +6,7 @@ use picloud_scripts_runtime::host::Page;
 use crate::entry::EntryKey;
 use crate::flow::facts::Room;
 use crate::ids::AppId;
-use crate::store::read::Cursor;
-use crate::store::tests::{APP, NOW, accept, entry_key, id, mutate, put, scratch_with_app, task};
+use crate::store::tests::{APP, NOW, entry_key, mutate, put, scratch_with_app};
 
 fn page(prefix: &str, after: Option<&str>, limit: usize) -> Page {
     Page {
@@ -95,26 +94,4 @@ async fn p8_an_app_does_not_see_the_entries_of_another() {
     let docs = Key { space: Space::Docs, ..crate::store::tests::key("a") };
     assert_eq!(reader.entry(&EntryKey { app: APP, key: docs }, NOW).await.expect("reads"), None);
     assert!(reader.entries(other, &page("", None, 10), NOW).await.expect("reads").is_empty());
-}
-
-#[tokio::test]
-async fn the_outbox_is_listed_from_the_newest_in_pages() {
-    let mut scratch = scratch_with_app().await;
-    let commands: Vec<_> = (1..=5).map(|number| accept(task(number))).collect();
-    scratch.run(&commands, Room::default()).await;
-    let reader = scratch.reader();
-    let mut before = None;
-    let mut seen = Vec::new();
-    loop {
-        let listed = reader.outbox(Some(APP), Cursor { before, limit: 2 }).await.expect("reads");
-        seen.extend(listed.rows.iter().map(|stored| stored.row.id));
-        before = listed.next;
-        if before.is_none() {
-            break;
-        }
-    }
-    assert_eq!(seen, [5, 4, 3, 2, 1].map(id));
-    let listed = reader.outbox(Some(AppId(5)), Cursor { before: None, limit: 2 }).await;
-    let listed = listed.expect("reads");
-    assert!(listed.rows.is_empty() && listed.next.is_none());
 }

@@ -109,7 +109,7 @@ impl World {
                         }
                     }
                 }
-                Command::Accept(_) | Command::Mutate(_) => {}
+                Command::Accept(_) | Command::Mutate(_) | Command::Manage(_) => {}
                 Command::Settle(settle) => {
                     let settle = settle.clone();
                     self.settled(&settle, run, outcome)?;

@@ -1,0 +1,89 @@
+//! `picloud outbox`: work that waits or runs.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use picloud_api::executions::OutboxDetail;
+use picloud_api::letters::{Done, ReasonRequest};
+use serde_json::json;
+
+use crate::cli::list::{self, cause};
+use crate::cli::{CliError, ListArgs, show};
+use crate::client::{Client, segment};
+use crate::output::{Form, Output, relative};
+
+#[derive(Subcommand)]
+pub(super) enum Outbox {
+    /// What waits or runs, the newest first.
+    List(ListArgs),
+    /// One row with its event.
+    Show { id: String },
+    /// Run a row now that was to run later.
+    RunNow { id: String },
+    /// Take a row out before it runs; it becomes a dead letter.
+    Cancel {
+        id: String,
+        /// Why, for whoever looks at the dead letter.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+pub(super) async fn run(
+    command: Outbox,
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+) -> Result<(), CliError> {
+    match command {
+        Outbox::List(args) => list::outbox(client, output, errors, args).await,
+        Outbox::Show { id } => show(client, output, &id).await,
+        Outbox::RunNow { id } => {
+            let path = format!("/outbox/{}/run-now", segment(&id));
+            let done: Done = client.post(&path, &json!({})).await?;
+            if output.form == Form::Json {
+                return Ok(output.json(&done)?);
+            }
+            Ok(output.line(&format!("{} is due now", done.id))?)
+        }
+        Outbox::Cancel { id, reason } => {
+            let path = format!("/outbox/{}/cancel", segment(&id));
+            let done: Done = client.post(&path, &ReasonRequest { reason }).await?;
+            if output.form == Form::Json {
+                return Ok(output.json(&done)?);
+            }
+            let letter = done.letter_id.unwrap_or_default();
+            output.line(&format!("{} will not run: it is dead letter {letter}", done.id))?;
+            Ok(output.line(&format!("picloud dead-letters replay {letter} runs it after all"))?)
+        }
+    }
+}
+
+async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
+    let detail: OutboxDetail = client.get(&format!("/outbox/{}", segment(id))).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&detail)?);
+    }
+    let (row, now) = (&detail.row, detail.now);
+    let when = row.available_at.map(|at| format!(", {}", relative(at, now)));
+    let script = format!("{}/{} {}", row.app, row.script, show::version(detail.current_version));
+    for (name, value) in [
+        ("row", row.id.clone()),
+        ("script", script),
+        ("cause", cause(&row.source, row.origin.as_deref())),
+        ("made", relative(row.created_at, now)),
+        ("state", format!("{}{}", row.state, when.unwrap_or_default())),
+        ("tries", format!("{} of {}", row.attempt, row.max_attempts)),
+        ("key", row.key.clone().unwrap_or_default()),
+        ("dedupe", detail.dedupe.clone().unwrap_or_default()),
+        ("letter", detail.letter_id.clone().unwrap_or_default()),
+        ("caused by", detail.cause_id.clone().unwrap_or_default()),
+        ("root", row.root_id.clone()),
+    ] {
+        show::field(output, name, &value)?;
+    }
+    if let Some(error) = &row.error {
+        show::error(output, error)?;
+    }
+    Ok(show::event(output, &detail.event)?)
+}
