@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, State};
-use axum::http::{Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{Method, Uri, header};
+use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http_body_util::{BodyExt as _, Limited};
 use picloud_api::BASE;
@@ -48,7 +49,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
     for call in CALLS {
         let obey = move |state: State<Arc<Engine>>,
                          peer: ConnectInfo<Peer>,
-                         path: Path<HashMap<String, String>>,
+                         path: Result<Path<HashMap<String, String>>, PathRejection>,
                          request: axum::extract::Request| {
             obey(call, state, peer, path, request)
         };
@@ -76,6 +77,7 @@ fn filter(method: calls::Method) -> MethodFilter {
         calls::Method::Get => MethodFilter::GET,
         calls::Method::Put => MethodFilter::PUT,
         calls::Method::Post => MethodFilter::POST,
+        calls::Method::Patch => MethodFilter::PATCH,
         calls::Method::Delete => MethodFilter::DELETE,
     }
 }
@@ -85,17 +87,19 @@ async fn obey(
     call: &'static Call,
     State(engine): State<Arc<Engine>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Path(path): Path<HashMap<String, String>>,
+    path: Result<Path<HashMap<String, String>>, PathRejection>,
     request: axum::extract::Request,
 ) -> Response {
-    let answered = match read(call, &engine, peer, path, request).await {
+    let path = path.map_err(|error| refuse::path(&error));
+    let read = async { read(call, &engine, peer, path?.0, request).await };
+    let answered = match read.await {
         Ok(request) => answer::to(&engine, request).await,
         Err(problem) => Err(problem),
     };
     match answered {
-        Ok(json) => {
+        Ok(response) => {
             debug!({ field::ACTION } = call.path, { field::UID } = peer.uid, "admin call");
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+            response
         }
         Err(problem) => {
             if problem.status >= 500 {
@@ -120,8 +124,11 @@ async fn read(
 ) -> Result<Request, Problem> {
     let catalog = engine.catalog();
     let (uri, is_json) = (request.uri().clone(), refuse::is_json(request.headers()));
+    let if_match = request.headers().get(header::IF_MATCH);
+    let if_match = if_match.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let allowed = peer::principal(peer, &catalog).and_then(|principal| {
-        let read = Request { call, principal, peer, path, uri, body: Bytes::new(), catalog };
+        let read =
+            Request { call, principal, peer, path, uri, if_match, body: Bytes::new(), catalog };
         read.check_capability().map(|()| read)
     });
     let mut read = match allowed {

@@ -278,7 +278,8 @@ impl Daemon {
         let peer = Peer { uid: rustix::process::getuid().as_raw() };
         let refused = |problem: Problem| anyhow!("the example app is refused: {problem:?}");
         let principal = peer::principal(peer, &self.engine.catalog.load()).map_err(refused)?;
-        let deployed = deploy::deploy(&self.admin, demo::bundle(), principal, Mode::ForReal).await;
+        let deployed =
+            deploy::deploy(&self.admin, demo::bundle(), principal, Mode::ForReal, None).await;
         deployed.map(drop).map_err(refused)
     }
 

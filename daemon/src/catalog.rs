@@ -1,6 +1,6 @@
 //! What is configured, as one immutable value: a change makes a new catalog.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use picloud_scripts_runtime::limits::RunLimits;
@@ -23,6 +23,8 @@ pub struct Catalog {
     pub pauses: HashMap<i64, Pause>,
     /// What is known of the apps' secrets. Their values stay in the store.
     secrets: BTreeMap<(AppId, Arc<str>), SecretNote>,
+    /// Apps that were deleted, as long as anything of them is there.
+    pub deleted: HashSet<AppId>,
     app_by_slug: HashMap<Arc<str>, AppId>,
     /// Host names in lower case.
     app_by_host: HashMap<Arc<str>, AppId>,
@@ -83,6 +85,7 @@ pub struct CatalogRows {
     pub principals: Vec<Principal>,
     pub pauses: Vec<(i64, Pause)>,
     pub secrets: Vec<((AppId, Arc<str>), SecretNote)>,
+    pub deleted: Vec<AppId>,
 }
 
 impl Catalog {
@@ -106,6 +109,7 @@ impl Catalog {
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
             secrets: rows.secrets.into_iter().collect(),
+            deleted: rows.deleted.into_iter().collect(),
         }
     }
 
@@ -141,6 +145,11 @@ impl Catalog {
 
     pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {
         self.apps.get(&app)?.scripts.get(name)
+    }
+
+    /// Whether rows of a queue may run: nothing of it is paused, and its app has not been deleted.
+    pub fn runs(&self, app: AppId, queue: QueueId) -> bool {
+        self.pause(app, queue).is_none() && !self.deleted.contains(&app)
     }
 
     /// The pause that keeps a queue from running: its own, its app's, or the instance's.

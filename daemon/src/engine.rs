@@ -208,7 +208,8 @@ async fn take_over(
         }
         let claims =
             orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
-        let settles = takeover::settles(claims, running, ids, clock.now());
+        let catalog = batcher.catalog().load_full();
+        let settles = takeover::settles(claims, running, &catalog, ids, clock.now());
         let ended = batcher.run(&settles, clock.now(), Room::default()).await;
         let report = ended.map_err(EngineError::TakeOver)?;
         // A row that stayed in a dead owner's hands would wait for the next start, unseen.

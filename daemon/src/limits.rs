@@ -271,6 +271,8 @@ part! {
         connections_per_uid_max: usize = 16, Count 1..=1_024;
         /// Ended runs that are remembered.
         executions_max: usize = 1_000, Count 0..=100_000;
+        /// Dry runs at a time; they take no permits of the gate. More get 503.
+        dry_runs_max: usize = 2, Count 1..=4;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real daemon as a process: started, talked to, killed, and started again on the same store.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -175,6 +176,18 @@ impl Site {
         let mut command = Command::new(program("picloud"));
         command.arg("--socket").arg(self.socket()).args(arguments).stdin(Stdio::null());
         command.output().expect("the command line is built with the tests")
+    }
+
+    /// As [`Site::picloud`], with this on its standard input.
+    pub fn picloud_given(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = Command::new(program("picloud"));
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command line is built with the tests");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        stdin.write_all(input.as_bytes()).expect("it is read");
+        drop(stdin);
+        child.wait_with_output().expect("it ends")
     }
 
     /// Deploys the app in a folder.

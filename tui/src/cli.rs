@@ -3,6 +3,9 @@
 pub mod folder;
 
 mod abandoned;
+mod apps;
+mod ask;
+mod data;
 mod dead_letters;
 mod deploy;
 mod executions;
@@ -10,6 +13,7 @@ mod export;
 mod list;
 mod outbox;
 mod pause;
+mod scripts;
 mod secrets;
 mod show;
 mod triggers;
@@ -36,6 +40,7 @@ pub enum Exit {
     NotAllowed = 4,
     Conflict = 5,
     NoDaemon = 6,
+    ScriptFailed = 7,
     Partly = 8,
 }
 
@@ -48,6 +53,11 @@ pub enum CliError {
     Folder(#[from] FolderError),
     #[error("{0}")]
     Usage(String),
+    #[error("nothing was done")]
+    Declined,
+    /// A script that was run failed.
+    #[error("{0}")]
+    Script(String),
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
@@ -67,16 +77,18 @@ impl CliError {
             Self::Client(ClientError::Problem(problem)) => match problem.status {
                 401 | 403 => Exit::NotAllowed,
                 404 => Exit::NotFound,
-                409 => Exit::Conflict,
+                409 | 412 => Exit::Conflict,
                 _ => Exit::Failed,
             },
             Self::Folder(FolderError::NotFound { .. }) => Exit::NotFound,
             Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
             Self::Usage(_) => Exit::Usage,
+            Self::Script(_) => Exit::ScriptFailed,
             Self::Unexpected { .. } => Exit::Conflict,
             Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
+            | Self::Declined
             | Self::Print(_) => Exit::Failed,
         }
     }
@@ -90,6 +102,8 @@ impl CliError {
             Self::Folder(error) => error.text(),
             Self::Client(_)
             | Self::Usage(_)
+            | Self::Declined
+            | Self::Script(_)
             | Self::Unexpected { .. }
             | Self::Partly { .. }
             | Self::Print(_) => self.to_string(),
@@ -112,7 +126,11 @@ impl CliError {
             Self::Folder(error) => error.hint(),
             Self::Unexpected { .. } => Some("nothing was done: look at what matches, then repeat"),
             Self::Partly { .. } => Some("the same command goes on with what is left"),
-            Self::Client(ClientError::Broken(_)) | Self::Usage(_) | Self::Print(_) => None,
+            Self::Client(ClientError::Broken(_))
+            | Self::Usage(_)
+            | Self::Declined
+            | Self::Script(_)
+            | Self::Print(_) => None,
         }
     }
 }
@@ -170,12 +188,27 @@ enum Command {
         /// Print the difference only.
         #[arg(long)]
         dry_run: bool,
+        /// Only if the app is still at this revision (0: not there).
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
     },
     /// Write an app's manifest and scripts into an empty folder.
     Export { app: String, dir: PathBuf },
     /// Apps.
     #[command(subcommand)]
-    Apps(Listing),
+    Apps(apps::Verb),
+    /// What an app is reached by.
+    #[command(subcommand)]
+    Routes(apps::RoutesVerb),
+    /// Scripts: look at them, edit, try and run them.
+    #[command(subcommand)]
+    Scripts(scripts::Verb),
+    /// What scripts have stored under keys.
+    #[command(subcommand)]
+    Kv(data::Verb),
+    /// Documents that scripts have stored.
+    #[command(subcommand)]
+    Docs(data::Verb),
     /// Work that waits or runs.
     #[command(subcommand)]
     Outbox(outbox::Outbox),
@@ -288,12 +321,16 @@ async fn obey(
     errors: &mut dyn Write,
 ) -> Result<(), CliError> {
     match command {
-        Command::Deploy { dir, dry_run } => {
+        Command::Deploy { dir, dry_run, if_revision } => {
             let mode = if dry_run { deploy::Mode::DryRun } else { deploy::Mode::ForReal };
-            deploy::run(client, output, errors, &dir, mode).await
+            deploy::run(client, output, errors, &dir, (mode, if_revision)).await
         }
         Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
-        Command::Apps(Listing::List(args)) => list::apps(client, output, errors, args).await,
+        Command::Apps(verb) => apps::run(client, output, errors, verb).await,
+        Command::Routes(verb) => apps::routes(client, output, errors, verb).await,
+        Command::Scripts(verb) => scripts::run(client, output, errors, verb).await,
+        Command::Kv(verb) => data::run(client, output, errors, data::Space::Kv, verb).await,
+        Command::Docs(verb) => data::run(client, output, errors, data::Space::Docs, verb).await,
         Command::Outbox(command) => outbox::run(command, client, output, errors).await,
         Command::DeadLetters(command) => dead_letters::run(command, client, output, errors).await,
         Command::Abandoned(command) => abandoned::run(command, client, output, errors).await,

@@ -53,15 +53,17 @@ impl Client {
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
+        self.ask(Method::GET, path, Bytes::new(), None).await
     }
 
-    pub async fn put<T: DeserializeOwned>(
+    /// Puts only if the thing is still at this version, if one is named.
+    pub async fn put_if<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
+        version: Option<i64>,
     ) -> Result<T, ClientError> {
-        self.ask(Method::PUT, path, json(body)?).await
+        self.ask(Method::PUT, path, json(body)?, version).await
     }
 
     pub async fn post<T: DeserializeOwned>(
@@ -69,11 +71,33 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.ask(Method::POST, path, json(body)?).await
+        self.post_if(path, body, None).await
     }
 
-    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::DELETE, path, Bytes::new()).await
+    pub async fn post_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::POST, path, json(body)?, version).await
+    }
+
+    pub async fn patch_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::PATCH, path, json(body)?, version).await
+    }
+
+    pub async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::DELETE, path, Bytes::new(), version).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -81,9 +105,10 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        version: Option<i64>,
     ) -> Result<T, ClientError> {
         let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
-        let asked = tokio::time::timeout(limit, self.exchange(method, path, body));
+        let asked = tokio::time::timeout(limit, self.exchange(method, path, body, version));
         let (status, body) = asked.await.map_err(|_| ClientError::Silent)??;
         if status.is_success() {
             return serde_json::from_slice(&body)
@@ -100,6 +125,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        version: Option<i64>,
     ) -> Result<(http::StatusCode, Bytes), ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
             let socket = self.socket.clone();
@@ -112,7 +138,11 @@ impl Client {
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(version) = version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
+        }
+        let request = request
             .method(method)
             .uri(format!("{BASE}{path}"))
             .header(header::HOST, "localhost")

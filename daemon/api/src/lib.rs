@@ -4,6 +4,8 @@
 //! Every time is in milliseconds since 1970, by the daemon's clock. Unknown fields in requests are errors; clients
 //! leave unknown fields of answers alone and show unknown words as they are.
 
+pub mod app;
+pub mod data;
 pub mod deploy;
 pub mod executions;
 pub mod instance;
@@ -11,6 +13,7 @@ pub mod letters;
 pub mod list;
 pub mod manifest;
 pub mod problem;
+pub mod script;
 pub mod secrets;
 pub mod text;
 pub mod triggers;

@@ -63,6 +63,10 @@ codes! {
     MethodNotAllowed = 405 "method_not_allowed" "this path has no such method";
     /// Somebody else changed it at the same time.
     Conflict = 409 "conflict" "it was changed meanwhile";
+    /// Something else needs it.
+    InUse = 409 "in_use" "it is in use";
+    /// It has not the version that `If-Match` names.
+    Changed = 412 "changed" "it was changed since it was read";
     TooLarge = 413 "too_large" "the body is too large";
     NotJson = 415 "not_json" "the body is not JSON";
     /// There may be only so many of them.
@@ -70,7 +74,9 @@ codes! {
     BadManifest = 422 "bad_manifest" "the manifest is refused";
     BadTrigger = 422 "bad_trigger" "the trigger is refused";
     OutboxFull = 503 "outbox_full" "too much is waiting";
-    Busy = 503 "busy" "too much is waiting";
+    Unfit = 422 "unfit" "what is asked for cannot be done";
+    Busy = 503 "busy" "too much is asked for at a time";
+    Paused = 503 "paused" "it is paused";
     StorageLow = 503 "storage_low" "the disk is nearly full";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";

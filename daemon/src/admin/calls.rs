@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 use picloud_api::problem::{Code, Problem};
 use picloud_api::text;
+use picloud_scripts_runtime::effect::Space;
 use serde::de::DeserializeOwned;
 
 use crate::admin::peer::Peer;
@@ -32,6 +33,7 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Patch,
     Delete,
 }
 
@@ -76,6 +78,26 @@ pub enum Does {
     ShowChain,
     Pause(Part),
     Resume(Part),
+    CreateApp,
+    ShowApp,
+    ChangeApp,
+    DeleteApp,
+    ListRoutes,
+    ListScripts,
+    ShowScript,
+    PutScript,
+    DeleteScript,
+    ListVersions,
+    ShowVersion,
+    RollBack,
+    DryRun,
+    Invoke,
+    ListCollections(Space),
+    ListEntries(Space),
+    ShowEntry(Space),
+    PutEntry(Space),
+    DeleteEntry(Space),
+    CreateDocument,
 }
 
 impl Does {
@@ -118,7 +140,27 @@ impl Does {
             | Self::SetSecret
             | Self::DeleteSecret
             | Self::Pause(_)
-            | Self::Resume(_) => false,
+            | Self::Resume(_)
+            | Self::CreateApp
+            | Self::ShowApp
+            | Self::ChangeApp
+            | Self::DeleteApp
+            | Self::ListRoutes
+            | Self::ListScripts
+            | Self::ShowScript
+            | Self::PutScript
+            | Self::DeleteScript
+            | Self::ListVersions
+            | Self::ShowVersion
+            | Self::RollBack
+            | Self::DryRun
+            | Self::Invoke
+            | Self::ListCollections(_)
+            | Self::ListEntries(_)
+            | Self::ShowEntry(_)
+            | Self::PutEntry(_)
+            | Self::DeleteEntry(_)
+            | Self::CreateDocument => false,
         }
     }
 }
@@ -143,10 +185,11 @@ const fn call(
 }
 
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets, AppWrite,
-    DeadLettersResolve, InstanceAdmin, OutboxManage,
+    AppData, AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets,
+    AppWrite, DeadLettersResolve, InstanceAdmin, OutboxManage,
 };
-use Method::{Delete, Get, Post, Put};
+use Method::{Delete, Get, Patch, Post, Put};
+use Space::{Docs, Kv};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
@@ -156,6 +199,10 @@ pub const CALLS: &[Call] = &[
     call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance)),
     call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance)),
     call(Get, "/apps", None, Does::ListApps),
+    call(Post, "/apps", Some(AppWrite), Does::CreateApp),
+    call(Get, "/apps/{app}", Some(AppRead), Does::ShowApp),
+    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp),
+    call(Delete, "/apps/{app}", Some(AppWrite), Does::DeleteApp),
     call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy),
     call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
     call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
@@ -177,6 +224,27 @@ pub const CALLS: &[Call] = &[
     call(Get, "/apps/{app}/secrets", Some(AppSecrets), Does::ListSecrets),
     call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret),
     call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret),
+    call(Get, "/apps/{app}/routes", Some(AppRead), Does::ListRoutes),
+    call(Get, "/apps/{app}/kv", Some(AppData), Does::ListCollections(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}", Some(AppData), Does::ListEntries(Kv)),
+    call(Get, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::ShowEntry(Kv)),
+    call(Put, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::PutEntry(Kv)),
+    call(Delete, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::DeleteEntry(Kv)),
+    call(Get, "/apps/{app}/docs", Some(AppData), Does::ListCollections(Docs)),
+    call(Get, "/apps/{app}/docs/{collection}", Some(AppData), Does::ListEntries(Docs)),
+    call(Post, "/apps/{app}/docs/{collection}", Some(AppData), Does::CreateDocument),
+    call(Get, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::ShowEntry(Docs)),
+    call(Put, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::PutEntry(Docs)),
+    call(Delete, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::DeleteEntry(Docs)),
+    call(Get, "/apps/{app}/scripts", Some(AppRead), Does::ListScripts),
+    call(Get, "/apps/{app}/scripts/{name}", Some(AppRead), Does::ShowScript),
+    call(Put, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::PutScript),
+    call(Delete, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::DeleteScript),
+    call(Get, "/apps/{app}/scripts/{name}/versions", Some(AppRead), Does::ListVersions),
+    call(Get, "/apps/{app}/scripts/{name}/versions/{version}", Some(AppRead), Does::ShowVersion),
+    call(Post, "/apps/{app}/scripts/{name}/roll-back", Some(AppManageScripts), Does::RollBack),
+    call(Post, "/apps/{app}/scripts/{name}/dry-run", Some(AppInvoke), Does::DryRun),
+    call(Post, "/apps/{app}/scripts/{name}/invoke", Some(AppInvoke), Does::Invoke),
     call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
     call(Get, "/outbox/{id}", Some(AppRead), Does::ShowOutboxRow),
     call(Post, "/outbox/{id}/run-now", Some(OutboxManage), Does::RunNow),
@@ -206,6 +274,8 @@ pub struct Request {
     pub peer: Peer,
     pub path: HashMap<String, String>,
     pub uri: Uri,
+    /// The `If-Match` header.
+    pub if_match: Option<String>,
     pub body: Bytes,
     pub catalog: Arc<Catalog>,
 }
@@ -308,6 +378,29 @@ impl Request {
         #[serde(deny_unknown_fields)]
         struct Nothing {}
         self.body::<Nothing>(Code::BadRequest).map(drop)
+    }
+
+    /// The version that `If-Match` names, if it is there.
+    pub fn expected(&self) -> Result<Option<i64>, Problem> {
+        let Some(named) = self.if_match.as_deref() else { return Ok(None) };
+        let bare = named.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        bare.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
+            Problem::new(
+                Code::BadRequest,
+                format!("If-Match: {named} is no version; send one ETag as it was answered, such as \"3\""),
+            )
+        })
+    }
+
+    /// Says no to who lacks a further capability in an app.
+    pub fn ask(&self, capability: Capability, app: &App) -> Result<(), Problem> {
+        if self.may(capability, app.id) {
+            return Ok(());
+        }
+        let (who, what) = (&self.principal.name, capability.as_str());
+        let detail = format!("{who} lacks {what} for app \"{}\"", app.slug);
+        Err(Problem::new(Code::NotAllowed, detail)
+            .with_hint("call as root, or as the user that the daemon runs as"))
     }
 
     /// Says no to who may not do this in the app of what was found. Who may not even read there does not learn that it

@@ -1,5 +1,7 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+pub mod data;
+mod scripts;
 mod triggers;
 
 use std::collections::HashMap;
@@ -10,6 +12,7 @@ use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem};
 use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
+use tokio::sync::Semaphore;
 
 use crate::admin::refuse;
 use crate::catalog::Catalog;
@@ -21,7 +24,7 @@ use crate::flow::Command;
 use crate::flow::configure::{Planned, Unfit};
 use crate::flow::manage::Manage;
 use crate::ids::{AppId, Id, Ids, QueueId, RouteId, TriggerId};
-use crate::limits::SecretLimits;
+use crate::limits::{OutboxLimits, SecretLimits};
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
 use crate::store::lists::BriefRow;
@@ -46,6 +49,9 @@ pub struct Engine {
     pub compile: Compiler,
     pub vault: Arc<Vault>,
     pub secret_limits: SecretLimits,
+    outbox_limits: Arc<OutboxLimits>,
+    /// Turns of dry runs.
+    dry_runs: Arc<Semaphore>,
     pub reader: Reader,
     pub(super) dispatcher: Arc<Dispatcher>,
     writer: Writer,
@@ -82,6 +88,8 @@ impl Engine {
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
             vault: Arc::clone(&engine.vault),
             secret_limits: engine.limits.secrets.clone(),
+            outbox_limits: Arc::new(engine.limits.outbox.clone()),
+            dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),

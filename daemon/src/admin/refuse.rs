@@ -1,6 +1,6 @@
 //! Problems: how the admin API says no.
 
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picloud_api::problem::{Code, MEDIA_TYPE, Problem};
@@ -25,6 +25,14 @@ pub fn body(error: &BytesRejection, body_bytes_max: usize) -> Problem {
     }
 }
 
+/// A path whose variable parts cannot be decoded.
+pub fn path(error: &PathRejection) -> Problem {
+    let cause =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    Problem::new(Code::BadRequest, format!("the path cannot be read: {cause}"))
+        .with_hint("percent-encode names as UTF-8")
+}
+
 pub fn is_json(headers: &HeaderMap) -> bool {
     let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let named = named.and_then(|value| value.split(';').next());
@@ -36,15 +44,31 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::HostTaken { .. } | Unfit::NameTaken { .. } => Code::Conflict,
+        Unfit::HostTaken { .. } | Unfit::NameTaken { .. } | Unfit::SlugTaken(_) => Code::Conflict,
         Unfit::BadTrigger(errors) => {
             let mut problem = Problem::new(Code::BadTrigger, "nothing was changed");
             problem.errors.clone_from(errors);
             return problem;
         }
-        Unfit::TooManySecrets { .. } => Code::TooMany,
+        Unfit::Changed { .. } => Code::Changed,
+        Unfit::InUse { .. } => Code::InUse,
+        Unfit::TooMany { .. } => Code::TooMany,
     };
-    Problem::new(code, unfit.to_string())
+    let problem = Problem::new(code, unfit.to_string());
+    match unfit {
+        Unfit::Changed { .. } => problem.with_hint("look at it again, then repeat"),
+        Unfit::InUse { .. } => {
+            problem.with_hint("let them run another script first, or remove them")
+        }
+        Unfit::NotAllowed { .. }
+        | Unfit::NoSuchApp(_)
+        | Unfit::NoSuchPart { .. }
+        | Unfit::HostTaken { .. }
+        | Unfit::NameTaken { .. }
+        | Unfit::SlugTaken(_)
+        | Unfit::BadTrigger(_)
+        | Unfit::TooMany { .. } => problem,
+    }
 }
 
 /// A wish about a row or a dead letter that was not granted.
@@ -53,6 +77,7 @@ pub fn not_managed(error: &CommitError) -> Problem {
         CommitError::NotTaken(NotTaken::Full) => Code::Busy,
         CommitError::NotTaken(NotTaken::Stopping) => Code::Stopping,
         CommitError::Refused(Refusal::Declined(why)) => return declined(why),
+        CommitError::Refused(Refusal::AppDeleted) => Code::NotFound,
         CommitError::Refused(Refusal::StorageLow) => Code::StorageLow,
         CommitError::Refused(Refusal::AppFull { .. } | Refusal::TooManyDelayed { .. }) => {
             Code::Busy

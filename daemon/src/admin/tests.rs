@@ -1,9 +1,13 @@
 //! The calls of the admin API, on an engine with a store of its own.
 
+mod data;
+mod scripts;
+
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::connect_info::MockConnectInfo;
+use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use picloud_api::deploy::Difference;
 use picloud_api::instance::{Instance, PauseAnswer};
@@ -88,9 +92,20 @@ impl Admin {
 }
 
 async fn call(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
-    let request = axum::extract::Request::builder()
-        .method(method)
-        .uri(format!("{BASE}{path}"))
+    send(admin, uid, axum::extract::Request::builder().method(method).uri(at(path)), body).await
+}
+
+fn at(path: &str) -> String {
+    format!("{BASE}{path}")
+}
+
+async fn send(
+    admin: &Admin,
+    uid: u32,
+    request: axum::http::request::Builder,
+    body: &str,
+) -> (u16, Vec<u8>) {
+    let request = request
         .header("content-type", "application/json")
         .body(Body::from(body.to_owned()))
         .expect("the request is right");
@@ -99,6 +114,12 @@ async fn call(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> 
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
     (status, body.to_vec())
+}
+
+/// The status of a change that is made only if the thing is still at this version.
+async fn if_match(admin: &Admin, method: &str, path: &str, version: i64, body: &str) -> u16 {
+    let request = axum::extract::Request::builder().method(method).uri(at(path));
+    send(admin, 0, request.header("if-match", format!("\"{version}\"")), body).await.0
 }
 
 async fn ok<T: DeserializeOwned>(
@@ -266,12 +287,16 @@ async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability(
     let body = serde_json::to_string(&bundle(GREENHOUSE)).expect("a bundle is JSON");
     for one in CALLS {
         let id = "01J9ZKQ3M8ABCDEFGHJKMNPQRS";
-        let path = one.path.replace("{app}", "greenhouse").replace("{name}", "keep");
+        let path = one.path.replace("{app}", "greenhouse");
+        let path = path.replace("triggers/{name}", "triggers/keep").replace("{name}", "warn");
+        let path = path.replace("{version}", "1");
+        let path = path.replace("{collection}", "limits").replace("{key}", "dry");
         let path = path.replace("{id}", id);
         let (method, body) = match one.method {
             calls::Method::Get => ("GET", ""),
             calls::Method::Post => ("POST", ""),
             calls::Method::Put => ("PUT", body.as_str()),
+            calls::Method::Patch => ("PATCH", ""),
             calls::Method::Delete => ("DELETE", ""),
         };
         let unknown = problem(&admin, 4242, method, &path, body).await;

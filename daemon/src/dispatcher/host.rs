@@ -9,6 +9,7 @@ use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, N
 use picloud_scripts_runtime::outside::{OutsideAnswer, OutsideCall, OutsideError};
 
 use crate::catalog::App;
+use crate::dispatcher::executor::Mode;
 use crate::entry::EntryKey;
 use crate::log::{self, field};
 use crate::outbox::row::OutboxRow;
@@ -31,6 +32,8 @@ pub struct RunHost {
     pub clock: Arc<dyn Clock>,
     pub deadline: Duration,
     pub cancelled: Arc<AtomicBool>,
+    /// Lines of a dry run's log are for who asked for it alone.
+    pub mode: Mode,
     pub log: Mutex<Vec<LogLine>>,
 }
 
@@ -89,7 +92,9 @@ impl Host for RunHost {
     }
 
     fn log(&self, line: LogLine) {
-        log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
+        if self.mode == Mode::ForReal {
+            log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
+        }
         self.log.lock().expect("no panic while held").push(line);
     }
 

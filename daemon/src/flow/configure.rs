@@ -1,8 +1,10 @@
 //! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
 
+pub mod apps;
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod scripts;
 pub mod secrets;
 pub mod triggers;
 
@@ -10,7 +12,7 @@ use std::sync::Arc;
 
 use picloud_api::problem::EntryError;
 
-use crate::catalog::{Pause, Script};
+use crate::catalog::{App, Catalog, Pause, Script};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::principal::{Capability, Principal};
 use crate::route::Route;
@@ -40,10 +42,17 @@ pub enum Unfit {
     NameTaken { app: String, kind: &'static str, name: String },
     #[error("{}", first(.0))]
     BadTrigger(Vec<EntryError>),
-    #[error("app \"{app}\" has {most} secrets already, the most there may be")]
-    TooManySecrets { app: String, most: usize },
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
+    #[error("there is an app \"{0}\" already")]
+    SlugTaken(String),
+    /// `found` is 0 when it is not there.
+    #[error("{thing} was changed meanwhile: it is at {found}, not at {expected}")]
+    Changed { thing: String, expected: i64, found: i64 },
+    #[error("{thing} is used by {}", by.join(", "))]
+    InUse { thing: String, by: Vec<String> },
+    #[error("app \"{app}\" would have {count} {what}, at most {most} are allowed")]
+    TooMany { app: String, what: &'static str, count: usize, most: usize },
 }
 
 fn first(errors: &[EntryError]) -> String {
@@ -59,6 +68,12 @@ fn scope(app: Option<&str>) -> String {
 pub enum CatalogChange {
     /// Creates the app, or changes it. Raises its revision by one.
     PutApp(AppFields),
+    /// The app and what is configured of it. Its rows and its data go afterwards, step by step.
+    DeleteApp {
+        id: AppId,
+        slug: Arc<str>,
+        by: PrincipalId,
+    },
     /// The script's new current version; the older ones are kept, 20 at most.
     PutScript(Script),
     DeleteScript(ScriptId),
@@ -95,6 +110,25 @@ pub struct AppFields {
     /// The revision that the change was made for, 0 for a new app; with the change it becomes one more. Two writers at
     /// once are told apart by it.
     pub revision: i64,
+}
+
+impl AppFields {
+    /// The app as it is; put again, it gets its next revision.
+    pub fn of(app: &App) -> AppFields {
+        AppFields {
+            id: app.id,
+            slug: Arc::clone(&app.slug),
+            host: app.host.clone(),
+            allow_hosts: app.allow_hosts.clone(),
+            expose_errors: app.expose_errors,
+            revision: app.revision,
+        }
+    }
+}
+
+/// An app by its number. It may have gone since the number was looked up.
+pub fn app_of(catalog: &Catalog, id: AppId) -> Result<&Arc<App>, Unfit> {
+    catalog.apps.get(&id).ok_or_else(|| Unfit::NoSuchApp(id.to_string()))
 }
 
 /// Who changed what.

@@ -51,10 +51,13 @@ pub(crate) async fn load(
         };
         catalog.pauses.push((int(row, 0)?, pause));
     }
-    for row in &sqlx::query(sql::SECRETS).fetch_all(conn).await? {
+    for row in &sqlx::query(sql::SECRETS).fetch_all(&mut *conn).await? {
         let note =
             SecretNote { set_at: Timestamp(int(row, 2)?), set_by: PrincipalId(int(row, 3)?) };
         catalog.secrets.push(((AppId(int(row, 0)?), text(row, 1)?), note));
+    }
+    for row in &sqlx::query(sql::DELETED_IDS).fetch_all(&mut *conn).await? {
+        catalog.deleted.push(AppId(int(row, 0)?));
     }
     Ok(Catalog::build(catalog))
 }

@@ -13,6 +13,7 @@ use crate::principal::Principal;
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
+use crate::store::purge;
 use crate::store::rows::json;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{details, sql};
@@ -78,6 +79,12 @@ impl Batcher {
             Ok(()) => {
                 let loaded = self.reload_catalog().await;
                 loaded.map_err(|error| BatchError::Fatal(error.to_string()))?;
+                let deletes =
+                    |change: &CatalogChange| matches!(change, CatalogChange::DeleteApp { .. });
+                if changes.iter().any(deletes) {
+                    let purging = purge::load(&mut self.conn).await;
+                    self.purging = purging.map_err(|error| BatchError::Fatal(error.to_string()))?;
+                }
                 Ok(self.catalog.load_full())
             }
             Err(undone) => Err(self.undo_changes(undone).await),
@@ -144,6 +151,13 @@ async fn apply(
 ) -> Result<(), Undone> {
     match change {
         CatalogChange::PutApp(app) => return put_app(conn, app).await,
+        CatalogChange::DeleteApp { id, slug, by } => {
+            let query =
+                sqlx::query(sql::DELETED_APP_PUT).bind(id.0).bind(&**slug).bind(now.0).bind(by.0);
+            query.execute(&mut *conn).await?;
+            delete(conn, sql::GRANTS_OF_APP_DELETE, id.0).await?;
+            delete(conn, sql::APP_DELETE, id.0).await?;
+        }
         CatalogChange::PutScript(script) => put_script(conn, script, limits, now).await?,
         CatalogChange::DeleteScript(id) => delete(conn, sql::SCRIPT_DELETE, id.0).await?,
         CatalogChange::PutRoute(route) => put_route(conn, route).await?,

@@ -1,5 +1,9 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+mod collections;
+mod rehearse;
+pub mod versions;
+
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;

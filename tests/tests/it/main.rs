@@ -2,6 +2,7 @@
 
 mod admin_socket;
 mod bad_start;
+mod by_hand;
 mod card;
 mod command_line;
 mod crash;

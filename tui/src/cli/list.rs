@@ -136,17 +136,28 @@ pub(super) async fn fetch<T: DeserializeOwned>(
     path: &str,
     args: ListArgs,
 ) -> Result<Page<T>, CliError> {
+    fetch_of(client, path, &[], args).await
+}
+
+/// As [`fetch`], with further fields of the query.
+pub(super) async fn fetch_of<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    fields: &[(&str, Option<&str>)],
+    args: ListArgs,
+) -> Result<Page<T>, CliError> {
     if args.limit == 0 {
         return Err(CliError::Usage("--limit is 0; ask for one at least".to_owned()));
     }
     let mut list: Page<T> = Page { items: Vec::new(), next: args.after, now: 0 };
     loop {
         let mut query = format!("limit={}", (args.limit - list.items.len()).min(PAGE_ITEMS_MAX));
-        for (key, value) in [
+        let own = [
             ("after", list.next.as_deref()),
             ("app", args.app.as_deref()),
             ("filter", args.filter.as_deref()),
-        ] {
+        ];
+        for (key, value) in own.into_iter().chain(fields.iter().copied()) {
             if let Some(value) = value {
                 query.push_str(&format!("&{key}={}", segment(value)));
             }

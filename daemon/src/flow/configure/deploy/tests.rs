@@ -19,6 +19,7 @@ pub(crate) fn apply(catalog: Catalog, changes: Vec<CatalogChange>) -> Catalog {
         principals: catalog.principals.values().map(|one| Principal::clone(one)).collect(),
         secrets: apps_secrets(&catalog),
         pauses: catalog.pauses.into_iter().collect(),
+        deleted: catalog.deleted.into_iter().collect(),
     };
     for change in changes {
         apply_one(&mut rows, change);
@@ -65,6 +66,11 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
                 scripts,
                 routes,
             });
+        }
+        CatalogChange::DeleteApp { id, .. } => {
+            rows.apps.retain(|app| app.id != id);
+            rows.triggers.retain(|trigger| trigger.app != id);
+            rows.deleted.push(id);
         }
         CatalogChange::PutScript(script) => {
             assert!(first, "the tests have one app");
