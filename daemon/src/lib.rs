@@ -11,6 +11,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod payload;
+pub mod places;
 pub mod time;
 // domain
 pub mod catalog;
