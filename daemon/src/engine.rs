@@ -21,6 +21,7 @@ use crate::flow::Refusal;
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::gate::Permits;
+use crate::groups::Groups;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
 use crate::outbox::row::Claim;
@@ -42,6 +43,8 @@ pub struct Setup {
     pub cores: usize,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    /// What the groups of this machine's users give them.
+    pub groups: Arc<Groups>,
     pub faults: Faults,
 }
 
@@ -64,6 +67,7 @@ pub struct Engine {
     pub runtime: Arc<Runtime>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    pub groups: Arc<Groups>,
     pub limits: Limits,
     /// This start of the daemon.
     pub owner: Id,
@@ -98,7 +102,7 @@ const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
 
 /// Starts an engine. Must be called within a runtime, whose threads read the store for scripts.
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
-    let Setup { clock, ids, limits, faults, .. } = setup;
+    let Setup { clock, ids, groups, limits, faults, .. } = setup;
     let owner = ids.next(clock.now());
     let store =
         StoreConfig { wal_bytes_max: limits.store.log_bytes_max, ..StoreConfig::at(&setup.store) };
@@ -121,6 +125,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         runtime: Arc::clone(&runtime),
         reader: reader.clone(),
         clock: Arc::clone(&clock),
+        groups: Arc::clone(&groups),
         programs: Programs::default(),
         tokio: tokio.clone(),
     };
@@ -155,6 +160,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         runtime,
         clock,
         ids,
+        groups,
         limits,
         owner,
         was_clean,
@@ -259,6 +265,7 @@ mod tests {
             cores: 1,
             clock: Arc::new(SystemClock::start()),
             ids: Arc::new(Ids::random()),
+            groups: Arc::new(Groups::none()),
             faults: Faults::default(),
         };
         let engine = start(setup).await.expect("it starts");

@@ -35,4 +35,5 @@ pub mod args;
 pub mod demo;
 pub mod dispatcher;
 pub mod engine;
+pub mod groups;
 pub mod http;

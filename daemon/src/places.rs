@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn each_caller_and_all_together_have_a_limit_and_places_come_back() {
         let places = Places::new(3, 2);
-        let first = places.take(7, Rank::Anybody).ok().expect("there is room");
-        let _second = places.take(7, Rank::Anybody).ok().expect("there is room");
+        let first = places.take(7, Rank::Anybody).expect("there is room");
+        let _second = places.take(7, Rank::Anybody).expect("there is room");
         let full = refused(&places, 7, Rank::Anybody);
         assert_eq!(full, Full { limit: Reached::OfCaller(2), is_first: true });
-        let _third = places.take(8, Rank::Anybody).ok().expect("there is room");
+        let _third = places.take(8, Rank::Anybody).expect("there is room");
         let full = refused(&places, 9, Rank::Anybody);
         assert_eq!(full, Full { limit: Reached::OfAll(3), is_first: true });
         drop(first);
@@ -138,7 +138,7 @@ mod tests {
     fn a_refusal_is_worth_a_word_once_until_there_was_room_again() {
         let places = Places::new(2, 1);
         for _ in 0..2 {
-            let place = places.take(7, Rank::Anybody).ok().expect("there is room");
+            let place = places.take(7, Rank::Anybody).expect("there is room");
             assert!(refused(&places, 7, Rank::Anybody).is_first);
             assert!(!refused(&places, 7, Rank::Anybody).is_first);
             // Another caller's coming and going says nothing about this one.
@@ -151,12 +151,12 @@ mod tests {
     #[test]
     fn reserved_places_are_only_for_the_preferred() {
         let places = Places::new(3, 3).reserving(2);
-        let _only = places.take(7, Rank::Anybody).ok().expect("there is room");
+        let _only = places.take(7, Rank::Anybody).expect("there is room");
         assert!(refused(&places, 8, Rank::Anybody).is_first);
-        let _root = places.take(0, Rank::Preferred).ok().expect("a place is kept");
+        let _root = places.take(0, Rank::Preferred).expect("a place is kept");
         // That somebody preferred came in is no room for the others.
         assert!(!refused(&places, 8, Rank::Anybody).is_first);
-        let _root = places.take(0, Rank::Preferred).ok().expect("a place is kept");
+        let _root = places.take(0, Rank::Preferred).expect("a place is kept");
         assert_eq!(refused(&places, 0, Rank::Preferred).limit, Reached::OfAll(3));
     }
 

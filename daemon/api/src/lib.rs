@@ -4,12 +4,15 @@
 //! Every time is in milliseconds since 1970, by the daemon's clock. Unknown fields in requests are errors; clients
 //! leave unknown fields of answers alone and show unknown words as they are.
 
+pub mod audit;
 pub mod deploy;
 pub mod instance;
 pub mod list;
 pub mod manifest;
+pub mod principals;
 pub mod problem;
 pub mod text;
+pub mod tokens;
 
 /// What all calls begin with.
 pub const BASE: &str = "/api/v1/admin";

@@ -8,18 +8,20 @@ use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
 
-use crate::admin::refuse;
+use crate::admin::{peer, refuse};
 use crate::catalog::Catalog;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
 use crate::engine;
 use crate::failure::Failure;
 use crate::flow::configure::{Planned, Unfit};
-use crate::ids::{AppId, Id, RouteId, TriggerId};
+use crate::groups::Groups;
+use crate::ids::{AppId, Id, Ids, RouteId, TriggerId};
+use crate::limits::AdminLimits;
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::Seen;
 use crate::store::configure::ConfigureError;
-use crate::store::read::{Cursor, LetterRow, Listed, Reader, StoredRow};
+use crate::store::read::{AuditRow, Cursor, LetterRow, Listed, Reader, StoredRow};
 use crate::store::writer::Writer;
 use crate::time::{Clock, Timestamp};
 
@@ -35,6 +37,11 @@ pub struct Engine {
     pub started_at: Timestamp,
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
+    pub limits: AdminLimits,
+    pub groups: Arc<Groups>,
+    /// The uids that may always do everything.
+    pub owners: [u32; 2],
+    pub ids: Arc<Ids>,
     pub compile: Compiler,
     dispatcher: Arc<Dispatcher>,
     writer: Writer,
@@ -69,6 +76,10 @@ impl Engine {
             started_at: engine.clock.now(),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
+            limits: engine.limits.admin.clone(),
+            groups: Arc::clone(&engine.groups),
+            owners: peer::owners(),
+            ids: Arc::clone(&engine.ids),
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
@@ -129,6 +140,11 @@ impl Engine {
         let listed = listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let catalog = self.catalog();
         Ok(page(&listed, self.clock.now(), |row| letter_item(row, &catalog)))
+    }
+
+    pub async fn audit(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, Problem> {
+        let found = self.reader.audit(before, limit).await;
+        found.map_err(|error| Problem::new(Code::Internal, error.to_string()))
     }
 
     /// Runs that ended lately, as memory has them.

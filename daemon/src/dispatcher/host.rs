@@ -8,6 +8,7 @@ use picloud_scripts_runtime::effect::{Key, Stored};
 use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, Page};
 
 use crate::entry::EntryKey;
+use crate::groups::Groups;
 use crate::ids::{AppId, Id};
 use crate::log;
 use crate::principal::{Capability, Principal};
@@ -21,6 +22,8 @@ pub struct RunHost {
     pub execution: Id,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
+    /// What the principal's user may do by its groups, as they are at this moment.
+    pub groups: Arc<Groups>,
     pub reader: Reader,
     pub tokio: tokio::runtime::Handle,
     pub clock: Arc<dyn Clock>,
@@ -56,6 +59,7 @@ impl Host for RunHost {
             Need::ResolveDeadLetters => Capability::DeadLettersResolve,
         };
         self.principal.may(capability, Some(self.app))
+            || self.principal.uid.is_some_and(|uid| self.groups.gives(uid, capability))
     }
 
     fn log(&self, line: LogLine) {

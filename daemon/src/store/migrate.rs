@@ -3,10 +3,13 @@
 use sqlx::{Row, SqliteConnection};
 
 /// The schema that this daemon was built for.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_engine.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/sqlite/0001_engine.sql"),
+    include_str!("../../../migrations/sqlite/0004_tokens.sql"),
+];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);
 
