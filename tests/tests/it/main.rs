@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod disk;
 mod failing_card;
+mod people;
 mod process;
 mod requests;
 mod scripts;

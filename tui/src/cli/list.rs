@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::Args;
 use picloud_api::list::{
     AppItem, DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, PAGE_ITEMS_MAX, Page,
 };
@@ -130,8 +131,25 @@ fn took(us: i64) -> String {
     }
 }
 
+/// Which part of a list that is not about apps.
+#[derive(Args)]
+pub(super) struct PageArgs {
+    /// Items at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Begin behind this cursor, which the end of the list before named.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
+
+impl From<PageArgs> for ListArgs {
+    fn from(args: PageArgs) -> ListArgs {
+        ListArgs { app: None, limit: args.limit, after: args.after }
+    }
+}
+
 /// Pages until there are as many as were asked for, or no more.
-async fn fetch<T: DeserializeOwned>(
+pub(super) async fn fetch<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     args: ListArgs,
@@ -158,7 +176,7 @@ async fn fetch<T: DeserializeOwned>(
     }
 }
 
-fn print<T: Serialize>(
+pub(super) fn print<T: Serialize>(
     output: &mut Output<'_>,
     errors: &mut dyn Write,
     list: &Page<T>,
