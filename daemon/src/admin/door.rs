@@ -158,7 +158,7 @@ impl Door {
 
     fn refuse(&self, stream: Stream, guest: Guest, full: Full, tracker: &TaskTracker) {
         if full.is_first {
-            warn!(caller = %guest, "too many admin connections; refusing until there is room again");
+            warn!({ field::CALLER } = %guest, "too many admin connections; refusing until there is room again");
         }
         let Ok(place) = self.refusals.take(guest, Rank::Anybody) else { return };
         let paced = Paced::new(stream, Arc::default(), &self.limits);
@@ -226,7 +226,7 @@ fn converse(
             }
         };
         if let Err(error) = ended {
-            debug!(caller = %guest, { field::ERROR } = %error, "an admin connection broke off");
+            debug!({ field::CALLER } = %guest, { field::ERROR } = %error, "an admin connection broke off");
         }
         drop(place);
     }

@@ -42,9 +42,15 @@ fn a_store_of_a_newer_daemon_is_refused_and_kept() {
     let daemon = site.start();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.ended().code(), Some(0));
-    store_file::execute(&site.store, "UPDATE meta SET schema_version = 999, oldest_daemon = 999");
-    assert_says(&site, Launch::default(), &[&path(&site.store), "newer", "999"]);
-    store_file::execute(&site.store, "UPDATE meta SET schema_version = 1, oldest_daemon = 1");
+    store_file::execute(
+        &site.store,
+        "UPDATE meta SET schema_version = schema_version + 900, oldest_daemon = oldest_daemon + 900",
+    );
+    assert_says(&site, Launch::default(), &[&path(&site.store), "newer", "schema 90"]);
+    store_file::execute(
+        &site.store,
+        "UPDATE meta SET schema_version = schema_version - 900, oldest_daemon = oldest_daemon - 900",
+    );
     site.start();
 }
 

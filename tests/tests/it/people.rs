@@ -1,5 +1,7 @@
 //! Who may do what, with the real daemon and the real command line.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -117,5 +119,25 @@ fn a_second_daemon_at_the_same_admin_address_is_told_which_key_to_change() {
     let (code, said) = second.refuses_to_start(picloud_tests::daemon::Launch::default());
     assert_eq!(code, 1);
     assert!(said.contains("set another address in [admin] listen"), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn p7_a_body_that_does_not_come_in_time_gets_408() {
+    let mut site = Site::new();
+    site.settings = "[limits.admin]\nbody_ms = 30".to_owned();
+    let daemon = site.start();
+    let mut stream = UnixStream::connect(site.socket()).expect("somebody listens");
+    let head = "POST /api/v1/admin/pause HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).expect("somebody reads");
+    let mut answer = Vec::new();
+    while !text(&answer).contains("too_slow") {
+        let mut bytes = [0; 1024];
+        let count = stream.read(&mut bytes).expect("there is an answer");
+        assert!(count > 0, "{}", text(&answer));
+        answer.extend_from_slice(&bytes[..count]);
+    }
+    assert!(text(&answer).starts_with("HTTP/1.1 408 "), "{}", text(&answer));
     daemon.stop();
 }
