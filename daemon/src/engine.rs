@@ -22,6 +22,7 @@ use crate::flow::Refusal;
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::gate::Permits;
+use crate::groups::Groups;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
 use crate::outbox::row::Claim;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub cores: usize,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    /// What the groups of this machine's users give them.
+    pub groups: Arc<Groups>,
     pub faults: Faults,
 }
 
@@ -65,6 +68,7 @@ pub struct Engine {
     pub runtime: Arc<Runtime>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    pub groups: Arc<Groups>,
     pub limits: Limits,
     /// This start of the daemon.
     pub owner: Id,
@@ -99,7 +103,7 @@ const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
 
 /// Starts an engine. Must be called within a runtime, whose threads read the store for scripts.
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
-    let Setup { clock, ids, limits, faults, .. } = setup;
+    let Setup { clock, ids, groups, limits, faults, .. } = setup;
     let owner = ids.next(clock.now());
     let store = StoreConfig {
         path: setup.store.clone(),
@@ -125,6 +129,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         runtime: Arc::clone(&runtime),
         reader: reader.clone(),
         clock: Arc::clone(&clock),
+        groups: Arc::clone(&groups),
         programs: Programs::default(),
         tokio: tokio.clone(),
     };
@@ -159,6 +164,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         runtime,
         clock,
         ids,
+        groups,
         limits,
         owner,
         whole,
@@ -264,6 +270,7 @@ mod tests {
             cores: 1,
             clock: Arc::new(SystemClock::start()),
             ids: Arc::new(Ids::random()),
+            groups: Arc::new(Groups::none()),
             faults: Faults::default(),
         }
     }

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod payload;
+pub mod places;
 pub mod time;
 // domain
 pub mod catalog;
@@ -35,4 +36,5 @@ pub mod args;
 pub mod demo;
 pub mod dispatcher;
 pub mod engine;
+pub mod groups;
 pub mod http;

@@ -13,7 +13,7 @@ use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
 use tokio::sync::Semaphore;
 
-use crate::admin::refuse;
+use crate::admin::{peer, refuse};
 use crate::catalog::Catalog;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
@@ -22,12 +22,13 @@ use crate::failure::Failure;
 use crate::flow::Command;
 use crate::flow::configure::{Planned, Unfit};
 use crate::flow::manage::Manage;
+use crate::groups::Groups;
 use crate::ids::{AppId, Id, Ids, QueueId, RouteId, TriggerId};
-use crate::limits::OutboxLimits;
+use crate::limits::{AdminLimits, OutboxLimits};
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
 use crate::store::lists::BriefRow;
-use crate::store::read::{LetterRow, Reader};
+use crate::store::read::{AuditRow, LetterRow, Reader};
 use crate::store::writer::{CommitError, Writer};
 use crate::time::{Clock, Timestamp};
 
@@ -44,6 +45,10 @@ pub struct Engine {
     pub ids: Arc<Ids>,
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
+    pub limits: AdminLimits,
+    pub groups: Arc<Groups>,
+    /// The uids that may always do everything.
+    pub owners: [u32; 2],
     pub compile: Compiler,
     outbox_limits: Arc<OutboxLimits>,
     /// Turns of dry runs.
@@ -80,13 +85,16 @@ impl Engine {
             started_at: engine.clock.now(),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
+            limits: engine.limits.admin.clone(),
+            groups: Arc::clone(&engine.groups),
+            owners: peer::owners(),
+            ids: Arc::clone(&engine.ids),
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
             outbox_limits: Arc::new(engine.limits.outbox.clone()),
             dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),
-            ids: Arc::clone(&engine.ids),
             seen: Arc::clone(&engine.seen),
         }
     }
@@ -135,6 +143,11 @@ impl Engine {
     /// Does what somebody wishes.
     pub async fn manage(&self, manage: Manage) -> Result<(), CommitError> {
         self.writer.commit(Command::Manage(manage)).await
+    }
+
+    pub async fn audit(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, Problem> {
+        let found = self.reader.audit(before, limit).await;
+        found.map_err(|error| Problem::new(Code::Internal, error.to_string()))
     }
 
     /// Does many things, in one batch if they fit; what became of each is in their order.

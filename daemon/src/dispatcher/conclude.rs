@@ -505,6 +505,7 @@ pub(super) mod tests {
                 runtime: Arc::new(Runtime::new(&RunLimits::default(), 64 << 20)),
                 reader: reader.clone(),
                 clock: Arc::clone(&clock),
+                groups: Arc::new(crate::groups::Groups::none()),
                 programs: Programs::default(),
                 tokio: tokio.clone(),
             },

@@ -11,6 +11,7 @@ use picloud_scripts_runtime::program::Program;
 use picloud_scripts_runtime::runtime::Runtime;
 
 use crate::catalog::Script;
+use crate::groups::Groups;
 use crate::ids::ScriptId;
 use crate::outbox::row::OutboxRow;
 use crate::principal::Principal;
@@ -54,6 +55,7 @@ pub struct ScriptExecutor {
     pub runtime: Arc<Runtime>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    pub groups: Arc<Groups>,
     pub programs: Programs,
     /// Where reads of the store are waited for.
     pub tokio: tokio::runtime::Handle,
@@ -83,6 +85,7 @@ impl ScriptExecutor {
             execution: job.row.id,
             script: Arc::clone(&job.script.name),
             principal: Arc::clone(job.principal),
+            groups: Arc::clone(&self.groups),
             reader: self.reader.clone(),
             tokio: self.tokio.clone(),
             clock: Arc::clone(&self.clock),

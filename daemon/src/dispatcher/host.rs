@@ -9,6 +9,7 @@ use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, P
 
 use crate::dispatcher::executor::Mode;
 use crate::entry::EntryKey;
+use crate::groups::Groups;
 use crate::ids::{AppId, Id};
 use crate::log::{self, field};
 use crate::principal::{Capability, Principal};
@@ -22,6 +23,8 @@ pub struct RunHost {
     pub execution: Id,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
+    /// What the principal's user may do by its groups, as they are at this moment.
+    pub groups: Arc<Groups>,
     pub reader: Reader,
     pub tokio: tokio::runtime::Handle,
     pub clock: Arc<dyn Clock>,
@@ -59,6 +62,7 @@ impl Host for RunHost {
             Need::ResolveDeadLetters => Capability::DeadLettersResolve,
         };
         self.principal.may(capability, Some(self.app))
+            || self.principal.uid.is_some_and(|uid| self.groups.gives(uid, capability))
     }
 
     fn log(&self, line: LogLine) {

@@ -5,12 +5,13 @@ pub mod deploy;
 pub mod pause;
 pub mod people;
 pub mod scripts;
+pub mod tokens;
 
 use std::sync::Arc;
 
 use crate::catalog::{App, Catalog, Pause, Script};
-use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::{Capability, Principal};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
+use crate::principal::{Capability, Principal, Token};
 use crate::route::Route;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -45,6 +46,20 @@ pub enum Unfit {
     InUse { thing: String, by: Vec<String> },
     #[error("app \"{app}\" would have {count} {what}, at most {most} are allowed")]
     TooMany { app: String, what: &'static str, count: usize, most: usize },
+    #[error("there is no principal \"{0}\"")]
+    NoSuchPrincipal(String),
+    #[error("there is no token \"{0}\"")]
+    NoSuchToken(String),
+    #[error("there is a {kind} \"{name}\" already")]
+    NameTaken { kind: &'static str, name: String },
+    #[error("uid {uid} is principal \"{name}\" already")]
+    UidTaken { uid: u32, name: String },
+    #[error("{who} lacks {} {}, and nobody can give what they do not have", capability.as_str(), scope(app.as_deref()))]
+    NotYours { who: String, capability: Capability, app: Option<String> },
+    #[error("principal \"{0}\" is the owner of this daemon and may always do everything")]
+    IsOwner(String),
+    #[error("there are {max} {kind} already; no more are possible")]
+    LimitReached { kind: &'static str, max: usize },
 }
 
 fn scope(app: Option<&str>) -> String {
@@ -79,6 +94,10 @@ pub enum CatalogChange {
         target: i64,
     },
     PutPrincipal(Principal),
+    /// With its grants and tokens. What it has registered stays, and can no longer run.
+    DeletePrincipal(PrincipalId),
+    PutToken(Token),
+    DeleteToken(TokenId),
     Audit(Audit),
 }
 

@@ -9,10 +9,10 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::catalog::{App, Catalog, CatalogRows, Pause, Script};
 use crate::entry::ChangeOp;
-use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::{Grant, Principal};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
+use crate::principal::{Grant, Principal, Token, TokenHash};
 use crate::route::{DispatchMode, Route};
-use crate::store::rows::{self, int, odd, opt_int, opt_text, parsed, text};
+use crate::store::rows::{self, int, odd, opt_int, opt_text, opt_time, parsed, text};
 use crate::store::sql;
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger, TriggerDetails};
@@ -43,7 +43,10 @@ pub(crate) async fn load(
     for row in &sqlx::query(sql::TRIGGERS).fetch_all(&mut *conn).await? {
         catalog.triggers.push(trigger(row)?);
     }
-    catalog.principals = principals(conn).await?;
+    catalog.principals = principals(&mut *conn).await?;
+    for row in &sqlx::query(sql::TOKENS).fetch_all(&mut *conn).await? {
+        catalog.tokens.push(token(row)?);
+    }
     for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
         let pause = Pause {
             reason: text(row, 1)?,
@@ -148,6 +151,18 @@ fn ops(row: &SqliteRow) -> Result<Vec<ChangeOp>, sqlx::Error> {
     let texts: Vec<String> = parsed(row, 11)?;
     let op = |text: &String| rows::change_op_of(text).ok_or_else(|| odd("ops", text));
     texts.iter().map(op).collect()
+}
+
+fn token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
+    Ok(Token {
+        id: TokenId(int(row, 0)?),
+        name: row.try_get(1)?,
+        hash: TokenHash(row.try_get::<String, _>(2)?.into()),
+        principal: PrincipalId(int(row, 3)?),
+        created_at: Timestamp(int(row, 4)?),
+        expires_at: opt_time(row, 5)?,
+        revoked_at: opt_time(row, 6)?,
+    })
 }
 
 async fn principals(conn: &mut SqliteConnection) -> Result<Vec<Principal>, sqlx::Error> {

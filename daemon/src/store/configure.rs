@@ -9,7 +9,7 @@ use crate::entry::ChangeOp;
 use crate::faults::CrashPoint;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
 use crate::limits::OutboxLimits;
-use crate::principal::Principal;
+use crate::principal::{Principal, Token};
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
@@ -174,6 +174,9 @@ async fn apply(
         }
         CatalogChange::Resume { target } => delete(conn, sql::PAUSE_DELETE, *target).await?,
         CatalogChange::PutPrincipal(principal) => put_principal(conn, principal).await?,
+        CatalogChange::DeletePrincipal(id) => delete(conn, sql::PRINCIPAL_DELETE, id.0).await?,
+        CatalogChange::PutToken(token) => put_token(conn, token).await?,
+        CatalogChange::DeleteToken(id) => delete(conn, sql::TOKEN_DELETE, id.0).await?,
         CatalogChange::Audit(audit) => put_audit(conn, audit, limits).await?,
     }
     Ok(())
@@ -298,6 +301,18 @@ async fn put_principal(
         query.execute(&mut *conn).await?;
     }
     Ok(())
+}
+
+async fn put_token(conn: &mut SqliteConnection, token: &Token) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::TOKEN_PUT)
+        .bind(token.id.0)
+        .bind(&token.name)
+        .bind(&*token.hash.0)
+        .bind(token.principal.0)
+        .bind(token.created_at.0)
+        .bind(token.expires_at.map(|at| at.0))
+        .bind(token.revoked_at.map(|at| at.0));
+    query.execute(conn).await.map(drop)
 }
 
 pub(crate) async fn put_audit(

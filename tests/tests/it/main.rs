@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod people;
 mod process;
 mod requests;
 mod scripts;
