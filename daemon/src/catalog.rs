@@ -6,7 +6,7 @@ use std::sync::Arc;
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
-use crate::principal::Principal;
+use crate::principal::{Principal, Token, TokenHash};
 use crate::route::Route;
 use crate::route::table::RouteTable;
 use crate::time::Timestamp;
@@ -19,6 +19,7 @@ pub struct Catalog {
     pub triggers: HashMap<TriggerId, Arc<Trigger>>,
     pub matching: TriggerSet,
     pub principals: HashMap<PrincipalId, Arc<Principal>>,
+    pub tokens: HashMap<TokenHash, Arc<Token>>,
     /// What is paused: [`INSTANCE`], an app's number, or a queue's.
     pub pauses: HashMap<i64, Pause>,
     /// What is known of the apps' secrets. Their values stay in the store.
@@ -83,6 +84,7 @@ pub struct CatalogRows {
     pub apps: Vec<App>,
     pub triggers: Vec<Trigger>,
     pub principals: Vec<Principal>,
+    pub tokens: Vec<Token>,
     pub pauses: Vec<(i64, Pause)>,
     pub secrets: Vec<((AppId, Arc<str>), SecretNote)>,
     pub deleted: Vec<AppId>,
@@ -107,6 +109,7 @@ impl Catalog {
             tables,
             apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
+            tokens: rows.tokens.into_iter().map(|one| (one.hash.clone(), Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
             secrets: rows.secrets.into_iter().collect(),
             deleted: rows.deleted.into_iter().collect(),

@@ -5,6 +5,7 @@
 //! leave unknown fields of answers alone and show unknown words as they are.
 
 pub mod app;
+pub mod audit;
 pub mod data;
 pub mod deploy;
 pub mod executions;
@@ -12,10 +13,12 @@ pub mod instance;
 pub mod letters;
 pub mod list;
 pub mod manifest;
+pub mod principals;
 pub mod problem;
 pub mod script;
 pub mod secrets;
 pub mod text;
+pub mod tokens;
 pub mod triggers;
 
 /// What all calls begin with.

@@ -514,6 +514,7 @@ pub(super) mod tests {
                     Arc::clone(&clock),
                 )),
                 clock: Arc::clone(&clock),
+                groups: Arc::new(crate::groups::Groups::none()),
                 programs: Programs::default(),
                 tokio: tokio.clone(),
             },

@@ -12,6 +12,7 @@ use picloud_scripts_runtime::program::Program;
 use picloud_scripts_runtime::runtime::Runtime;
 
 use crate::catalog::{App, Script};
+use crate::groups::Groups;
 use crate::ids::ScriptId;
 use crate::outbox::row::OutboxRow;
 use crate::outgoing::Outgoing;
@@ -67,6 +68,7 @@ pub struct ScriptExecutor {
     pub vault: Arc<Vault>,
     pub outgoing: Arc<Outgoing>,
     pub clock: Arc<dyn Clock>,
+    pub groups: Arc<Groups>,
     pub programs: Programs,
     /// Where reads of the store are waited for.
     pub tokio: tokio::runtime::Handle,
@@ -95,6 +97,7 @@ impl ScriptExecutor {
             row: Arc::clone(job.row),
             script: Arc::clone(&job.script.name),
             principal: Arc::clone(job.principal),
+            groups: Arc::clone(&self.groups),
             reader: self.reader.clone(),
             vault: Arc::clone(&self.vault),
             outgoing: Arc::clone(&self.outgoing),

@@ -11,6 +11,7 @@ use picloud_scripts_runtime::outside::{OutsideAnswer, OutsideCall, OutsideError}
 use crate::catalog::App;
 use crate::dispatcher::executor::Mode;
 use crate::entry::EntryKey;
+use crate::groups::Groups;
 use crate::log::{self, field};
 use crate::outbox::row::OutboxRow;
 use crate::outgoing::{Caller, Outgoing};
@@ -25,6 +26,8 @@ pub struct RunHost {
     pub row: Arc<OutboxRow>,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
+    /// What the principal's user may do by its groups, as they are at this moment.
+    pub groups: Arc<Groups>,
     pub reader: Reader,
     pub vault: Arc<Vault>,
     pub outgoing: Arc<Outgoing>,
@@ -89,6 +92,7 @@ impl Host for RunHost {
             Need::ResolveDeadLetters => Capability::DeadLettersResolve,
         };
         self.principal.may(capability, Some(self.app.id))
+            || self.principal.uid.is_some_and(|uid| self.groups.gives(uid, capability))
     }
 
     fn log(&self, line: LogLine) {

@@ -6,6 +6,7 @@ pub mod pause;
 pub mod people;
 pub mod scripts;
 pub mod secrets;
+pub mod tokens;
 pub mod triggers;
 
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use picloud_api::problem::EntryError;
 
 use crate::catalog::{App, Catalog, Pause, Script};
-use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::{Capability, Principal};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
+use crate::principal::{Capability, Principal, Token};
 use crate::route::Route;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -39,7 +40,7 @@ pub enum Unfit {
     #[error("app \"{app}\" has no {kind} \"{name}\"")]
     NoSuchPart { app: String, kind: &'static str, name: String },
     #[error("app \"{app}\" has a {kind} \"{name}\" already")]
-    NameTaken { app: String, kind: &'static str, name: String },
+    PartTaken { app: String, kind: &'static str, name: String },
     #[error("{}", first(.0))]
     BadTrigger(Vec<EntryError>),
     #[error("host {host} is claimed by app \"{app}\"")]
@@ -53,6 +54,20 @@ pub enum Unfit {
     InUse { thing: String, by: Vec<String> },
     #[error("app \"{app}\" would have {count} {what}, at most {most} are allowed")]
     TooMany { app: String, what: &'static str, count: usize, most: usize },
+    #[error("there is no principal \"{0}\"")]
+    NoSuchPrincipal(String),
+    #[error("there is no token \"{0}\"")]
+    NoSuchToken(String),
+    #[error("there is a {kind} \"{name}\" already")]
+    NameTaken { kind: &'static str, name: String },
+    #[error("uid {uid} is principal \"{name}\" already")]
+    UidTaken { uid: u32, name: String },
+    #[error("{who} lacks {} {}, and nobody can give what they do not have", capability.as_str(), scope(app.as_deref()))]
+    NotYours { who: String, capability: Capability, app: Option<String> },
+    #[error("principal \"{0}\" is the owner of this daemon and may always do everything")]
+    IsOwner(String),
+    #[error("there are {max} {kind} already; no more are possible")]
+    LimitReached { kind: &'static str, max: usize },
 }
 
 fn first(errors: &[EntryError]) -> String {
@@ -96,6 +111,10 @@ pub enum CatalogChange {
         app: AppId,
         name: Arc<str>,
     },
+    /// With its grants and tokens. What it has registered stays, and can no longer run.
+    DeletePrincipal(PrincipalId),
+    PutToken(Token),
+    DeleteToken(TokenId),
     Audit(Audit),
 }
 

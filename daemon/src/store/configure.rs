@@ -9,7 +9,7 @@ use crate::faults::CrashPoint;
 use crate::flow::configure::secrets::Secret;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
 use crate::limits::OutboxLimits;
-use crate::principal::Principal;
+use crate::principal::{Principal, Token};
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
@@ -178,6 +178,9 @@ async fn apply(
         CatalogChange::DeleteSecret { app, name } => {
             sqlx::query(sql::SECRET_DELETE).bind(app.0).bind(&**name).execute(conn).await?;
         }
+        CatalogChange::DeletePrincipal(id) => delete(conn, sql::PRINCIPAL_DELETE, id.0).await?,
+        CatalogChange::PutToken(token) => put_token(conn, token).await?,
+        CatalogChange::DeleteToken(id) => delete(conn, sql::TOKEN_DELETE, id.0).await?,
         CatalogChange::Audit(audit) => put_audit(conn, audit, limits).await?,
     }
     Ok(())
@@ -295,6 +298,18 @@ async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), 
         .bind(&secret.sealed[..])
         .bind(secret.set_at.0)
         .bind(secret.set_by.0);
+    query.execute(conn).await.map(drop)
+}
+
+async fn put_token(conn: &mut SqliteConnection, token: &Token) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::TOKEN_PUT)
+        .bind(token.id.0)
+        .bind(&token.name)
+        .bind(&*token.hash.0)
+        .bind(token.principal.0)
+        .bind(token.created_at.0)
+        .bind(token.expires_at.map(|at| at.0))
+        .bind(token.revoked_at.map(|at| at.0));
     query.execute(conn).await.map(drop)
 }
 

@@ -384,6 +384,8 @@ statements! {
         SELECT principal_id, capability, app_id FROM grants ORDER BY principal_id, capability, app_id";
     SECRETS = "-- secrets
         SELECT app_id, name, set_at, set_by FROM secrets ORDER BY app_id, name";
+    TOKENS = "-- tokens
+        SELECT id, name, hash, principal_id, created_at, expires_at, revoked_at FROM tokens ORDER BY id";
     PAUSES = "-- pauses
         SELECT target, reason, since, by_principal FROM pauses ORDER BY target";
     /// `$6` is the revision that the change was made for; a row that has another one is left alone.
@@ -447,6 +449,15 @@ statements! {
     PRINCIPAL_PUT = "-- principal_put
         INSERT INTO principals (id, name, uid) VALUES ($1, $2, $3)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, uid = excluded.uid";
+    PRINCIPAL_DELETE = "-- principal_delete
+        DELETE FROM principals WHERE id = $1";
+    /// Of a token only its end ever changes.
+    TOKEN_PUT = "-- token_put
+        INSERT INTO tokens (id, name, hash, principal_id, created_at, expires_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at";
+    TOKEN_DELETE = "-- token_delete
+        DELETE FROM tokens WHERE id = $1";
     GRANTS_DELETE = "-- grants_delete
         DELETE FROM grants WHERE principal_id = $1";
     GRANTS_OF_APP_DELETE = "-- grants_of_app_delete
@@ -466,7 +477,8 @@ statements! {
     PAUSE_DELETE = "-- pause_delete
         DELETE FROM pauses WHERE target = $1";
     AUDIT_INSERT = "-- audit_insert
-        INSERT INTO audit (at, principal_id, action, object, detail) VALUES ($1, $2, $3, $4, $5)";
+        INSERT INTO audit (at, principal_id, action, object, detail, principal)
+        VALUES ($1, $2, $3, $4, $5, (SELECT p.name FROM principals p WHERE p.id = $2))";
 
     // Reads of scripts and of the admin edge.
 
@@ -559,6 +571,9 @@ statements! {
     ABANDONED_OF_ROOT = concat!("-- abandoned_of_root
         SELECT ", abandoned_columns!(), " FROM abandoned_executions a
         WHERE a.root_id = $1 ORDER BY a.id LIMIT $2");
+    AUDIT_PAGE = "-- audit_page
+        SELECT a.id, a.at, a.principal_id, a.principal, a.action, a.object, a.detail FROM audit a
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2";
 }
 
 #[cfg(test)]
@@ -569,7 +584,8 @@ mod tests {
     use crate::store::tests::scratch;
 
     /// Tables that grow with use. All others are as small as the configuration.
-    const GROWING: [&str; 6] = [
+    const GROWING: [&str; 7] = [
+        "audit",
         "outbox",
         "entries",
         "dead_letters",

@@ -10,6 +10,7 @@ mod disk;
 mod failing_card;
 mod letters;
 mod outside;
+mod people;
 mod process;
 mod requests;
 mod schedules;

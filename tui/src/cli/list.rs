@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::Args;
 use picloud_api::list::{
     AppItem, DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, PAGE_ITEMS_MAX, Page,
 };
@@ -127,6 +128,23 @@ pub(super) fn took(us: i64) -> String {
         ..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
         _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+/// Which part of a list that is not about apps.
+#[derive(Args)]
+pub(super) struct PageArgs {
+    /// Items at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Begin behind this cursor, which the end of the list before named.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
+
+impl From<PageArgs> for ListArgs {
+    fn from(args: PageArgs) -> ListArgs {
+        ListArgs { app: None, filter: None, limit: args.limit, after: args.after }
     }
 }
 

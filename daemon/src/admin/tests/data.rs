@@ -15,11 +15,11 @@ async fn put(admin: &Admin, path: &str, value: &str) -> Edited {
 
 /// What is on record of who did what, the newest last.
 async fn audit(admin: Admin) -> Vec<(String, String)> {
-    let path = admin._folder.path().join("picloud.db");
-    let Admin { engine, _folder, .. } = admin;
+    let path = admin.folder.path().join("picloud.db");
+    let Admin { engine, folder, .. } = admin;
     engine.stop(Duration::ZERO).await.expect("it stops in order");
     let found = crate::store::tests::audit_of(&path).await;
-    drop(_folder);
+    drop(folder);
     found
 }
 

@@ -8,6 +8,7 @@ use crate::flow::configure::people;
 use crate::ids::PrincipalId;
 use crate::manifest::tests::{GREENHOUSE, bundle, compile};
 use crate::manifest::{check, export};
+use crate::principal::Token;
 
 const NOW: Timestamp = Timestamp(5);
 
@@ -18,6 +19,7 @@ pub(crate) fn apply(catalog: Catalog, changes: Vec<CatalogChange>) -> Catalog {
         triggers: catalog.triggers.values().map(|one| Trigger::clone(one)).collect(),
         principals: catalog.principals.values().map(|one| Principal::clone(one)).collect(),
         secrets: apps_secrets(&catalog),
+        tokens: catalog.tokens.values().map(|one| Token::clone(one)).collect(),
         pauses: catalog.pauses.into_iter().collect(),
         deleted: catalog.deleted.into_iter().collect(),
     };
@@ -108,6 +110,15 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
         CatalogChange::DeleteSecret { app, name } => {
             rows.secrets.retain(|(key, _)| *key != (app, Arc::clone(&name)));
         }
+        CatalogChange::DeletePrincipal(id) => {
+            rows.principals.retain(|one| one.id != id);
+            rows.tokens.retain(|one| one.principal != id);
+        }
+        CatalogChange::PutToken(token) => {
+            rows.tokens.retain(|one| one.id != token.id);
+            rows.tokens.push(token);
+        }
+        CatalogChange::DeleteToken(id) => rows.tokens.retain(|one| one.id != id),
         CatalogChange::Audit(_) => {}
     }
 }
