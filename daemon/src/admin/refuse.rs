@@ -49,12 +49,14 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::HostTaken { .. } | Unfit::SlugTaken(_) => Code::Conflict,
+        Unfit::HostTaken { .. } => Code::Conflict,
         Unfit::Changed { .. } => Code::Changed,
         Unfit::InUse { .. } => Code::InUse,
         Unfit::TooMany { .. } => Code::Unfit,
         Unfit::NoSuchPrincipal(_) | Unfit::NoSuchToken(_) => Code::NotFound,
-        Unfit::NameTaken { .. } | Unfit::UidTaken { .. } => Code::AlreadyThere,
+        Unfit::SlugTaken(_) | Unfit::NameTaken { .. } | Unfit::UidTaken { .. } => {
+            Code::AlreadyThere
+        }
         Unfit::NotYours { .. } => Code::NotAllowed,
         Unfit::IsOwner(_) => Code::Protected,
         Unfit::LimitReached { .. } => Code::LimitReached,
