@@ -397,17 +397,23 @@ async fn obey(
             deploy::run(client, output, errors, &dir, (mode, if_revision)).await
         }
         Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
-        Command::Apps(verb) => apps::run(client, output, errors, verb).await,
+        Command::Apps(verb) => apps::run(client, output, errors, asking, verb).await,
         Command::Routes(verb) => apps::routes(client, output, errors, verb).await,
-        Command::Scripts(verb) => scripts::run(client, output, errors, verb).await,
-        Command::Kv(verb) => data::run(client, output, errors, data::Space::Kv, verb).await,
-        Command::Docs(verb) => data::run(client, output, errors, data::Space::Docs, verb).await,
+        Command::Scripts(verb) => scripts::run(client, output, errors, asking, verb).await,
+        Command::Kv(verb) => {
+            data::run(client, output, errors, asking, (data::Space::Kv, verb)).await
+        }
+        Command::Docs(verb) => {
+            data::run(client, output, errors, asking, (data::Space::Docs, verb)).await
+        }
         Command::Outbox(command) => outbox::run(command, client, output, errors).await,
-        Command::DeadLetters(command) => dead_letters::run(command, client, output, errors).await,
+        Command::DeadLetters(command) => {
+            dead_letters::run(command, client, output, errors, asking).await
+        }
         Command::Abandoned(command) => abandoned::run(command, client, output, errors).await,
         Command::Executions(command) => executions::run(command, client, output, errors).await,
-        Command::Triggers(command) => triggers::run(command, client, output, errors).await,
-        Command::Secrets(command) => secrets::run(client, output, errors, command).await,
+        Command::Triggers(command) => triggers::run(command, client, output, errors, asking).await,
+        Command::Secrets(command) => secrets::run(client, output, errors, asking, command).await,
         Command::Principals(command) => {
             principals::run(command, client, output, errors, asking).await
         }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
 use picloud_api::list::Page;
 
-use crate::cli::ask::{Asking, confirm};
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, fetch_of, print};
 use crate::cli::{CliError, ListArgs};
 use crate::client::{Client, segment};
@@ -76,6 +76,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
     verb: Verb,
 ) -> Result<(), CliError> {
     match verb {
@@ -111,7 +112,7 @@ pub(super) async fn run(
             show(output, &app)
         }
         Verb::Delete { app, yes } => {
-            delete(client, output, errors, &app, Asking::unless(yes)).await
+            delete(client, output, errors, &app, (asking, Consent::of(yes))).await
         }
     }
 }
@@ -121,16 +122,16 @@ async fn delete(
     output: &mut Output<'_>,
     errors: &mut dyn Write,
     app: &str,
-    asking: Asking,
+    (asking, consent): (Asking, Consent),
 ) -> Result<(), CliError> {
     let path = format!("/apps/{}", segment(app));
     let app: App = client.get(&path).await?;
     let (slug, waiting, letters) = (&app.slug, app.waiting, app.dead_letters);
-    let question = format!(
+    let deed = format!(
         "delete app {slug} with its {} scripts, all that it has stored, {waiting} rows that wait and {letters} dead letters",
         app.scripts
     );
-    confirm(errors, asking, &question)?;
+    confirm::ask(errors, asking, consent, &deed)?;
     // What was not shown is not deleted.
     let deleted: AppDeleted = client.delete(&path, Some(app.revision)).await?;
     if output.form == Form::Json {

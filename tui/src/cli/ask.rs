@@ -1,48 +1,11 @@
-//! What a command takes from outside its arguments: a yes before it destroys something, a file or standard input.
+//! What a command takes from outside its arguments: a file or standard input.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use picloud_api::text;
 
 use crate::cli::CliError;
-
-/// Whether a command may go on without being asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asking {
-    /// `--yes` was given.
-    No,
-    Yes,
-}
-
-impl Asking {
-    pub(super) fn unless(yes: bool) -> Asking {
-        if yes { Asking::No } else { Asking::Yes }
-    }
-}
-
-/// Goes on only after a yes. Without a terminal nobody can be asked: then it has to be said before.
-pub(super) fn confirm(
-    errors: &mut dyn Write,
-    asking: Asking,
-    question: &str,
-) -> Result<(), CliError> {
-    if asking == Asking::No {
-        return Ok(());
-    }
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        return Err(CliError::Usage(format!(
-            "{}; say --yes, since there is no terminal to ask at",
-            text::visible(question)
-        )));
-    }
-    write!(errors, "{}? [y/N] ", text::visible(question))?;
-    errors.flush()?;
-    let mut answer = String::new();
-    stdin.read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
-}
 
 /// The text of a file, or of standard input for `-`.
 pub(super) fn text_of(place: &str, bytes_max: usize) -> Result<String, CliError> {

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
+use picloud_api::text;
+
 use crate::cli::CliError;
 
 /// Whether there is somebody to be asked.
@@ -15,27 +17,35 @@ pub enum Asking {
 /// Whether it was said beforehand that nobody need ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
+    /// `--yes` was there.
     Given,
     Wanted,
 }
 
-/// Goes on only after a yes.
+impl Consent {
+    pub(super) fn of(yes: bool) -> Consent {
+        if yes { Consent::Given } else { Consent::Wanted }
+    }
+}
+
+/// Goes on only after a yes to the deed, such as `revoke token phone`.
 pub(super) fn ask(
     errors: &mut dyn Write,
     asking: Asking,
     consent: Consent,
-    question: &str,
+    deed: &str,
 ) -> Result<(), CliError> {
     match (consent, asking) {
         (Consent::Given, _) => return Ok(()),
         (Consent::Wanted, Asking::Impossible) => {
-            return Err(CliError::Usage(
-                "nobody can be asked here; --yes says that it is meant".to_owned(),
-            ));
+            return Err(CliError::Usage(format!(
+                "{}; say --yes, since there is no terminal to ask at",
+                text::visible(deed)
+            )));
         }
         (Consent::Wanted, Asking::Possible) => {}
     }
-    write!(errors, "{} [y/N] ", picloud_api::text::visible(question))?;
+    write!(errors, "{}? [y/N] ", text::visible(deed))?;
     errors.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -7,7 +7,8 @@ use picloud_api::data::{CollectionItem, Edited, EntryItem, EntryPut, Writer};
 use picloud_api::list::Page;
 use serde_json::value::RawValue;
 
-use crate::cli::ask::{Asking, confirm, pair, text_of};
+use crate::cli::ask::{pair, text_of};
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{fetch_of, print};
 use crate::cli::{CliError, ListArgs};
 use crate::client::{Client, segment};
@@ -99,8 +100,8 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    space: Space,
-    verb: Verb,
+    asking: Asking,
+    (space, verb): (Space, Verb),
 ) -> Result<(), CliError> {
     match verb {
         Verb::Get { collection, key } => {
@@ -128,8 +129,8 @@ pub(super) async fn run(
             if edit.dry_run {
                 path.push_str("?dry_run=true");
             } else {
-                let question = format!("remove {} {collection} {key}", space.word());
-                confirm(errors, Asking::unless(yes), &question)?;
+                let deed = format!("remove {} {collection} {key}", space.word());
+                confirm::ask(errors, asking, Consent::of(yes), &deed)?;
             }
             let edited: Edited = client.delete(&path, edit.if_version).await?;
             print_edited(output, &edited)

@@ -74,9 +74,8 @@ pub(super) async fn run(
             say(output, &answer, "made", "")
         }
         Principals::Delete { name, yes } => {
-            let question = format!("delete principal {name} with its grants and tokens?");
-            let consent = if yes { Consent::Given } else { Consent::Wanted };
-            confirm::ask(errors, asking, consent, &question)?;
+            let deed = format!("delete principal {name} with its grants and tokens");
+            confirm::ask(errors, asking, Consent::of(yes), &deed)?;
             let answer: PrincipalAnswer = client.delete(&path(&name), None).await?;
             say(output, &answer, "deleted", "")?;
             let PrincipalItem { routes, triggers, .. } = answer.principal;

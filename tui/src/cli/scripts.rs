@@ -12,7 +12,8 @@ use picloud_api::script::{
 use picloud_api::text;
 use serde_json::value::RawValue;
 
-use crate::cli::ask::{Asking, confirm, pair, text_of};
+use crate::cli::ask::{pair, text_of};
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{fetch_of, print};
 use crate::cli::{CliError, ListArgs};
 use crate::client::{Client, segment};
@@ -96,6 +97,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
     verb: Verb,
 ) -> Result<(), CliError> {
     match verb {
@@ -115,7 +117,8 @@ pub(super) async fn run(
         }
         Verb::Delete { script, yes } => {
             let path = path(&script)?;
-            confirm(errors, Asking::unless(yes), &format!("remove script {script}"))?;
+            let deed = format!("remove script {script}");
+            confirm::ask(errors, asking, Consent::of(yes), &deed)?;
             let changed = client.delete(&path, None).await?;
             changed_line(output, &changed)
         }

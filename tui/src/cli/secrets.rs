@@ -1,7 +1,7 @@
 //! `picloud secrets`. A value comes from standard input or a prompt, never from an argument: those are seen by everybody
 //! on the machine, and stay in the shell's history.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 
 use clap::Subcommand;
 use picloud_api::list::{PAGE_ITEMS_MAX, Page};
@@ -9,7 +9,8 @@ use picloud_api::secrets::{SecretAnswer, SecretItem, SecretPut};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::CliError;
-use crate::cli::ask::{Asking, confirm, pair};
+use crate::cli::ask::pair;
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -42,6 +43,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
     command: Secrets,
 ) -> Result<(), CliError> {
     match command {
@@ -50,7 +52,7 @@ pub(super) async fn run(
             let path = path(&secret)?;
             let value = match from.as_deref() {
                 Some("-") => read_all()?,
-                None if io::stdin().is_terminal() => ask(errors, &secret)?,
+                None if asking == Asking::Possible => ask(errors, &secret)?,
                 None => read_all()?,
                 Some(_) => {
                     let message = "a value is no argument: give - and standard input, or nothing";
@@ -62,7 +64,7 @@ pub(super) async fn run(
         }
         Secrets::Delete { secret, yes } => {
             let path = path(&secret)?;
-            confirm(errors, Asking::unless(yes), &format!("delete secret {secret}"))?;
+            confirm::ask(errors, asking, Consent::of(yes), &format!("delete secret {secret}"))?;
             let answer: SecretAnswer = client.delete(&path, None).await?;
             say(output, &answer, &format!("{secret} is deleted"))
         }

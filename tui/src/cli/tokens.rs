@@ -59,9 +59,8 @@ pub(super) async fn run(
         Tokens::List(args) => all(client, output, errors, args).await,
         Tokens::Create(wanted) => create(client, output, errors, wanted).await,
         Tokens::Revoke { name, yes } => {
-            let question = format!("revoke token {name}? Whoever uses it is refused at once.");
-            let consent = if yes { Consent::Given } else { Consent::Wanted };
-            confirm::ask(errors, asking, consent, &question)?;
+            let deed = format!("revoke token {name}, so that whoever uses it is refused at once");
+            confirm::ask(errors, asking, Consent::of(yes), &deed)?;
             let path = format!("/tokens/{}/revoke", segment(&name));
             let answer: TokenAnswer = client.post(&path, &serde_json::json!({})).await?;
             if output.form == Form::Json {

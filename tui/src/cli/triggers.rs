@@ -6,7 +6,8 @@ use clap::Subcommand;
 use picloud_api::list::Page;
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 
-use crate::cli::ask::{Asking, confirm, pair, text_of};
+use crate::cli::ask::{pair, text_of};
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::{CliError, ListArgs, list};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative, utc};
@@ -52,6 +53,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
 ) -> Result<(), CliError> {
     match command {
         Triggers::List(args) => print_list(client, output, errors, args).await,
@@ -61,7 +63,7 @@ pub(super) async fn run(
         Triggers::Fire { trigger, event } => fire(client, output, &trigger, event.as_deref()).await,
         Triggers::Delete { trigger, yes } => {
             let path = path(&trigger)?;
-            confirm(errors, Asking::unless(yes), &format!("delete trigger {trigger}"))?;
+            confirm::ask(errors, asking, Consent::of(yes), &format!("delete trigger {trigger}"))?;
             let answer: TriggerDeleted = client.delete(&path, None).await?;
             match output.form {
                 Form::Json => output.json(&answer)?,

@@ -314,3 +314,31 @@ async fn bad_requests_about_people_say_what_is_wrong() {
     }
     admin.stop().await;
 }
+
+#[tokio::test]
+async fn p8_a_token_for_one_app_sees_the_lists_of_that_app_alone_and_its_grants_go_with_the_app() {
+    let admin = admin().await;
+    let body = r#"{"name": "phone", "grants": [{"capability": "AppRead", "app": "greenhouse"}]}"#;
+    let secret = token(&admin, body).await.secret;
+    let authorization = format!("Bearer {secret}");
+    for path in [
+        "/outbox",
+        "/dead-letters",
+        "/dead-letters/groups",
+        "/dead-letters/preview",
+        "/abandoned",
+        "/executions",
+    ] {
+        let of_all = refused(&admin, &secret, "GET", path).await;
+        let expected = "phone lacks AppRead for all apps; name one with app=";
+        assert_eq!(of_all, (403, expected.to_owned()), "{path}");
+        let of_one = format!("{path}?app=greenhouse");
+        let (status, _, _) = over_tcp(&admin, Some(&authorization), "GET", &of_one).await;
+        assert_eq!(status, 200, "{path}");
+    }
+    let _deleted: serde_json::Value = ok(&admin, 0, "DELETE", "/apps/greenhouse", "").await;
+    let phone: PrincipalItem = ok(&admin, 0, "GET", "/principals/phone", "").await;
+    assert_eq!(phone.grants, []);
+    assert_eq!(refused(&admin, &secret, "GET", "/outbox?app=greenhouse").await.0, 403);
+    admin.stop().await;
+}
