@@ -132,7 +132,9 @@ impl Source {
 
     /// Number of lines before the unit tests.
     pub fn lines_before_tests(&self) -> usize {
-        let end = self.code.find("#[cfg(test)]\nmod ").unwrap_or(self.code.len());
+        let begins = ["mod ", "pub(super) mod tests {", "pub(crate) mod tests {"]
+            .map(|module| self.code.find(&format!("#[cfg(test)]\n{module}")));
+        let end = begins.into_iter().flatten().min().unwrap_or(self.code.len());
         self.code[..end].lines().count()
     }
 }
