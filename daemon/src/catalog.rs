@@ -8,6 +8,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
 use crate::principal::Principal;
 use crate::route::Route;
+use crate::route::access::Access;
 use crate::route::table::RouteTable;
 use crate::time::Timestamp;
 use crate::trigger::{Trigger, TriggerSet};
@@ -41,6 +42,8 @@ pub struct App {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    /// Who may call its routes, where these do not say it themselves.
+    pub access: Access,
     pub revision: i64,
     pub scripts: HashMap<Arc<str>, Arc<Script>>,
     pub routes: Vec<Arc<Route>>,

@@ -11,6 +11,7 @@ pub mod executor;
 pub mod history;
 pub mod host;
 pub mod inbox;
+pub mod lookup;
 pub mod ready;
 pub mod slots;
 pub mod takeover;

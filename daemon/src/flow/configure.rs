@@ -14,6 +14,7 @@ use crate::catalog::{Pause, Script};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::principal::{Capability, Principal};
 use crate::route::Route;
+use crate::route::access::Access;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
@@ -92,6 +93,7 @@ pub struct AppFields {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    pub access: Access,
     /// The revision that the change was made for, 0 for a new app; with the change it becomes one more. Two writers at
     /// once are told apart by it.
     pub revision: i64,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dispatcher::call::{Call, Reply};
+use crate::dispatcher::lookup::Known;
+use crate::http::callers::network;
 use crate::http::problem::{Code, Problem};
 use crate::http::request::Edge;
 use crate::http::wire::{Wire, WireIo};
@@ -32,7 +34,7 @@ pub async fn serve<C, F, L, G>(
     C: Fn(Call) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
     L: Fn(Id) -> G + Send + Sync + 'static,
-    G: Future<Output = Option<Arc<str>>> + Send + 'static,
+    G: Future<Output = Option<Known>> + Send + 'static,
 {
     let slots = Slots::new(edge.limits());
     let http = parser(edge.limits());
@@ -84,7 +86,7 @@ async fn converse<C, F, L, G>(
     C: Fn(Call) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
     L: Fn(Id) -> G + Send + Sync + 'static,
-    G: Future<Output = Option<Arc<str>>> + Send + 'static,
+    G: Future<Output = Option<Known>> + Send + 'static,
 {
     // Answers are written whole; waiting for more to send would only delay them.
     if stream.set_nodelay(true).is_err() {
@@ -198,16 +200,6 @@ impl Slots {
         }
         *open.entry(peer).or_default() += 1;
         Ok(Slot { open: Arc::clone(&self.open), peer })
-    }
-}
-
-/// Whom an address counts for: a host of IPv6 has all addresses that share the first 64 bits with its own.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
-        }
     }
 }
 

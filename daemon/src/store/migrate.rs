@@ -3,14 +3,15 @@
 use sqlx::{Row, SqliteConnection};
 
 /// The schema that this daemon was built for.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_engine.sql"),
     include_str!("../../../migrations/sqlite/0002_schedules.sql"),
     include_str!("../../../migrations/sqlite/0003_secrets.sql"),
     include_str!("../../../migrations/sqlite/0004_letters.sql"),
+    include_str!("../../../migrations/sqlite/0005_access.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);

@@ -81,6 +81,7 @@ pub(crate) async fn scratch_with_app() -> Scratch {
             host: None,
             allow_hosts: vec!["api.example.org".into()],
             expose_errors: false,
+            access: Default::default(),
             revision: 0,
         }),
         CatalogChange::PutScript(Script {

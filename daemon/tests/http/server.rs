@@ -1,20 +1,24 @@
 //! A listener with two apps, and clients that speak in bytes.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use picloud_daemon::catalog::{App, Catalog, CatalogRows};
 use picloud_daemon::dispatcher::call::{Call, Reply};
+use picloud_daemon::dispatcher::lookup::{Known, State};
+use picloud_daemon::http::callers::{Callers, Secrets};
 use picloud_daemon::http::listener::serve;
 use picloud_daemon::http::request::{Edge, Names};
 use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId};
 use picloud_daemon::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use picloud_daemon::limits::HttpLimits;
 use picloud_daemon::retry::RetryPolicy;
+use picloud_daemon::route::access::{Access, Auth, BODY, Hmac};
 use picloud_daemon::route::{DispatchMode, Route};
-use picloud_daemon::time::Timestamp;
+use picloud_daemon::time::{Clock, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -97,9 +101,33 @@ fn failed(kind: InboxFailureKind, changed: Changed) -> InboxResult {
     InboxResult::Failed(InboxFailure { kind, message: "the inner reason".to_owned(), changed })
 }
 
+/// A clock that tests move, from 2023-11-14 on.
+#[derive(Default)]
+pub(crate) struct Hand(AtomicU64);
+
+impl Hand {
+    pub(crate) fn forward(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// What [`Hand`] shows first, in seconds.
+pub(crate) const NOW_S: i64 = 1_700_000_000;
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(NOW_S * 1_000 + i64::try_from(self.0.load(Ordering::SeqCst)).unwrap())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<Hand>,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
 }
@@ -140,6 +168,7 @@ fn app(id: i64, slug: &str, host: Option<&str>, expose_errors: bool) -> App {
             dispatch_mode,
             retry: RetryPolicy::default(),
             principal: PrincipalId(1),
+            access: Default::default(),
         })
     };
     let mut routes: Vec<_> = ROUTES
@@ -149,18 +178,67 @@ fn app(id: i64, slug: &str, host: Option<&str>, expose_errors: bool) -> App {
             route(place, method, path, script, DispatchMode::Sync)
         })
         .collect();
-    routes.push(route(999, "POST", "/later", "echo", DispatchMode::Async));
+    routes.push(route(LATER, "POST", "/later", "echo", DispatchMode::Async));
     App {
         id: AppId(id),
         slug: slug.into(),
         host: host.map(Arc::from),
         allow_hosts: Vec::new(),
         expose_errors,
+        access: Default::default(),
         revision: 1,
         scripts: Default::default(),
         routes,
     }
 }
+
+/// The place of the async route in each app.
+const LATER: usize = 999;
+
+/// An app whose routes ask who calls. Its async route asks what `asks` says.
+fn guarded(id: i64, slug: &str, asks: Auth) -> App {
+    let mut app = app(id, slug, None, false);
+    app.access = Access { auth: Some(asks), rate: None };
+    let says = |auth: Option<Auth>, rate: Option<&str>| Access {
+        auth,
+        rate: rate.map(|rate| rate.parse().unwrap()),
+    };
+    let timed =
+        Hmac { header: "x-timed".into(), signed: "{timestamp}.{body}".into(), ..signs("KEY") };
+    let routes = [
+        ("POST", "/gone", says(Some(Auth::Hmac(signs("GONE"))), None)),
+        ("POST", "/timed", says(Some(Auth::Hmac(timed)), None)),
+        ("POST", "/open", says(Some(Auth::None), None)),
+        ("POST", "/twice", says(Some(Auth::None), Some("2/m"))),
+        ("POST", "/seldom", says(None, Some("2/m"))),
+    ];
+    for (place, (method, path, access)) in routes.into_iter().enumerate() {
+        let route = Route {
+            id: RouteId(id * 1_000 + 900 + i64::try_from(place).unwrap()),
+            method: method.into(),
+            path: path.into(),
+            script: "echo".into(),
+            access,
+            ..Route::clone(&app.routes[0])
+        };
+        app.routes.push(Arc::new(route));
+    }
+    app
+}
+
+/// GitHub's way.
+pub(crate) fn signs(secret: &str) -> Hmac {
+    Hmac {
+        secret: secret.into(),
+        header: "x-hub-signature-256".into(),
+        timestamp_header: None,
+        signed: BODY.into(),
+        tolerance_ms: 300_000,
+    }
+}
+
+/// The value of the secret that there is.
+pub(crate) const SECRET: &str = "It's a Secret to Everybody";
 
 /// A server whose limits of time are far away, so that only a test that is about one meets it.
 pub(crate) async fn server() -> Server {
@@ -180,7 +258,11 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
         ..HttpLimits::default()
     };
     change(&mut limits);
-    let apps = vec![app(1, "demo", Some("Claimed.example"), false), app(2, "other", None, true)];
+    let apps = vec![
+        app(1, "demo", Some("Claimed.example"), false),
+        app(2, "other", None, true),
+        guarded(3, "hooks", Auth::Hmac(signs("KEY"))),
+    ];
     let catalog = Catalog::build(CatalogRows { apps, ..CatalogRows::default() });
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     let engine = Arc::new(Engine {
@@ -197,15 +279,31 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
             async move { engine.call(call).await }
         }
     };
-    let lookup =
-        |id| async move { (id == EXECUTION).then(|| Arc::from("{\"state\":\"pending\"}")) };
-    let edge = Arc::new(Edge::new(catalog, limits, names, call, lookup));
+    // Executions are called after the number of their app; that of 90 is of a route that is gone.
+    let lookup = |Id(id)| async move {
+        let app = if id == EXECUTION.0 { 1 } else { i64::try_from(id).unwrap() };
+        let route = RouteId(app * 1_000 + i64::try_from(LATER).unwrap());
+        let known = Known { app: AppId(app), route, state: State::Retrying, attempts: 2 };
+        match app {
+            1..10 => Some(known),
+            90 => Some(Known { app: AppId(1), route: RouteId(90), ..known }),
+            _ => None,
+        }
+    };
+    let clock: Arc<Hand> = Arc::default();
+    let secrets: Secrets = Box::new(|_, name| {
+        Box::pin(async move {
+            if &*name == "KEY" { Ok(SECRET.into()) } else { Err(format!("set {name}")) }
+        })
+    });
+    let callers = Callers::new(Arc::<Hand>::clone(&clock), limits.rate_callers_max, secrets);
+    let edge = Arc::new(Edge::new(catalog, limits, names, callers, call, lookup));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // Not on the same tracker, which is there to see when the last connection has ended.
     TaskTracker::new().spawn(serve(listener, edge, tracker.clone(), stop.clone()));
-    Server { address, engine, stop, tracker }
+    Server { address, engine, clock, stop, tracker }
 }
 
 /// No test waits longer for what has to happen.
