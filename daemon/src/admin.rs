@@ -1,45 +1,41 @@
-//! The admin API over the Unix socket: who calls is known from the connection, what they may do from one table.
+//! The admin API: who calls is known from the connection or a token, what they may do from one table.
 
 pub mod calls;
 pub mod deploy;
+pub mod door;
 pub mod engine;
 pub mod fields;
 pub mod peer;
+pub mod reference;
 pub mod refuse;
 pub mod socket;
 
 mod answer;
+mod pace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, State};
-use axum::http::{Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http_body_util::{BodyExt as _, Limited};
 use picloud_api::BASE;
 use picloud_api::problem::{Code, Problem};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::admin::calls::{CALLS, Call, Request};
 use crate::admin::engine::Engine;
 use crate::admin::peer::Peer;
-use crate::admin::socket::AdminListener;
+use crate::catalog::Catalog;
+use crate::flow::configure::people::plan_member;
 use crate::log::field;
-
-/// Serves the admin API until `stop`; connections that are open then end their present request.
-pub async fn serve(
-    listener: AdminListener,
-    engine: Arc<Engine>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let service = router(engine).into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
-}
+use crate::principal::Principal;
 
 /// All calls, each behind the check of its capability.
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -47,10 +43,10 @@ pub fn router(engine: Arc<Engine>) -> Router {
     let mut router = Router::new();
     for call in CALLS {
         let obey = move |state: State<Arc<Engine>>,
-                         peer: ConnectInfo<Peer>,
-                         path: Path<HashMap<String, String>>,
+                         peer: Result<ConnectInfo<Peer>, ExtensionRejection>,
+                         path: Result<Path<HashMap<String, String>>, PathRejection>,
                          request: axum::extract::Request| {
-            obey(call, state, peer, path, request)
+            obey(call, state, peer.ok(), path, request)
         };
         router = router.route(&format!("{BASE}{}", call.path), on(filter(call.method), obey));
     }
@@ -76,6 +72,7 @@ fn filter(method: calls::Method) -> MethodFilter {
         calls::Method::Get => MethodFilter::GET,
         calls::Method::Put => MethodFilter::PUT,
         calls::Method::Post => MethodFilter::POST,
+        calls::Method::Patch => MethodFilter::PATCH,
         calls::Method::Delete => MethodFilter::DELETE,
     }
 }
@@ -84,18 +81,22 @@ fn filter(method: calls::Method) -> MethodFilter {
 async fn obey(
     call: &'static Call,
     State(engine): State<Arc<Engine>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    Path(path): Path<HashMap<String, String>>,
+    peer: Option<ConnectInfo<Peer>>,
+    path: Result<Path<HashMap<String, String>>, PathRejection>,
     request: axum::extract::Request,
 ) -> Response {
-    let answered = match read(call, &engine, peer, path, request).await {
+    let peer = peer.map(|ConnectInfo(peer)| peer);
+    let uid = peer.map(|peer| peer.uid);
+    let path = path.map_err(|error| refuse::path(&error));
+    let read = async { read(call, &engine, peer, path?.0, request).await };
+    let answered = match read.await {
         Ok(request) => answer::to(&engine, request).await,
         Err(problem) => Err(problem),
     };
     match answered {
-        Ok(json) => {
-            debug!({ field::ACTION } = call.path, { field::UID } = peer.uid, "admin call");
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+        Ok(response) => {
+            debug!({ field::ACTION } = call.path, { field::UID } = uid, "admin call");
+            response
         }
         Err(problem) => {
             if problem.status >= 500 {
@@ -114,14 +115,18 @@ async fn obey(
 async fn read(
     call: &'static Call,
     engine: &Engine,
-    peer: Peer,
+    peer: Option<Peer>,
     path: HashMap<String, String>,
     request: axum::extract::Request,
 ) -> Result<Request, Problem> {
-    let catalog = engine.catalog();
+    let time = Duration::from_millis(engine.limits.body_ms);
     let (uri, is_json) = (request.uri().clone(), refuse::is_json(request.headers()));
-    let allowed = peer::principal(peer, &catalog).and_then(|principal| {
-        let read = Request { call, principal, peer, path, uri, body: Bytes::new(), catalog };
+    let if_match = request.headers().get(header::IF_MATCH);
+    let if_match = if_match.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let catalog = engine.catalog();
+    let allowed = caller(engine, peer, &catalog, request.headers()).and_then(|principal| {
+        let read =
+            Request { call, principal, peer, path, uri, if_match, body: Bytes::new(), catalog };
         read.check_capability().map(|()| read)
     });
     let mut read = match allowed {
@@ -129,17 +134,50 @@ async fn read(
         Err(problem) => {
             // Closed in the middle of its body, the connection would lose the answer.
             let mut rest = Limited::new(request.into_body(), engine.body_bytes_max);
-            while let Some(Ok(_)) = rest.frame().await {}
+            let drained = async { while let Some(Ok(_)) = rest.frame().await {} };
+            let _drained_or_late = tokio::time::timeout(time, drained).await;
             return Err(problem);
         }
     };
-    read.body = Bytes::from_request(request, &())
-        .await
-        .map_err(|error| refuse::body(&error, engine.body_bytes_max))?;
+    let body = tokio::time::timeout(time, Bytes::from_request(request, &())).await;
+    let body = body.map_err(|_| {
+        let detail = format!("the body did not arrive within {} ms", time.as_millis());
+        Problem::new(Code::TooSlow, detail)
+    })?;
+    read.body = body.map_err(|error| refuse::body(&error, engine.body_bytes_max))?;
     if !read.body.is_empty() && !is_json {
         return Err(Problem::new(Code::NotJson, "the body must be application/json"));
     }
+    if read.principal.id == peer::NOT_STORED && call.method != calls::Method::Get {
+        read.principal = made_known(engine, &read.principal).await?;
+        read.catalog = engine.catalog();
+    }
     Ok(read)
+}
+
+/// Who a request is from: whom its token stands for, or else the user at the other end of the socket.
+fn caller(
+    engine: &Engine,
+    peer: Option<Peer>,
+    catalog: &Catalog,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, Problem> {
+    if let Some(principal) = peer::bearer(headers, catalog, &engine.groups, engine.clock.now())? {
+        return Ok(principal);
+    }
+    let peer = peer.ok_or_else(peer::nobody)?;
+    peer::principal(peer, catalog, &engine.groups)
+}
+
+/// Whoever changes something is named in the audit log, and what they register runs as them: so from then on somebody
+/// whom only a group lets in is a principal. Reading writes nothing.
+async fn made_known(engine: &Engine, member: &Arc<Principal>) -> Result<Arc<Principal>, Problem> {
+    let Some(uid) = member.uid else { return Ok(Arc::clone(member)) };
+    let name = member.name.clone();
+    let planned =
+        engine.configure(move |catalog, next| Ok(plan_member(catalog, uid, &name, next))).await;
+    planned?;
+    peer::principal(Peer { uid }, &engine.catalog(), &engine.groups)
 }
 
 #[cfg(test)]

@@ -16,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::deploy::{self, Mode};
+use crate::admin::door::{self, Door};
 use crate::admin::engine as admin_engine;
 use crate::admin::peer::{self, OWNERS, Peer, owner_name};
-use crate::admin::socket::{self, AdminListener};
+use crate::admin::socket;
 use crate::config::Config;
 use crate::engine::{self, Engine, Pausing, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::Unfit;
 use crate::flow::configure::people::plan_uid;
+use crate::groups::Groups;
 use crate::http::callers::{Callers, Secrets};
 use crate::http::listener;
 use crate::http::request::{Edge, Names};
@@ -165,6 +167,8 @@ struct Daemon {
     stop: CancellationToken,
     /// Where routes are served: the port is the real one, also when 0 was asked for.
     address: std::net::SocketAddr,
+    /// The same for the admin API, if it is to be had over TCP.
+    admin_address: Option<std::net::SocketAddr>,
     /// Removed at the end.
     socket: PathBuf,
     drain: Duration,
@@ -184,6 +188,14 @@ impl Daemon {
             format!("cannot listen on {}; set another address in [http] listen", config.http.listen)
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
+        let admin_tcp = match config.admin.listen {
+            Some(listen) => Some(TcpListener::bind(listen).await.with_context(|| {
+                format!("cannot listen on {listen}; set another address in [admin] listen")
+            })?),
+            None => None,
+        };
+        let admin_address = admin_tcp.as_ref().map(TcpListener::local_addr).transpose();
+        let admin_address = admin_address.context("the admin listener has no address")?;
         let ids = Arc::new(Ids::random());
         let engine = engine::start(Setup {
             store: config.store.path.clone(),
@@ -196,6 +208,7 @@ impl Daemon {
             cores: cores(),
             clock: Arc::clone(&clock),
             ids,
+            groups: Arc::new(Groups::of_this_machine()),
             faults,
         })
         .await?;
@@ -216,15 +229,17 @@ impl Daemon {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             address,
+            admin_address,
             socket: config.admin.socket.clone(),
             drain,
             engine,
         };
-        daemon.listen(listener, unix, &config);
+        daemon.listen(listener, &config);
+        daemon.open_doors([Some(door::Listener::Unix(unix)), admin_tcp.map(door::Listener::Tcp)]);
         Ok(daemon)
     }
 
-    fn listen(&self, listener: TcpListener, unix: tokio::net::UnixListener, config: &Config) {
+    fn listen(&self, listener: TcpListener, config: &Config) {
         let (dispatcher, stop) = (Arc::clone(&self.engine.dispatcher), self.stop.clone());
         let timer = Arc::clone(&dispatcher);
         let until = stop.clone();
@@ -247,14 +262,7 @@ impl Daemon {
         let limits = config.limits.http.clone();
         let (catalog, callers) = (Arc::clone(&self.engine.catalog), self.callers(&limits));
         let edge = Arc::new(Edge::new(catalog, limits, names, callers, call, lookup));
-        self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop.clone()));
-        let admin = AdminListener::new(unix, &config.limits.admin);
-        let engine = Arc::clone(&self.admin);
-        self.tracker.spawn(async move {
-            if let Err(error) = admin::serve(admin, engine, stop).await {
-                tracing::error!(%error, "the admin socket is gone");
-            }
-        });
+        self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop));
         if !self.engine.whole.load(Ordering::Relaxed) {
             self.check_in_background();
         }
@@ -271,7 +279,18 @@ impl Daemon {
                 vault.secret_of(&app, &name, sealed.as_deref())
             })
         });
-        Callers::new(Arc::clone(&self.engine.clock), limits.rate_callers_max, secrets)
+        let (clock, groups) = (Arc::clone(&self.engine.clock), Arc::clone(&self.engine.groups));
+        Callers::new(clock, groups, limits.rate_callers_max, secrets)
+    }
+
+    fn open_doors(&self, listeners: [Option<door::Listener>; 2]) {
+        let router = admin::router(Arc::clone(&self.admin));
+        for listener in listeners.into_iter().flatten() {
+            let (limits, groups) = (&self.engine.limits.admin, Arc::clone(&self.engine.groups));
+            let door = Door::new(listener, limits, &self.admin.owners, groups);
+            let serve = door.serve(router.clone(), self.tracker.clone(), self.stop.clone());
+            self.tracker.spawn(serve);
+        }
     }
 
     /// After a stop out of order the file is looked through, while everything works already.
@@ -293,12 +312,17 @@ impl Daemon {
     async fn deploy_demo(&self) -> anyhow::Result<()> {
         let peer = Peer { uid: rustix::process::getuid().as_raw() };
         let refused = |problem: Problem| anyhow!("the example app is refused: {problem:?}");
-        let principal = peer::principal(peer, &self.engine.catalog.load()).map_err(refused)?;
-        let deployed = deploy::deploy(&self.admin, demo::bundle(), principal, Mode::ForReal).await;
+        let catalog = self.engine.catalog.load();
+        let principal = peer::principal(peer, &catalog, &self.engine.groups).map_err(refused)?;
+        let deployed =
+            deploy::deploy(&self.admin, demo::bundle(), principal, Mode::ForReal, None).await;
         deployed.map(drop).map_err(refused)
     }
 
     fn announce(&self) -> anyhow::Result<()> {
+        if let Some(address) = self.admin_address {
+            say(&format!("admin API on http://{address}\n"))?;
+        }
         say(&format!("listening on http://{}\n", self.address))
     }
 
@@ -360,7 +384,7 @@ async fn prepare(engine: &Engine, socket: &Path) -> anyhow::Result<tokio::net::U
 
 /// Root and the daemon's own user may do everything, and are principals like any other.
 async fn know_the_owners(engine: &Engine) -> anyhow::Result<()> {
-    for uid in [0, rustix::process::getuid().as_raw()] {
+    for uid in peer::owners() {
         let plan = |catalog: &catalog::Catalog, next: i64| {
             plan_uid(catalog, uid, &owner_name(uid), OWNERS, next)
         };

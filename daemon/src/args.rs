@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::admin::reference;
 use crate::app::{self, Start};
 use crate::config::render::{self, Form};
 use crate::config::{self, Config, File};
@@ -137,6 +138,8 @@ enum Print {
     Example,
     /// The documentation, in Markdown.
     Reference,
+    /// The documentation of the admin API, in Markdown.
+    AdminApi,
 }
 
 /// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
@@ -179,6 +182,7 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
                 }
                 Print::Example => render::file(&Config::default(), Form::Example),
                 Print::Reference => render::reference(),
+                Print::AdminApi => reference::reference(),
             };
             std::io::stdout().write_all(text.as_bytes()).context("cannot print")
         }

@@ -1,12 +1,12 @@
 //! What is configured, as one immutable value: a change makes a new catalog.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
-use crate::principal::Principal;
+use crate::principal::{Principal, Token, TokenHash, TokenState};
 use crate::route::Route;
 use crate::route::access::Access;
 use crate::route::table::RouteTable;
@@ -20,10 +20,13 @@ pub struct Catalog {
     pub triggers: HashMap<TriggerId, Arc<Trigger>>,
     pub matching: TriggerSet,
     pub principals: HashMap<PrincipalId, Arc<Principal>>,
+    pub tokens: HashMap<TokenHash, Arc<Token>>,
     /// What is paused: [`INSTANCE`], an app's number, or a queue's.
     pub pauses: HashMap<i64, Pause>,
     /// What is known of the apps' secrets. Their values stay in the store.
     secrets: BTreeMap<(AppId, Arc<str>), SecretNote>,
+    /// Apps that were deleted, as long as anything of them is there.
+    pub deleted: HashSet<AppId>,
     app_by_slug: HashMap<Arc<str>, AppId>,
     /// Host names in lower case.
     app_by_host: HashMap<Arc<str>, AppId>,
@@ -84,8 +87,10 @@ pub struct CatalogRows {
     pub apps: Vec<App>,
     pub triggers: Vec<Trigger>,
     pub principals: Vec<Principal>,
+    pub tokens: Vec<Token>,
     pub pauses: Vec<(i64, Pause)>,
     pub secrets: Vec<((AppId, Arc<str>), SecretNote)>,
+    pub deleted: Vec<AppId>,
 }
 
 impl Catalog {
@@ -107,13 +112,37 @@ impl Catalog {
             tables,
             apps: rows.apps.into_iter().map(|app| (app.id, Arc::new(app))).collect(),
             principals: rows.principals.into_iter().map(|one| (one.id, Arc::new(one))).collect(),
+            tokens: rows.tokens.into_iter().map(|one| (one.hash.clone(), Arc::new(one))).collect(),
             pauses: rows.pauses.into_iter().collect(),
             secrets: rows.secrets.into_iter().collect(),
+            deleted: rows.deleted.into_iter().collect(),
         }
     }
 
     pub fn app(&self, slug: &str) -> Option<&Arc<App>> {
         self.apps.get(self.app_by_slug.get(slug)?)
+    }
+
+    /// The token that an `Authorization` header field shows and whom it stands for, or why it lets nobody in.
+    pub fn bearer(&self, shown: &str, now: Timestamp) -> Result<(&Token, &Arc<Principal>), String> {
+        let secret = match shown.split_once(' ') {
+            Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+            Some(_) | None => return Err("the header authorization is no Bearer TOKEN".to_owned()),
+        };
+        let hash =
+            TokenHash::of(secret).ok_or("the token is none of PiCloud's; they begin with pct_")?;
+        let token = self.tokens.get(&hash).ok_or("there is no such token")?;
+        let ended = |how: &str, at: Timestamp| {
+            let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+            Err(format!("token \"{}\" {how} at {at}", token.name))
+        };
+        match token.state(now) {
+            TokenState::Expired { at } => return ended("expired", at),
+            TokenState::Revoked { at } => return ended("was revoked", at),
+            TokenState::Valid => {}
+        }
+        let principal = self.principals.get(&token.principal);
+        Ok((token, principal.ok_or("the token's principal is gone")?))
     }
 
     /// The app that claims a host name, which is in lower case.
@@ -144,6 +173,11 @@ impl Catalog {
 
     pub fn script(&self, app: AppId, name: &str) -> Option<&Arc<Script>> {
         self.apps.get(&app)?.scripts.get(name)
+    }
+
+    /// Whether rows of a queue may run: nothing of it is paused, and its app has not been deleted.
+    pub fn runs(&self, app: AppId, queue: QueueId) -> bool {
+        self.pause(app, queue).is_none() && !self.deleted.contains(&app)
     }
 
     /// The pause that keeps a queue from running: its own, its app's, or the instance's.

@@ -41,6 +41,17 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdminConfig {
     pub socket: PathBuf,
+    /// Where the admin API is to be had over TCP, for callers with a token.
+    pub listen: Option<SocketAddr>,
+    pub listen_reach: Reach,
+}
+
+/// From where a listener may be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine only.
+    Loopback,
+    Anywhere,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +102,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             http: HttpConfig { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), hosts: Vec::new() },
-            admin: AdminConfig { socket: PathBuf::from("/run/picloud/admin.sock") },
+            admin: AdminConfig {
+                socket: PathBuf::from("/run/picloud/admin.sock"),
+                listen: None,
+                listen_reach: Reach::Loopback,
+            },
             store: StoreConfig { path: PathBuf::from("/var/lib/picloud/picloud.db") },
             secrets: SecretsConfig { key_file: None },
             outbox: OutboxConfig { sync_durability: SyncDurability::WithEffects },
@@ -172,6 +187,56 @@ const SETTINGS: &[Setting] = &[
         get: |config| Value::Text(config.admin.socket.display().to_string()),
         set: |config, value| {
             config.admin.socket = path_of(value)?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "admin",
+        name: "listen",
+        doc: &[
+            "Address and port on which the admin API can be called with a token, such as \"127.0.0.1:8081\";",
+            "\"\": nowhere. What is sent there is not encrypted.",
+        ],
+        get: |config| {
+            let listen = config.admin.listen;
+            Value::Text(listen.map_or_else(String::new, |listen| listen.to_string()))
+        },
+        set: |config, value| {
+            let text = text_of(value)?;
+            config.admin.listen = if text.is_empty() {
+                None
+            } else {
+                Some(text.parse().map_err(|_| {
+                    format!("\"{text}\" is no address with port, such as 127.0.0.1:8081")
+                })?)
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "admin",
+        name: "listen_reach",
+        doc: &[
+            "From where that address may be reached: \"loopback\", this machine only, or \"anywhere\", so that",
+            "whoever listens on the network can read tokens.",
+        ],
+        get: |config| {
+            Value::Text(
+                match config.admin.listen_reach {
+                    Reach::Loopback => "loopback",
+                    Reach::Anywhere => "anywhere",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, value| {
+            config.admin.listen_reach = match text_of(value)?.as_str() {
+                "loopback" => Reach::Loopback,
+                "anywhere" => Reach::Anywhere,
+                other => {
+                    return Err(format!("\"{other}\" is neither \"loopback\" nor \"anywhere\""));
+                }
+            };
             Ok(())
         },
     },
@@ -391,6 +456,9 @@ pub enum ConfigError {
     File { path: String, line: usize, column: usize, message: String, excerpt: String },
     #[error("environment variable {name}: {message}")]
     Variable { name: String, message: String },
+    /// Each key is right, but not with the other.
+    #[error("{0}")]
+    Together(String),
 }
 
 /// The configuration file's name, for errors, and its text.
@@ -416,7 +484,21 @@ impl Config {
                     .map_err(|message| ConfigError::Variable { name: name.to_owned(), message })?;
             }
         }
+        check_reach(&config.admin)?;
         Ok(config)
+    }
+}
+
+/// Tokens are as good as passwords: they leave the machine only when its owner says so.
+fn check_reach(admin: &AdminConfig) -> Result<(), ConfigError> {
+    match (admin.listen, admin.listen_reach) {
+        (Some(listen), Reach::Loopback) if !listen.ip().to_canonical().is_loopback() => {
+            Err(ConfigError::Together(format!(
+                "[admin] listen = \"{listen}\" can be reached from the network, where tokens could be read; listen on \
+                 127.0.0.1 and forward it by ssh, or set listen_reach = \"anywhere\" in [admin]"
+            )))
+        }
+        (Some(_) | None, Reach::Loopback | Reach::Anywhere) => Ok(()),
     }
 }
 
@@ -584,6 +666,8 @@ mod tests {
             ("[http]\nhosts = \"a\"", "hosts: a list of names is wanted"),
             ("[http]\nhosts = [1]", "hosts: a list of texts is wanted"),
             ("[admin]\nsocket = \"\"", "socket: a path is wanted"),
+            ("[admin]\nlisten = \"8081\"", "line 2, column 10: listen: \"8081\" is no address"),
+            ("[admin]\nlisten_reach = \"x\"", "\"x\" is neither \"loopback\" nor \"anywhere\""),
             ("[store]\nurl = \"mysql://x\"", "url: \"mysql://x\" is no store; write sqlite://PATH"),
             ("[store]\nurl = \"sqlite://\"", "url: a path is wanted"),
             ("[outbox]\nsync_durability = \"never\"", "\"never\" is neither"),
@@ -597,6 +681,19 @@ mod tests {
         ] {
             let message = refused(text);
             assert!(message.contains(expected), "{text}\n{message}");
+        }
+    }
+
+    #[test]
+    fn p8_the_admin_api_is_reached_from_the_network_only_if_its_owner_says_so() {
+        for open in ["0.0.0.0:8081", "192.168.1.5:8081", "[::]:8081", "[::ffff:10.0.0.1]:1"] {
+            let text = format!("[admin]\nlisten = \"{open}\"\n");
+            assert!(refused(&text).contains("can be reached from the network"), "{open}");
+            let config = load(&format!("{text}listen_reach = \"anywhere\"")).expect("is said");
+            assert_eq!(config.admin.listen.map(|listen| listen.to_string()).as_deref(), Some(open));
+        }
+        for closed in ["127.0.0.1:8081", "[::1]:8081", ""] {
+            load(&format!("[admin]\nlisten = \"{closed}\"")).expect("stays on this machine");
         }
     }
 

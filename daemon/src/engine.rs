@@ -23,6 +23,7 @@ use crate::flow::Refusal;
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::gate::Permits;
+use crate::groups::Groups;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
 use crate::log::field;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub cores: usize,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    /// What the groups of this machine's users give them.
+    pub groups: Arc<Groups>,
     pub faults: Faults,
 }
 
@@ -74,6 +77,7 @@ pub struct Engine {
     pub vault: Arc<Vault>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<Ids>,
+    pub groups: Arc<Groups>,
     pub limits: Limits,
     /// This start of the daemon.
     pub owner: Id,
@@ -112,7 +116,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let slots_path = setup.runtime_directory.join("running");
     let (batcher, reader) = open(&setup, owner, &slots::read(&slots_path)).await?;
     let whole = batcher.whole();
-    let Setup { clock, ids, limits, .. } = setup;
+    let Setup { clock, ids, groups, limits, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = Slots::create(&slots_path, permits.all)
         .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
@@ -127,6 +131,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         vault: Arc::clone(&vault),
         outgoing: Arc::new(outgoing),
         clock: Arc::clone(&clock),
+        groups: Arc::clone(&groups),
         programs: Programs::default(),
         tokio: tokio.clone(),
     };
@@ -167,6 +172,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         vault,
         clock,
         ids,
+        groups,
         limits,
         owner,
         whole,
@@ -208,7 +214,8 @@ async fn take_over(
         }
         let claims =
             orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
-        let settles = takeover::settles(claims, running, ids, clock.now());
+        let catalog = batcher.catalog().load_full();
+        let settles = takeover::settles(claims, running, &catalog, ids, clock.now());
         let ended = batcher.run(&settles, clock.now(), Room::default()).await;
         let report = ended.map_err(EngineError::TakeOver)?;
         // A row that stayed in a dead owner's hands would wait for the next start, unseen.
@@ -325,6 +332,7 @@ mod tests {
             cores: 1,
             clock: Arc::new(SystemClock::start()),
             ids: Arc::new(Ids::random()),
+            groups: Arc::new(Groups::none()),
             faults: Faults::default(),
         }
     }

@@ -100,6 +100,9 @@ pub enum Refusal {
     Answered(Option<Kept>),
     #[error("this idempotency key was used with another body")]
     KeyReused,
+    /// Nothing of it is accepted any more, and what still runs leaves nothing.
+    #[error("the app was deleted")]
+    AppDeleted,
     /// What a person wished does not fit what is there.
     #[error(transparent)]
     Declined(#[from] manage::Declined),

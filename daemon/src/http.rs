@@ -20,5 +20,5 @@ mod body;
 mod event;
 mod framing;
 mod response;
-mod timer;
+pub(crate) mod timer;
 mod wire;

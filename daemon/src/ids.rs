@@ -87,6 +87,13 @@ impl Ids {
         Ids { last: Mutex::new((0, 0)), entropy }
     }
 
+    /// A secret that nobody can guess: 256 random bits.
+    pub fn secret(&self) -> [u8; 32] {
+        let mut bytes = [0_u8; 32];
+        (self.entropy)(&mut bytes);
+        bytes
+    }
+
     /// A new id, made at `now`.
     pub fn next(&self, now: Timestamp) -> Id {
         let mut last = self.last.lock().expect("no id is made while panicking");
@@ -132,6 +139,7 @@ numbers! {
     RouteId
     TriggerId
     PrincipalId
+    TokenId
     /// Where rows wait: the number of what makes them, a route, a trigger, or (for tasks) the script that they run.
     QueueId
 }

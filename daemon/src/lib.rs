@@ -11,6 +11,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod payload;
+pub mod places;
 pub mod time;
 // domain
 pub mod allow;
@@ -37,6 +38,7 @@ pub mod args;
 pub mod demo;
 pub mod dispatcher;
 pub mod engine;
+pub mod groups;
 pub mod http;
 pub mod outgoing;
 pub mod vault;

@@ -269,10 +269,24 @@ part! {
         body_bytes_max: usize = 8 << 20, Bytes 65_536..=64 << 20;
         /// Open connections.
         connections_max: usize = 64, Count 1..=1_024;
-        /// Open connections of one uid.
+        /// Open connections of one uid, or of one address.
         connections_per_uid_max: usize = 16, Count 1..=1_024;
+        /// Of the open connections, those that only root, the daemon's own user and members of picloud-admin get.
+        connections_reserved: usize = 8, Count 0..=1_024;
+        /// Time for a request's head, from its first byte or the connection's start.
+        head_ms: u64 = 10_000, Ms 10..=HOUR_MS;
+        /// Time for a request's body; then 408.
+        body_ms: u64 = 30_000, Ms 10..=HOUR_MS;
+        /// Time for which a connection may wait for its next request.
+        idle_ms: u64 = 60_000, Ms 10..=DAY_MS;
+        /// Principals that can be known.
+        principals_max: usize = 1_000, Count 10..=100_000;
+        /// Tokens, those included that expired or were revoked in the last 30 days.
+        tokens_max: usize = 1_000, Count 1..=100_000;
         /// Ended runs that are remembered.
         executions_max: usize = 1_000, Count 0..=100_000;
+        /// Dry runs at a time; they take no permits of the gate. More get 503.
+        dry_runs_max: usize = 2, Count 1..=4;
     }
 }
 

@@ -38,6 +38,8 @@ pub mod field {
     /// Fields that a script gave, as JSON text.
     pub const FIELDS: &str = "fields";
     pub const UID: &str = "uid";
+    /// Who stands at the admin API's door: a uid or an address.
+    pub const CALLER: &str = "caller";
     pub const ACTION: &str = "action";
     /// By how many milliseconds the clock was set.
     pub const STEP_MS: &str = "step_ms";

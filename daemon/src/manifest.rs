@@ -153,6 +153,25 @@ pub fn check_trigger(
     checked.map(|(_, wanted)| wanted).ok_or(errors.found)
 }
 
+/// Checks one script as [`check`] does: its name and what it shall be.
+pub fn check_script(
+    entry: &ScriptEntry,
+    source: &str,
+    instance: &RunLimits,
+    compile: Compile<'_>,
+) -> Result<(Arc<str>, WantedScript), Vec<EntryError>> {
+    let sources = BTreeMap::from([(entry.file.clone(), source.to_owned())]);
+    let bundle = Bundle { sources, ..Bundle::default() };
+    let mut errors = Errors::default();
+    let label = format!("script \"{}\"", entry.name);
+    let name = errors.take(&label, words::name(&entry.name));
+    let limits = errors.take(&label, entries::limits(entry, instance));
+    match (name, limits, source_of(entry, &bundle, compile, &mut errors)) {
+        (Some(name), Some(limits), Some(source)) => Ok((name, WantedScript { source, limits })),
+        _ => Err(errors.found),
+    }
+}
+
 fn check_sizes(bundle: &Bundle, errors: &mut Errors) {
     let manifest = &bundle.manifest;
     for (what, count, most) in [

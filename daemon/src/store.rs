@@ -19,6 +19,7 @@ mod apply;
 pub mod backlog;
 mod clock;
 mod facts;
+pub mod purge;
 mod sweep;
 
 // the thread

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use picloud_daemon::catalog::Catalog;
 use picloud_daemon::dispatcher::call::{Call, Reply};
+use picloud_daemon::groups::Groups;
 use picloud_daemon::http::callers::{Callers, Secrets};
 use picloud_daemon::http::listener::serve;
 use picloud_daemon::http::request::{Edge, Names};
@@ -36,7 +37,7 @@ async fn without_descriptors_accepting_pauses_and_goes_on() {
         Arc::new(ArcSwap::from_pointee(Catalog::default())),
         HttpLimits { accept_pause_ms: 1, ..HttpLimits::default() },
         Names::default(),
-        Callers::new(Arc::new(SystemClock::start()), 1, no_secrets),
+        Callers::new(Arc::new(SystemClock::start()), Arc::new(Groups::none()), 1, no_secrets),
         no_call,
         async |_: Id| None,
     );

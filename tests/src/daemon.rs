@@ -1,6 +1,7 @@
 //! The real daemon as a process: started, talked to, killed, and started again on the same store.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ use crate::wait::{self, PATIENCE};
 
 /// What the daemon prints once it can be reached.
 const ANNOUNCEMENT: &str = "listening on http://";
+/// What it prints before, if its admin API is to be had over TCP.
+const ADMIN_ANNOUNCEMENT: &str = "admin API on http://";
 
 /// A program of the workspace as it is built for tests: with fault points.
 pub fn program(name: &str) -> PathBuf {
@@ -37,6 +40,8 @@ pub struct Site {
     pub store: PathBuf,
     /// `[http] listen`.
     pub listen: String,
+    /// `[admin] listen`: empty, nowhere.
+    pub admin_listen: String,
     /// More lines of the configuration, with their sections.
     pub settings: String,
 }
@@ -64,7 +69,8 @@ impl Site {
         for name in ["store", "run"] {
             fs::create_dir(folder.path().join(name)).expect("the folder is new");
         }
-        Site { folder, store, listen: "127.0.0.1:0".to_owned(), settings: String::new() }
+        let (admin_listen, settings) = (String::new(), String::new());
+        Site { folder, store, listen: "127.0.0.1:0".to_owned(), admin_listen, settings }
     }
 
     pub fn path(&self) -> &Path {
@@ -82,10 +88,11 @@ impl Site {
 
     pub fn write_config(&self) -> PathBuf {
         let text = format!(
-            "[http]\nlisten = \"{}\"\n[admin]\nsocket = \"{}\"\n[store]\nurl = \"sqlite://{}\"\n\
+            "[http]\nlisten = \"{}\"\n[admin]\nsocket = \"{}\"\nlisten = \"{}\"\n[store]\nurl = \"sqlite://{}\"\n\
              [runtime]\ndirectory = \"{}\"\n{}\n",
             self.listen,
             self.socket().display(),
+            self.admin_listen,
             self.store.display(),
             self.path().join("run").display(),
             self.settings,
@@ -127,7 +134,7 @@ impl Site {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log_file());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));
         let announced = announcements(&mut child);
-        Daemon { child, announced, address: None, socket: self.socket() }
+        Daemon { child, announced, address: None, admin_address: None, socket: self.socket() }
     }
 
     /// Lets everybody into this site, but for its store; returns a copy of `program` that everybody can reach.
@@ -175,6 +182,18 @@ impl Site {
         let mut command = Command::new(program("picloud"));
         command.arg("--socket").arg(self.socket()).args(arguments).stdin(Stdio::null());
         command.output().expect("the command line is built with the tests")
+    }
+
+    /// As [`Site::picloud`], with this on its standard input.
+    pub fn picloud_given(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = Command::new(program("picloud"));
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command line is built with the tests");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        stdin.write_all(input.as_bytes()).expect("it is read");
+        drop(stdin);
+        child.wait_with_output().expect("it ends")
     }
 
     /// Deploys the app in a folder.
@@ -225,15 +244,17 @@ impl Default for Site {
     }
 }
 
-/// The address in each announcement. The thread ends with the process's output, so that the pipe never fills up.
-fn announcements(child: &mut Child) -> Receiver<SocketAddr> {
+/// Each announcement up to its address, and the address. The thread ends with the process's output, so that the pipe never fills up.
+fn announcements(child: &mut Child) -> Receiver<(&'static str, SocketAddr)> {
     let stdout = child.stdout.take().expect("it was asked for");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in io::BufReader::new(stdout).lines().map_while(Result::ok) {
-            let address = line.trim().strip_prefix(ANNOUNCEMENT);
-            if let Some(address) = address.and_then(|address| address.parse().ok()) {
-                let _gone = sender.send(address);
+            for known in [ANNOUNCEMENT, ADMIN_ANNOUNCEMENT] {
+                let address = line.trim().strip_prefix(known);
+                if let Some(address) = address.and_then(|address| address.parse().ok()) {
+                    let _gone = sender.send((known, address));
+                }
             }
         }
     });
@@ -243,20 +264,27 @@ fn announcements(child: &mut Child) -> Receiver<SocketAddr> {
 /// A running daemon. It is killed when the value goes.
 pub struct Daemon {
     child: Child,
-    announced: Receiver<SocketAddr>,
+    announced: Receiver<(&'static str, SocketAddr)>,
     address: Option<SocketAddr>,
+    /// Where its admin API is to be had over TCP.
+    pub admin_address: Option<SocketAddr>,
     socket: PathBuf,
 }
 
 impl Daemon {
     /// Waits until the daemon says where it listens; `false` when it ends before.
     pub fn comes_up(&mut self) -> bool {
-        self.address = match self.announced.recv_timeout(PATIENCE) {
-            Ok(address) => Some(address),
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no address within {PATIENCE:?}"),
-        };
-        self.address.is_some()
+        loop {
+            match self.announced.recv_timeout(PATIENCE) {
+                Ok((ADMIN_ANNOUNCEMENT, address)) => self.admin_address = Some(address),
+                Ok((_, address)) => {
+                    self.address = Some(address);
+                    return true;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("no address within {PATIENCE:?}"),
+            }
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -1,8 +1,13 @@
 //! The command line `picloud`: nouns, then verbs. Results go to standard output, everything else to standard error.
 
+pub mod confirm;
 pub mod folder;
 
 mod abandoned;
+mod apps;
+mod ask;
+mod audit;
+mod data;
 mod dead_letters;
 mod deploy;
 mod executions;
@@ -10,8 +15,11 @@ mod export;
 mod list;
 mod outbox;
 mod pause;
+mod principals;
+mod scripts;
 mod secrets;
 mod show;
+mod tokens;
 mod triggers;
 
 use std::ffi::OsString;
@@ -21,8 +29,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::confirm::Asking;
 use crate::cli::folder::FolderError;
-use crate::client::{Client, ClientError, DEFAULT_SOCKET};
+use crate::client::{Client, ClientError, DEFAULT_SOCKET, Place};
 use crate::output::{self, Colours, Form, Output};
 
 /// How a command ended. The numbers are the process's exit codes.
@@ -36,6 +45,7 @@ pub enum Exit {
     NotAllowed = 4,
     Conflict = 5,
     NoDaemon = 6,
+    ScriptFailed = 7,
     Partly = 8,
 }
 
@@ -48,6 +58,12 @@ pub enum CliError {
     Folder(#[from] FolderError),
     #[error("{0}")]
     Usage(String),
+    /// Whoever was asked did not say yes.
+    #[error("nothing was done")]
+    Declined,
+    /// A script that was run failed.
+    #[error("{0}")]
+    Script(String),
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
@@ -67,16 +83,18 @@ impl CliError {
             Self::Client(ClientError::Problem(problem)) => match problem.status {
                 401 | 403 => Exit::NotAllowed,
                 404 => Exit::NotFound,
-                409 => Exit::Conflict,
+                409 | 412 => Exit::Conflict,
                 _ => Exit::Failed,
             },
             Self::Folder(FolderError::NotFound { .. }) => Exit::NotFound,
             Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
             Self::Usage(_) => Exit::Usage,
+            Self::Script(_) => Exit::ScriptFailed,
             Self::Unexpected { .. } => Exit::Conflict,
             Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
+            | Self::Declined
             | Self::Print(_) => Exit::Failed,
         }
     }
@@ -90,6 +108,8 @@ impl CliError {
             Self::Folder(error) => error.text(),
             Self::Client(_)
             | Self::Usage(_)
+            | Self::Declined
+            | Self::Script(_)
             | Self::Unexpected { .. }
             | Self::Partly { .. }
             | Self::Print(_) => self.to_string(),
@@ -112,7 +132,11 @@ impl CliError {
             Self::Folder(error) => error.hint(),
             Self::Unexpected { .. } => Some("nothing was done: look at what matches, then repeat"),
             Self::Partly { .. } => Some("the same command goes on with what is left"),
-            Self::Client(ClientError::Broken(_)) | Self::Usage(_) | Self::Print(_) => None,
+            Self::Client(ClientError::Broken(_))
+            | Self::Usage(_)
+            | Self::Declined
+            | Self::Script(_)
+            | Self::Print(_) => None,
         }
     }
 }
@@ -122,6 +146,11 @@ pub struct Surroundings {
     pub arguments: Vec<OsString>,
     /// `$PICLOUD_SOCKET`
     pub socket: Option<OsString>,
+    /// `$PICLOUD_URL`
+    pub url: Option<OsString>,
+    /// `$PICLOUD_TOKEN`
+    pub token: Option<OsString>,
+    pub asking: Asking,
     /// Columns of the terminal that standard output is; `None` if it is none.
     pub columns: Option<usize>,
     pub colours: Colours,
@@ -142,6 +171,13 @@ impl Surroundings {
         Surroundings {
             arguments: std::env::args_os().collect(),
             socket: set("PICLOUD_SOCKET"),
+            url: set("PICLOUD_URL"),
+            token: set("PICLOUD_TOKEN"),
+            asking: if io::stdin().is_terminal() && io::stderr().is_terminal() {
+                Asking::Possible
+            } else {
+                Asking::Impossible
+            },
             columns,
             colours,
         }
@@ -155,6 +191,12 @@ struct Arguments {
     /// Admin socket of the daemon [default: $PICLOUD_SOCKET, or /run/picloud/admin.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Admin address of the daemon instead of its socket, such as http://127.0.0.1:8081 [default: $PICLOUD_URL]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "socket")]
+    url: Option<String>,
+    /// Token to call with [default: $PICLOUD_TOKEN, where other users do not see it]
+    #[arg(long, global = true, value_name = "TOKEN")]
+    token: Option<String>,
     /// Print JSON: one line for each item of a list, one document otherwise.
     #[arg(long, global = true)]
     json: bool,
@@ -170,12 +212,27 @@ enum Command {
         /// Print the difference only.
         #[arg(long)]
         dry_run: bool,
+        /// Only if the app is still at this revision (0: not there).
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
     },
     /// Write an app's manifest and scripts into an empty folder.
     Export { app: String, dir: PathBuf },
     /// Apps.
     #[command(subcommand)]
-    Apps(Listing),
+    Apps(apps::Verb),
+    /// What an app is reached by.
+    #[command(subcommand)]
+    Routes(apps::RoutesVerb),
+    /// Scripts: look at them, edit, try and run them.
+    #[command(subcommand)]
+    Scripts(scripts::Verb),
+    /// What scripts have stored under keys.
+    #[command(subcommand)]
+    Kv(data::Verb),
+    /// Documents that scripts have stored.
+    #[command(subcommand)]
+    Docs(data::Verb),
     /// Work that waits or runs.
     #[command(subcommand)]
     Outbox(outbox::Outbox),
@@ -194,6 +251,15 @@ enum Command {
     /// What scripts know and nobody else sees.
     #[command(subcommand)]
     Secrets(secrets::Secrets),
+    /// Who is known, and what they may do.
+    #[command(subcommand)]
+    Principals(principals::Principals),
+    /// Tokens, for callers from elsewhere.
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
+    /// Who changed what.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -262,15 +328,19 @@ pub async fn run(
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
-    let named = surroundings.socket.as_ref().map(PathBuf::from);
-    let socket = arguments.socket.or(named).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
     let mut output = Output {
         results,
         columns: surroundings.columns,
         colours: surroundings.colours,
         form: if arguments.json { Form::Json } else { Form::Text },
     };
-    match obey(arguments.command, &Client::new(&socket), &mut output, errors).await {
+    let ended = match client(surroundings, arguments.socket, arguments.url, arguments.token) {
+        Ok(client) => {
+            obey(arguments.command, &client, &mut output, errors, surroundings.asking).await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
         Ok(()) => Exit::Done,
         // `picloud outbox list | head` is no failure.
         Err(CliError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -281,25 +351,74 @@ pub async fn run(
     }
 }
 
+/// The daemon that is meant: arguments before the environment, an address before a socket.
+fn client(
+    surroundings: &Surroundings,
+    socket: Option<PathBuf>,
+    url: Option<String>,
+    token: Option<String>,
+) -> Result<Client, CliError> {
+    let text = |name: &str, value: &OsString| {
+        let value = value.clone().into_string();
+        value.map_err(|_| CliError::Usage(format!("{name} is no text")))
+    };
+    let named = |name: &str, value: &Option<OsString>| {
+        value.as_ref().map(|value| text(name, value)).transpose()
+    };
+    let token = match token {
+        Some(token) => Some(token),
+        None => named("$PICLOUD_TOKEN", &surroundings.token)?,
+    };
+    let url = match (url, &socket) {
+        (Some(url), _) => Some(url),
+        (None, Some(_)) => None,
+        (None, None) => named("$PICLOUD_URL", &surroundings.url)?,
+    };
+    let place = match url {
+        Some(url) => Place::of_url(&url).map_err(CliError::Usage)?,
+        None => {
+            let named = surroundings.socket.as_ref().map(PathBuf::from);
+            Place::Socket(socket.or(named).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+        }
+    };
+    Client::new(place, token).map_err(CliError::Usage)
+}
+
 async fn obey(
     command: Command,
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
 ) -> Result<(), CliError> {
     match command {
-        Command::Deploy { dir, dry_run } => {
+        Command::Deploy { dir, dry_run, if_revision } => {
             let mode = if dry_run { deploy::Mode::DryRun } else { deploy::Mode::ForReal };
-            deploy::run(client, output, errors, &dir, mode).await
+            deploy::run(client, output, errors, &dir, (mode, if_revision)).await
         }
         Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
-        Command::Apps(Listing::List(args)) => list::apps(client, output, errors, args).await,
+        Command::Apps(verb) => apps::run(client, output, errors, asking, verb).await,
+        Command::Routes(verb) => apps::routes(client, output, errors, verb).await,
+        Command::Scripts(verb) => scripts::run(client, output, errors, asking, verb).await,
+        Command::Kv(verb) => {
+            data::run(client, output, errors, asking, (data::Space::Kv, verb)).await
+        }
+        Command::Docs(verb) => {
+            data::run(client, output, errors, asking, (data::Space::Docs, verb)).await
+        }
         Command::Outbox(command) => outbox::run(command, client, output, errors).await,
-        Command::DeadLetters(command) => dead_letters::run(command, client, output, errors).await,
+        Command::DeadLetters(command) => {
+            dead_letters::run(command, client, output, errors, asking).await
+        }
         Command::Abandoned(command) => abandoned::run(command, client, output, errors).await,
         Command::Executions(command) => executions::run(command, client, output, errors).await,
-        Command::Triggers(command) => triggers::run(command, client, output, errors).await,
-        Command::Secrets(command) => secrets::run(client, output, errors, command).await,
+        Command::Triggers(command) => triggers::run(command, client, output, errors, asking).await,
+        Command::Secrets(command) => secrets::run(client, output, errors, asking, command).await,
+        Command::Principals(command) => {
+            principals::run(command, client, output, errors, asking).await
+        }
+        Command::Tokens(command) => tokens::run(command, client, output, errors, asking).await,
+        Command::Audit(command) => audit::run(command, client, output, errors).await,
         Command::Pause { target, reason } => {
             pause::pause(client, output, target.as_deref(), reason).await
         }

@@ -1,18 +1,20 @@
-//! HTTP on the admin socket.
+//! HTTP on the admin socket, or on the daemon's admin address.
 
+use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use picloud_api::BASE;
 use picloud_api::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Where the daemon listens when nobody says.
 pub const DEFAULT_SOCKET: &str = "/run/picloud/admin.sock";
@@ -22,18 +24,51 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const ANSWER_SECONDS_MAX: u64 = 60;
 
 /// Asks the daemon, with a connection for each question.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
-    socket: PathBuf,
+    place: Place,
+    /// The header that shows a token.
+    authorization: Option<HeaderValue>,
+}
+
+/// Where the daemon is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    Socket(PathBuf),
+    /// Host and port.
+    Address(String),
+}
+
+impl Place {
+    /// The place that `http://HOST:PORT` names.
+    pub fn of_url(url: &str) -> Result<Place, String> {
+        let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let parsed = rest.and_then(|rest| rest.parse::<http::uri::Authority>().ok());
+        match parsed {
+            Some(found) if found.port().is_some() && !found.as_str().contains('@') => {
+                Ok(Place::Address(found.to_string()))
+            }
+            Some(_) | None => Err(format!("\"{url}\" is no address such as http://127.0.0.1:8081")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Address(address) => write!(f, "http://{address}"),
+        }
+    }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no daemon answers at {socket}")]
-    NoDaemon { socket: PathBuf, source: io::Error },
-    #[error("you may not open {socket}")]
-    Closed { socket: PathBuf, source: io::Error },
+    #[error("no daemon answers at {place}")]
+    NoDaemon { place: Place, source: io::Error },
+    #[error("you may not open {place}")]
+    Closed { place: Place, source: io::Error },
     #[error(
         "the daemon did not answer within {ANSWER_SECONDS_MAX} s; what it was asked for may still be done"
     )]
@@ -48,20 +83,29 @@ pub enum ClientError {
 }
 
 impl Client {
-    pub fn new(socket: &Path) -> Client {
-        Client { socket: socket.to_owned() }
+    pub fn new(place: Place, token: Option<String>) -> Result<Client, String> {
+        let header = |token: String| {
+            let header = HeaderValue::try_from(format!("Bearer {}", token.trim()));
+            let mut header = header.map_err(|_| "the token has odd characters".to_owned())?;
+            header.set_sensitive(true);
+            Ok::<HeaderValue, String>(header)
+        };
+        let authorization = token.map(header).transpose()?;
+        Ok(Client { place, authorization })
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, Bytes::new()).await
+        self.ask(Method::GET, path, Bytes::new(), None).await
     }
 
-    pub async fn put<T: DeserializeOwned>(
+    /// Puts only if the thing is still at this version, if one is named.
+    pub async fn put_if<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
+        version: Option<i64>,
     ) -> Result<T, ClientError> {
-        self.ask(Method::PUT, path, json(body)?).await
+        self.ask(Method::PUT, path, json(body)?, version).await
     }
 
     pub async fn post<T: DeserializeOwned>(
@@ -69,11 +113,33 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.ask(Method::POST, path, json(body)?).await
+        self.post_if(path, body, None).await
     }
 
-    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::DELETE, path, Bytes::new()).await
+    pub async fn post_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::POST, path, json(body)?, version).await
+    }
+
+    pub async fn patch_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::PATCH, path, json(body)?, version).await
+    }
+
+    pub async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        version: Option<i64>,
+    ) -> Result<T, ClientError> {
+        self.ask(Method::DELETE, path, Bytes::new(), version).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -81,9 +147,10 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        version: Option<i64>,
     ) -> Result<T, ClientError> {
         let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
-        let asked = tokio::time::timeout(limit, self.exchange(method, path, body));
+        let asked = tokio::time::timeout(limit, self.exchange(method, path, body, version));
         let (status, body) = asked.await.map_err(|_| ClientError::Silent)??;
         if status.is_success() {
             return serde_json::from_slice(&body)
@@ -100,36 +167,63 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        version: Option<i64>,
     ) -> Result<(http::StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
-            let socket = self.socket.clone();
+        let closed = |source: io::Error| {
+            let place = self.place.clone();
             if source.kind() == io::ErrorKind::PermissionDenied {
-                ClientError::Closed { socket, source }
+                ClientError::Closed { place, source }
             } else {
-                ClientError::NoDaemon { socket, source }
+                ClientError::NoDaemon { place, source }
             }
-        })?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let request = Request::builder()
+        };
+        let host = match &self.place {
+            Place::Socket(_) => "localhost",
+            Place::Address(address) => address.as_str(),
+        };
+        let mut request = Request::builder();
+        if let Some(version) = version {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
+        }
+        let mut request = request
             .method(method)
             .uri(format!("{BASE}{path}"))
-            .header(header::HOST, "localhost")
+            .header(header::HOST, host)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let question = async move {
-            let answer = sender.send_request(request).await.map_err(broken)?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| ClientError::Broken(error.to_string()))?;
-            Ok((status, body.to_bytes()))
-        };
-        // The connection ends when the question, which owns the sender, has its answer.
-        let (answer, _ended) = tokio::join!(question, connection);
-        answer
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        match &self.place {
+            Place::Socket(path) => {
+                send(UnixStream::connect(path).await.map_err(closed)?, request).await
+            }
+            Place::Address(address) => {
+                send(TcpStream::connect(address).await.map_err(closed)?, request).await
+            }
+        }
     }
+}
+
+/// One question on a connection of its own.
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> Result<(http::StatusCode, Bytes), ClientError> {
+    let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let question = async move {
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| ClientError::Broken(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    };
+    // The connection ends when the question, which owns the sender, has its answer.
+    let (answer, _ended) = tokio::join!(question, connection);
+    answer
 }
 
 fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {
@@ -143,4 +237,25 @@ pub fn segment(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     utf8_percent_encode(name, KEPT).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_scheme_host_and_port_and_nothing_else() {
+        for (url, address) in [
+            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
+            ("http://pi.local:80/", "pi.local:80"),
+            ("http://[::1]:8081", "[::1]:8081"),
+        ] {
+            assert_eq!(Place::of_url(url), Ok(Place::Address(address.to_owned())));
+        }
+        for url in
+            ["", "127.0.0.1:8081", "https://pi:1", "http://pi", "http://pi:1/x", "http://a@pi:1"]
+        {
+            assert!(Place::of_url(url).is_err(), "{url}");
+        }
+    }
 }

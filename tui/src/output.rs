@@ -35,6 +35,11 @@ impl Output<'_> {
         writeln!(self.results, "{}", text::visible(line))
     }
 
+    /// Lines of text, such as a script's source.
+    pub fn lines(&mut self, lines: &str) -> io::Result<()> {
+        writeln!(self.results, "{}", text::visible_lines(lines.trim_end()))
+    }
+
     /// One value as one line of JSON, with escapes for whatever a terminal would obey or hide.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let line = serde_json::to_string(value)?;

@@ -4,15 +4,21 @@
 //! Every time is in milliseconds since 1970, by the daemon's clock. Unknown fields in requests are errors; clients
 //! leave unknown fields of answers alone and show unknown words as they are.
 
+pub mod app;
+pub mod audit;
+pub mod data;
 pub mod deploy;
 pub mod executions;
 pub mod instance;
 pub mod letters;
 pub mod list;
 pub mod manifest;
+pub mod principals;
 pub mod problem;
+pub mod script;
 pub mod secrets;
 pub mod text;
+pub mod tokens;
 pub mod triggers;
 
 /// What all calls begin with.

@@ -56,7 +56,7 @@ pub struct AppEntry {
     /// Whether callers see the text of a script's error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose_errors: Option<bool>,
-    /// Who may call its routes, where these do not say it themselves: `none`, which is the default, or `hmac`.
+    /// Who may call its routes, where these do not say it themselves: `none`, which is the default, `token` or `hmac`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<String>,
     /// With `auth = "hmac"`.

@@ -40,6 +40,9 @@ macro_rules! codes {
         pub enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// All of them, for the documentation.
+            pub const ALL: &[Code] = &[$(Self::$name),*];
+
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
@@ -57,12 +60,21 @@ macro_rules! codes {
 
 codes! {
     BadRequest = 400 "bad_request" "the request cannot be understood";
+    /// On a listener that knows nobody by their uid, or with a token that cannot be used.
+    NotKnown = 401 "not_known" "the caller is not known";
     NotAllowed = 403 "not_allowed" "the caller lacks a capability";
     NoSuchCall = 404 "no_such_call" "the admin API has no such call";
     NotFound = 404 "not_found" "no such thing";
     MethodNotAllowed = 405 "method_not_allowed" "this path has no such method";
     /// Somebody else changed it at the same time.
     Conflict = 409 "conflict" "it was changed meanwhile";
+    /// Something else needs it.
+    InUse = 409 "in_use" "it is in use";
+    /// It has not the version that `If-Match` names.
+    Changed = 412 "changed" "it was changed since it was read";
+    AlreadyThere = 409 "already_there" "something of that name is there already";
+    Protected = 409 "protected" "this cannot be taken away";
+    TooSlow = 408 "too_slow" "the body did not arrive in time";
     TooLarge = 413 "too_large" "the body is too large";
     NotJson = 415 "not_json" "the body is not JSON";
     /// There may be only so many of them.
@@ -70,8 +82,11 @@ codes! {
     BadManifest = 422 "bad_manifest" "the manifest is refused";
     BadTrigger = 422 "bad_trigger" "the trigger is refused";
     OutboxFull = 503 "outbox_full" "too much is waiting";
-    Busy = 503 "busy" "too much is waiting";
+    Unfit = 422 "unfit" "what is asked for cannot be done";
+    Busy = 503 "busy" "too much is asked for at a time";
+    Paused = 503 "paused" "it is paused";
     StorageLow = 503 "storage_low" "the disk is nearly full";
+    TooManyConnections = 503 "too_many_connections" "there are too many connections";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";
 }

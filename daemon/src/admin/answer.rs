@@ -1,10 +1,16 @@
 //! The answers: one function for each thing that calls do.
 
+mod apps;
+mod data;
+mod people;
+mod scripts;
 mod secrets;
 mod triggers;
 
 use std::sync::Arc;
 
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use picloud_api::deploy::Difference;
 use picloud_api::instance::{Caller, Instance, PauseAnswer, PauseRequest};
 use picloud_api::list::{AppItem, PAGE_ITEMS, PAGE_ITEMS_MAX, Page, PageQuery};
@@ -26,13 +32,17 @@ mod letters;
 mod outbox;
 mod page;
 
-/// The answer to a request as JSON.
-pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Problem> {
+/// The answer to a request.
+#[expect(clippy::too_many_lines, reason = "a line for each call")]
+pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Problem> {
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
         Does::ListApps => json(&apps(engine, &request)?),
-        Does::Deploy => json(&put_manifest(engine, &request).await?),
-        Does::Export => json(&bundle(engine, &request)?),
+        Does::Deploy => {
+            let difference = put_manifest(engine, &request).await?;
+            tagged(&difference, difference.revision)
+        }
+        Does::Export => tagged(&bundle(engine, &request)?, request.app()?.revision),
         Does::ListOutbox => json(&outbox::list(engine, &request).await?),
         Does::ShowOutboxRow => json(&outbox::show(engine, &request).await?),
         Does::RunNow => json(&outbox::run_now(engine, &request).await?),
@@ -65,12 +75,62 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Vec<u8>, Pro
         Does::DeleteSecret => json(&secrets::delete(engine, &request).await?),
         Does::Pause(part) => json(&pause(engine, &request, part).await?),
         Does::Resume(part) => json(&resume(engine, &request, part).await?),
+        Does::CreateApp => apps::create(engine, &request).await,
+        Does::ShowApp => apps::show(engine, &request),
+        Does::ChangeApp => apps::change(engine, &request).await,
+        Does::DeleteApp => apps::delete(engine, &request).await,
+        Does::ListRoutes => apps::routes(engine, &request),
+        Does::ListCollections(space) => data::collections(engine, &request, space).await,
+        Does::ListEntries(space) => data::list(engine, &request, space).await,
+        Does::ShowEntry(space) => data::show(engine, &request, space).await,
+        Does::PutEntry(space) => data::put(engine, &request, space).await,
+        Does::DeleteEntry(space) => data::delete(engine, &request, space).await,
+        Does::CreateDocument => data::create(engine, &request).await,
+        Does::ListScripts => scripts::list(engine, &request),
+        Does::ShowScript => scripts::show(&request),
+        Does::PutScript => scripts::put(engine, &request).await,
+        Does::DeleteScript => scripts::delete(engine, &request).await,
+        Does::ListVersions => scripts::versions(engine, &request).await,
+        Does::ShowVersion => scripts::version(engine, &request).await,
+        Does::RollBack => scripts::roll_back(engine, &request).await,
+        Does::DryRun => scripts::dry_run(engine, &request).await,
+        Does::Invoke => scripts::invoke(engine, &request).await,
+        Does::ListPrincipals => json(&people::principals(engine, &request)?),
+        Does::ShowPrincipal => json(&people::principal(engine, &request)?),
+        Does::CreatePrincipal => json(&people::create_principal(engine, &request).await?),
+        Does::DeletePrincipal => json(&people::delete_principal(engine, &request).await?),
+        Does::Grant => json(&people::grant(engine, &request).await?),
+        Does::Revoke => json(&people::revoke(engine, &request).await?),
+        Does::ListTokens => json(&people::tokens(engine, &request)?),
+        Does::CreateToken => json(&people::create_token(engine, &request).await?),
+        Does::RevokeToken => json(&people::revoke_token(engine, &request).await?),
+        Does::ListAudit => json(&people::audit(engine, &request).await?),
     }
 }
 
-fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(answer)
-        .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))
+fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// An answer with the version of what it shows, which `If-Match` takes.
+fn tagged(answer: &impl Serialize, version: i64) -> Result<Response, Problem> {
+    let mut response = json(answer)?;
+    response.headers_mut().insert(header::ETAG, etag(version));
+    Ok(response)
+}
+
+fn etag(version: i64) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\""))
+        .expect("a number in quotes is a header's value")
+}
+
+/// An answer to what is done later.
+fn accepted(answer: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = json(answer)?;
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
 }
 
 fn instance(engine: &Engine, request: &Request) -> Instance {
@@ -95,7 +155,7 @@ fn instance(engine: &Engine, request: &Request) -> Instance {
             .collect(),
         caller: Caller {
             name: request.principal.name.clone(),
-            uid: Some(request.peer.uid),
+            uid: request.principal.uid,
             capabilities: capabilities.map(|one| one.as_str().to_owned()).collect(),
         },
     }
@@ -108,17 +168,15 @@ fn count(n: usize) -> i64 {
 /// The apps that the caller may read, by slug; the cursor is the slug before.
 fn apps(engine: &Engine, request: &Request) -> Result<Page<AppItem>, Problem> {
     let query: PageQuery = request.query()?;
-    if query.filter.is_some() {
-        return Err(Problem::new(Code::BadRequest, "the apps have no filter"));
-    }
     let limit = limit(&query)?;
     let after = query.after.unwrap_or_default();
+    let only = query.app.as_deref().map(|name| request.app_called(name)).transpose()?;
     let mut apps: Vec<&Arc<App>> = request
         .catalog
         .apps
         .values()
         .filter(|app| request.may(Capability::AppRead, app.id) && *app.slug > *after)
-        .filter(|app| query.app.as_deref().is_none_or(|slug| *app.slug == *slug))
+        .filter(|app| only.is_none_or(|only| app.id == only.id))
         .collect();
     apps.sort_by(|a, b| a.slug.cmp(&b.slug));
     let next = (apps.len() > limit).then(|| apps[limit - 1].slug.to_string());
@@ -165,7 +223,8 @@ async fn put_manifest(engine: &Engine, request: &Request) -> Result<Difference, 
         ));
     }
     let mode = if query.dry_run { Mode::DryRun } else { Mode::ForReal };
-    deploy::deploy(engine, bundle, Arc::clone(&request.principal), mode).await
+    let expected = request.expected()?;
+    deploy::deploy(engine, bundle, Arc::clone(&request.principal), mode, expected).await
 }
 
 fn bundle(engine: &Engine, request: &Request) -> Result<Bundle, Problem> {
@@ -217,7 +276,11 @@ fn target(request: &Request, part: Part) -> Result<Target, Problem> {
 }
 
 fn limit(query: &PageQuery) -> Result<usize, Problem> {
-    match query.limit.unwrap_or(PAGE_ITEMS) {
+    page_limit(query.limit)
+}
+
+fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(PAGE_ITEMS) {
         limit if (1..=PAGE_ITEMS_MAX).contains(&limit) => Ok(limit),
         limit => Err(Problem::new(
             Code::BadRequest,

@@ -8,9 +8,10 @@ use axum::extract::Query;
 use axum::http::Uri;
 use picloud_api::problem::{Code, Problem};
 use picloud_api::text;
+use picloud_scripts_runtime::effect::Space;
 use serde::de::DeserializeOwned;
 
-use crate::admin::peer::Peer;
+use crate::admin::peer::{HINT, Peer};
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::triggers::Switch;
 use crate::ids::AppId;
@@ -25,6 +26,10 @@ pub struct Call {
     /// `None`: whoever is known may.
     pub capability: Option<Capability>,
     pub does: Does,
+    /// For the documentation: one line.
+    pub about: &'static str,
+    /// The fields that its query may have.
+    pub query: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +37,20 @@ pub enum Method {
     Get,
     Put,
     Post,
+    Patch,
     Delete,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// What a call does.
@@ -76,6 +94,36 @@ pub enum Does {
     ShowChain,
     Pause(Part),
     Resume(Part),
+    CreateApp,
+    ShowApp,
+    ChangeApp,
+    DeleteApp,
+    ListRoutes,
+    ListScripts,
+    ShowScript,
+    PutScript,
+    DeleteScript,
+    ListVersions,
+    ShowVersion,
+    RollBack,
+    DryRun,
+    Invoke,
+    ListCollections(Space),
+    ListEntries(Space),
+    ShowEntry(Space),
+    PutEntry(Space),
+    DeleteEntry(Space),
+    CreateDocument,
+    ListPrincipals,
+    ShowPrincipal,
+    CreatePrincipal,
+    DeletePrincipal,
+    Grant,
+    Revoke,
+    ListTokens,
+    CreateToken,
+    RevokeToken,
+    ListAudit,
 }
 
 impl Does {
@@ -118,7 +166,37 @@ impl Does {
             | Self::SetSecret
             | Self::DeleteSecret
             | Self::Pause(_)
-            | Self::Resume(_) => false,
+            | Self::Resume(_)
+            | Self::CreateApp
+            | Self::ShowApp
+            | Self::ChangeApp
+            | Self::DeleteApp
+            | Self::ListRoutes
+            | Self::ListScripts
+            | Self::ShowScript
+            | Self::PutScript
+            | Self::DeleteScript
+            | Self::ListVersions
+            | Self::ShowVersion
+            | Self::RollBack
+            | Self::DryRun
+            | Self::Invoke
+            | Self::ListCollections(_)
+            | Self::ListEntries(_)
+            | Self::ShowEntry(_)
+            | Self::PutEntry(_)
+            | Self::DeleteEntry(_)
+            | Self::CreateDocument
+            | Self::ListPrincipals
+            | Self::ShowPrincipal
+            | Self::CreatePrincipal
+            | Self::DeletePrincipal
+            | Self::Grant
+            | Self::Revoke
+            | Self::ListTokens
+            | Self::CreateToken
+            | Self::RevokeToken
+            | Self::ListAudit => false,
         }
     }
 }
@@ -138,74 +216,133 @@ const fn call(
     path: &'static str,
     capability: Option<Capability>,
     does: Does,
+    about: &'static str,
 ) -> Call {
-    Call { method, path, capability, does }
+    Call { method, path, capability, does, about, query: &[] }
 }
 
+impl Call {
+    /// The same call, with fields that its query may have. One that is named `app` limits the call to that app, and the
+    /// capability with it.
+    const fn asking(self, query: &'static [&'static str]) -> Call {
+        Call { query, ..self }
+    }
+}
+
+/// The query of a list.
+const PAGE: &[&str] = &["after", "limit"];
+/// The query of a list that can be had for one app.
+const PAGE_OF_APP: &[&str] = &["after", "limit", "app"];
+/// The query of a list with a filter.
+const FILTERED: &[&str] = &["after", "limit", "app", "filter"];
+/// The query of what is about all that passes a filter.
+const FILTER: &[&str] = &["app", "filter"];
+const ENTRIES: &[&str] = &["prefix", "after", "limit"];
+const DRY_RUN: &[&str] = &["dry_run"];
+
 use Capability::{
-    AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets, AppWrite,
-    DeadLettersResolve, InstanceAdmin, OutboxManage,
+    AppData, AppInvoke, AppManageRoutes, AppManageScripts, AppManageTriggers, AppRead, AppSecrets,
+    AppWrite, DeadLettersResolve, InstanceAdmin, OutboxManage, PrincipalsManage,
 };
-use Method::{Delete, Get, Post, Put};
+use Method::{Delete, Get, Patch, Post, Put};
+use Space::{Docs, Kv};
 
 /// Every call. A capability is asked for in the app that the path or the query names, or else for all apps; a deploy
 /// asks for more, depending on what it changes.
 #[rustfmt::skip]
 pub const CALLS: &[Call] = &[
-    call(Get, "/instance", None, Does::ShowInstance),
-    call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance)),
-    call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance)),
-    call(Get, "/apps", None, Does::ListApps),
-    call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy),
-    call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export),
-    call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App)),
-    call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App)),
-    call(Get, "/apps/{app}/triggers", Some(AppRead), Does::ListTriggers),
-    call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger),
-    call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger),
-    call(Put, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::ChangeTrigger),
-    call(Delete, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::DeleteTrigger),
-    call(Post, "/apps/{app}/triggers/{name}/enable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::On)),
-    call(Post, "/apps/{app}/triggers/{name}/disable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::Off)),
-    call(Post, "/apps/{app}/triggers/{name}/fire", Some(AppManageTriggers), Does::FireTrigger),
-    call(Post, "/apps/{app}/triggers/{name}/pause", Some(AppManageTriggers), Does::Pause(Part::Trigger)),
-    call(Post, "/apps/{app}/triggers/{name}/resume", Some(AppManageTriggers), Does::Resume(Part::Trigger)),
-    call(Post, "/apps/{app}/routes/{name}/pause", Some(AppManageRoutes), Does::Pause(Part::Route)),
-    call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route)),
-    call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks)),
-    call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks)),
-    call(Get, "/apps/{app}/secrets", Some(AppSecrets), Does::ListSecrets),
-    call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret),
-    call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret),
-    call(Get, "/outbox", Some(AppRead), Does::ListOutbox),
-    call(Get, "/outbox/{id}", Some(AppRead), Does::ShowOutboxRow),
-    call(Post, "/outbox/{id}/run-now", Some(OutboxManage), Does::RunNow),
-    call(Post, "/outbox/{id}/cancel", Some(OutboxManage), Does::Cancel),
-    call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters),
-    call(Get, "/dead-letters/groups", Some(AppRead), Does::GroupDeadLetters),
-    call(Get, "/dead-letters/preview", Some(AppRead), Does::PreviewDeadLetters),
-    call(Post, "/dead-letters/replay", Some(DeadLettersResolve), Does::ReplayDeadLetters),
-    call(Post, "/dead-letters/discard", Some(DeadLettersResolve), Does::DiscardDeadLetters),
-    call(Post, "/dead-letters/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetters),
-    call(Get, "/dead-letters/{id}", Some(AppRead), Does::ShowDeadLetter),
-    call(Post, "/dead-letters/{id}/replay", Some(DeadLettersResolve), Does::ReplayDeadLetter),
-    call(Post, "/dead-letters/{id}/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetter),
-    call(Post, "/dead-letters/{id}/discard", Some(DeadLettersResolve), Does::DiscardDeadLetter),
-    call(Post, "/dead-letters/{id}/reopen", Some(DeadLettersResolve), Does::ReopenDeadLetter),
-    call(Get, "/abandoned", Some(AppRead), Does::ListAbandoned),
-    call(Get, "/abandoned/{id}", Some(AppRead), Does::ShowAbandoned),
-    call(Get, "/executions", Some(AppRead), Does::ListExecutions),
-    call(Get, "/executions/{id}", Some(AppRead), Does::ShowExecution),
-    call(Get, "/executions/{id}/chain", Some(AppRead), Does::ShowChain),
+    call(Get, "/instance", None, Does::ShowInstance, "The instance: what waits, what is paused, who you are."),
+    call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance), "Let nothing run; what comes in is kept."),
+    call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance), "Let everything run again that is not paused itself."),
+    call(Get, "/apps", None, Does::ListApps, "The apps that you may read, by slug.").asking(PAGE_OF_APP),
+    call(Post, "/apps", Some(AppWrite), Does::CreateApp, "Make an app with nothing in it."),
+    call(Get, "/apps/{app}", Some(AppRead), Does::ShowApp, "One app, with its revision as `ETag`."),
+    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp, "Change slug, host or settings of an app; what is left out stays as it is."),
+    call(Delete, "/apps/{app}", Some(AppWrite), Does::DeleteApp, "Delete an app with everything in it. What waits is abandoned on record, and grants for it go."),
+    call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy, "Make the app what the manifest says; with `dry_run=true` only say what would change. Changed scripts, routes and triggers ask for their own capabilities, too.").asking(DRY_RUN),
+    call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export, "The app as a manifest with its scripts."),
+    call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App), "Let nothing of the app run."),
+    call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App), "Let the app run again."),
+    call(Get, "/apps/{app}/triggers", Some(AppRead), Does::ListTriggers, "The app's triggers, by name: what they match, and when schedules are due.").asking(PAGE),
+    call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger, "One trigger."),
+    call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger, "Make a trigger; here `{name}` is its kind: `kv`, `docs`, `dead-letter` or `schedule`. It runs as you."),
+    call(Put, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::ChangeTrigger, "Change a trigger, all of it. It runs as you from then on."),
+    call(Delete, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::DeleteTrigger, "Delete a trigger. What it has set off still runs."),
+    call(Post, "/apps/{app}/triggers/{name}/enable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::On), "Let a trigger match again."),
+    call(Post, "/apps/{app}/triggers/{name}/disable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::Off), "Let a trigger match no more. What it has set off still runs."),
+    call(Post, "/apps/{app}/triggers/{name}/fire", Some(AppManageTriggers), Does::FireTrigger, "Set a trigger off once, with an event that you give or a made-up one. The run is yours, so this asks for `AppInvoke`, too."),
+    call(Post, "/apps/{app}/triggers/{name}/pause", Some(AppManageTriggers), Does::Pause(Part::Trigger), "Let the trigger match, but its rows wait."),
+    call(Post, "/apps/{app}/triggers/{name}/resume", Some(AppManageTriggers), Does::Resume(Part::Trigger), "Let the trigger's rows run again."),
+    call(Post, "/apps/{app}/routes/{name}/pause", Some(AppManageRoutes), Does::Pause(Part::Route), "Keep the route from running; `{name}` is method and path, `POST /readings`."),
+    call(Post, "/apps/{app}/routes/{name}/resume", Some(AppManageRoutes), Does::Resume(Part::Route), "Let the route run again."),
+    call(Post, "/apps/{app}/scripts/{name}/pause", Some(AppManageScripts), Does::Pause(Part::Tasks), "Let the tasks wait that run the script."),
+    call(Post, "/apps/{app}/scripts/{name}/resume", Some(AppManageScripts), Does::Resume(Part::Tasks), "Let the script's tasks run again."),
+    call(Get, "/apps/{app}/secrets", Some(AppSecrets), Does::ListSecrets, "The names of the app's secrets, with who set them when. Values are never shown.").asking(PAGE),
+    call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret, "Set a secret, new or not."),
+    call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret, "Delete a secret. Scripts that read it fail from then on."),
+    call(Get, "/apps/{app}/routes", Some(AppRead), Does::ListRoutes, "The app's routes, by path and method, with where they are reached.").asking(PAGE),
+    call(Get, "/apps/{app}/kv", Some(AppData), Does::ListCollections(Kv), "The names of the app's KV collections.").asking(PAGE),
+    call(Get, "/apps/{app}/kv/{collection}", Some(AppData), Does::ListEntries(Kv), "The entries of a collection, by key.").asking(ENTRIES),
+    call(Get, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::ShowEntry(Kv), "One entry, with who wrote it last, and its version as `ETag`."),
+    call(Put, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::PutEntry(Kv), "Write an entry as a script would: triggers fire. With `dry_run` in the body only say what would happen."),
+    call(Delete, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::DeleteEntry(Kv), "Delete an entry as a script would: triggers fire.").asking(DRY_RUN),
+    call(Get, "/apps/{app}/docs", Some(AppData), Does::ListCollections(Docs), "The names of the app's collections of documents.").asking(PAGE),
+    call(Get, "/apps/{app}/docs/{collection}", Some(AppData), Does::ListEntries(Docs), "The documents of a collection, by id.").asking(ENTRIES),
+    call(Post, "/apps/{app}/docs/{collection}", Some(AppData), Does::CreateDocument, "Store a document under a new id; triggers fire. With `dry_run` in the body only say what would happen."),
+    call(Get, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::ShowEntry(Docs), "One document, with who wrote it last, and its version as `ETag`."),
+    call(Put, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::PutEntry(Docs), "Write a document as a script would: triggers fire. With `dry_run` in the body only say what would happen."),
+    call(Delete, "/apps/{app}/docs/{collection}/{key}", Some(AppData), Does::DeleteEntry(Docs), "Delete a document as a script would: triggers fire.").asking(DRY_RUN),
+    call(Get, "/apps/{app}/scripts", Some(AppRead), Does::ListScripts, "The app's scripts, by name, with what uses them.").asking(PAGE),
+    call(Get, "/apps/{app}/scripts/{name}", Some(AppRead), Does::ShowScript, "One script with its source, and its version as `ETag`."),
+    call(Put, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::PutScript, "Write a script, new or as its next version. One that does not compile is refused."),
+    call(Delete, "/apps/{app}/scripts/{name}", Some(AppManageScripts), Does::DeleteScript, "Delete a script that no route and no trigger runs."),
+    call(Get, "/apps/{app}/scripts/{name}/versions", Some(AppRead), Does::ListVersions, "The versions of a script that are kept, the newest first.").asking(PAGE),
+    call(Get, "/apps/{app}/scripts/{name}/versions/{version}", Some(AppRead), Does::ShowVersion, "One version of a script with its source."),
+    call(Post, "/apps/{app}/scripts/{name}/roll-back", Some(AppManageScripts), Does::RollBack, "Make an earlier version the script's next one."),
+    call(Post, "/apps/{app}/scripts/{name}/dry-run", Some(AppInvoke), Does::DryRun, "Run a script without committing, and show what it would write and start. An unsaved source asks for `AppManageScripts`, an event of the app's for `AppRead`, too."),
+    call(Post, "/apps/{app}/scripts/{name}/invoke", Some(AppInvoke), Does::Invoke, "Run a script as you, and wait for its result, or have it run later."),
+    call(Get, "/outbox", Some(AppRead), Does::ListOutbox, "What waits or runs, the newest first.").asking(FILTERED),
+    call(Get, "/outbox/{id}", Some(AppRead), Does::ShowOutboxRow, "One row of the outbox with its event."),
+    call(Post, "/outbox/{id}/run-now", Some(OutboxManage), Does::RunNow, "Let a waiting row run at once."),
+    call(Post, "/outbox/{id}/cancel", Some(OutboxManage), Does::Cancel, "Make a dead letter of a waiting row, with a reason."),
+    call(Get, "/dead-letters", Some(AppRead), Does::ListDeadLetters, "What could not be done, the newest first; only what is open, unless the filter says otherwise.").asking(FILTERED),
+    call(Get, "/dead-letters/groups", Some(AppRead), Does::GroupDeadLetters, "Dead letters counted by app, script and error.").asking(FILTER),
+    call(Get, "/dead-letters/preview", Some(AppRead), Does::PreviewDeadLetters, "What a call in bulk with this filter would be about.").asking(FILTER),
+    call(Post, "/dead-letters/replay", Some(DeadLettersResolve), Does::ReplayDeadLetters, "Replay all that a preview saw, if there are still as many."),
+    call(Post, "/dead-letters/discard", Some(DeadLettersResolve), Does::DiscardDeadLetters, "Discard all that a preview saw, if there are still as many, with a reason."),
+    call(Post, "/dead-letters/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetters, "Undo replays that have not begun, by the letters' ids."),
+    call(Get, "/dead-letters/{id}", Some(AppRead), Does::ShowDeadLetter, "One dead letter with its event."),
+    call(Post, "/dead-letters/{id}/replay", Some(DeadLettersResolve), Does::ReplayDeadLetter, "Replay a dead letter as it was or with another payload; `hold_ms` leaves time to take it back."),
+    call(Post, "/dead-letters/{id}/take-back", Some(DeadLettersResolve), Does::TakeBackDeadLetter, "Undo a replay that has not begun."),
+    call(Post, "/dead-letters/{id}/discard", Some(DeadLettersResolve), Does::DiscardDeadLetter, "Discard a dead letter, with a reason."),
+    call(Post, "/dead-letters/{id}/reopen", Some(DeadLettersResolve), Does::ReopenDeadLetter, "Make a discarded dead letter an open one again."),
+    call(Get, "/abandoned", Some(AppRead), Does::ListAbandoned, "What ended without success and without a dead letter, the newest first.").asking(FILTERED),
+    call(Get, "/abandoned/{id}", Some(AppRead), Does::ShowAbandoned, "One abandoned execution, with its event where it is kept."),
+    call(Get, "/executions", Some(AppRead), Does::ListExecutions, "Runs that ended lately, as memory has them, the newest first.").asking(FILTERED),
+    call(Get, "/executions/{id}", Some(AppRead), Does::ShowExecution, "One execution: its attempts with their log lines and what they wrote, as memory has them."),
+    call(Get, "/executions/{id}/chain", Some(AppRead), Does::ShowChain, "Everything that is known of the causes and consequences of an execution."),
+    call(Get, "/principals", Some(PrincipalsManage), Does::ListPrincipals, "Who is known, and what they may do.").asking(PAGE),
+    call(Post, "/principals", Some(PrincipalsManage), Does::CreatePrincipal, "Make a principal, with a uid or without, and with grants that you have yourself."),
+    call(Get, "/principals/{name}", Some(PrincipalsManage), Does::ShowPrincipal, "One principal, by name or number."),
+    call(Delete, "/principals/{name}", Some(PrincipalsManage), Does::DeletePrincipal, "Delete a principal with its grants and tokens. What runs as it is refused from then on."),
+    call(Post, "/principals/{name}/grant", Some(PrincipalsManage), Does::Grant, "Give a principal capabilities that you have yourself, for one app or for all."),
+    call(Post, "/principals/{name}/revoke", Some(PrincipalsManage), Does::Revoke, "Take capabilities away. The next run that needs one is refused."),
+    call(Get, "/tokens", Some(PrincipalsManage), Does::ListTokens, "The tokens, without their secrets; those that ended are shown for 30 days.").asking(PAGE),
+    call(Post, "/tokens", Some(PrincipalsManage), Does::CreateToken, "Make a token for a principal, or for a new one with grants that you have yourself. The answer alone has the secret."),
+    call(Post, "/tokens/{name}/revoke", Some(PrincipalsManage), Does::RevokeToken, "End a token, by name or number."),
+    call(Get, "/audit", Some(PrincipalsManage), Does::ListAudit, "Who changed what, the newest first.").asking(PAGE),
 ];
 
 /// A request whose caller is known and may do what it asks for.
 pub struct Request {
     pub call: &'static Call,
     pub principal: Arc<Principal>,
-    pub peer: Peer,
+    /// The other end of the socket; absent on the listener that has none.
+    pub peer: Option<Peer>,
     pub path: HashMap<String, String>,
     pub uri: Uri,
+    /// The `If-Match` header.
+    pub if_match: Option<String>,
     pub body: Bytes,
     pub catalog: Arc<Catalog>,
 }
@@ -213,6 +350,7 @@ pub struct Request {
 impl Request {
     /// Says no to who lacks the call's capability.
     pub fn check_capability(&self) -> Result<(), Problem> {
+        self.check_query()?;
         let Some(capability) = self.call.capability else { return Ok(()) };
         let named = self.app_name()?;
         let app = named.as_deref().and_then(|name| find_app(&self.catalog, name));
@@ -224,7 +362,7 @@ impl Request {
         }
         let scope = match named {
             Some(name) => format!("for app \"{name}\""),
-            None if self.call.method == Method::Get => {
+            None if self.call.query.contains(&"app") => {
                 "for all apps; name one with app=".to_owned()
             }
             None => "for all apps".to_owned(),
@@ -233,7 +371,21 @@ impl Request {
             Code::NotAllowed,
             format!("{} lacks {} {scope}", self.principal.name, capability.as_str()),
         )
-        .with_hint("call as root, or as the user that the daemon runs as"))
+        .with_hint(HINT))
+    }
+
+    /// The query has only fields that this call knows.
+    fn check_query(&self) -> Result<(), Problem> {
+        let fields: Vec<(String, String)> = self.query()?;
+        let unknown = fields.iter().find(|(name, _)| !self.call.query.contains(&name.as_str()));
+        let Some((name, _)) = unknown else { return Ok(()) };
+        let detail = if self.call.query.is_empty() {
+            let Call { method, path, .. } = self.call;
+            format!("{} {path} takes no query, but there is \"{name}\"", method.as_str())
+        } else {
+            format!("in the query: {}", text::unknown_key(name, self.call.query.iter().copied()))
+        };
+        Err(Problem::new(Code::BadRequest, detail))
     }
 
     /// The app that the path or a list's query names.
@@ -241,8 +393,7 @@ impl Request {
         if let Some(name) = self.path.get("app") {
             return Ok(Some(name.clone()));
         }
-        // What changes something changes what its path says, whatever its query names.
-        if self.call.method != Method::Get {
+        if !self.call.query.contains(&"app") {
             return Ok(None);
         }
         #[derive(serde::Deserialize)]
@@ -310,6 +461,28 @@ impl Request {
         self.body::<Nothing>(Code::BadRequest).map(drop)
     }
 
+    /// The version that `If-Match` names, if it is there.
+    pub fn expected(&self) -> Result<Option<i64>, Problem> {
+        let Some(named) = self.if_match.as_deref() else { return Ok(None) };
+        let bare = named.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        bare.and_then(|version| version.parse().ok()).map(Some).ok_or_else(|| {
+            Problem::new(
+                Code::BadRequest,
+                format!("If-Match: {named} is no version; send one ETag as it was answered, such as \"3\""),
+            )
+        })
+    }
+
+    /// Says no to who lacks a further capability in an app.
+    pub fn ask(&self, capability: Capability, app: &App) -> Result<(), Problem> {
+        if self.may(capability, app.id) {
+            return Ok(());
+        }
+        let (who, what) = (&self.principal.name, capability.as_str());
+        let detail = format!("{who} lacks {what} for app \"{}\"", app.slug);
+        Err(Problem::new(Code::NotAllowed, detail).with_hint(HINT))
+    }
+
     /// Says no to who may not do this in the app of what was found. Who may not even read there does not learn that it
     /// is there.
     pub fn check_found(&self, app: AppId, what: &str) -> Result<(), Problem> {
@@ -327,8 +500,7 @@ impl Request {
     pub fn lacks(&self, capability: Capability, app: Option<&str>) -> Problem {
         let scope = app.map_or("for all apps".to_owned(), |slug| format!("for app \"{slug}\""));
         let (who, capability) = (&self.principal.name, capability.as_str());
-        Problem::new(Code::NotAllowed, format!("{who} lacks {capability} {scope}"))
-            .with_hint("call as root, or as the user that the daemon runs as")
+        Problem::new(Code::NotAllowed, format!("{who} lacks {capability} {scope}")).with_hint(HINT)
     }
 
     /// Whether the caller may do this in an app.

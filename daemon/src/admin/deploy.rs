@@ -9,6 +9,7 @@ use picloud_api::problem::{Code, Problem};
 use crate::admin::engine::Engine;
 use crate::admin::refuse;
 use crate::catalog::Catalog;
+use crate::flow::configure::apps::as_expected;
 use crate::flow::configure::deploy::plan_deploy;
 use crate::manifest::{self, Wanted};
 use crate::principal::Principal;
@@ -20,16 +21,21 @@ pub enum Mode {
     DryRun,
 }
 
-/// Makes an app what the bundle says, or says what that would change.
+/// Makes an app what the bundle says, or says what that would change; only if it is still at the revision that is
+/// expected.
 pub async fn deploy(
     engine: &Engine,
     bundle: Bundle,
     principal: Arc<Principal>,
     mode: Mode,
+    expected: Option<i64>,
 ) -> Result<Difference, Problem> {
     let wanted = check(engine, bundle).await?;
     let now = engine.clock.now();
-    let plan = move |catalog: &Catalog, next| plan_deploy(catalog, &wanted, &principal, next, now);
+    let plan = move |catalog: &Catalog, next| {
+        as_expected(catalog.app(&wanted.slug), &wanted.slug, expected)?;
+        plan_deploy(catalog, &wanted, &principal, next, now)
+    };
     match mode {
         Mode::ForReal => engine.configure(plan).await,
         Mode::DryRun => {

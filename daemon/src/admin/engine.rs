@@ -1,5 +1,7 @@
 //! What the admin API asks of the rest of the daemon: everything that touches store or dispatcher is in this file.
 
+pub mod data;
+mod scripts;
 mod triggers;
 
 use std::collections::HashMap;
@@ -10,8 +12,9 @@ use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem};
 use picloud_api::problem::{Code, Problem};
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
+use tokio::sync::Semaphore;
 
-use crate::admin::refuse;
+use crate::admin::{peer, refuse};
 use crate::catalog::Catalog;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
@@ -20,12 +23,13 @@ use crate::failure::Failure;
 use crate::flow::Command;
 use crate::flow::configure::{Planned, Unfit};
 use crate::flow::manage::Manage;
+use crate::groups::Groups;
 use crate::ids::{AppId, Id, Ids, QueueId, RouteId, TriggerId};
-use crate::limits::SecretLimits;
+use crate::limits::{AdminLimits, OutboxLimits, SecretLimits};
 use crate::store::batch::{Seen, Waiting};
 use crate::store::configure::ConfigureError;
 use crate::store::lists::BriefRow;
-use crate::store::read::{LetterRow, Reader};
+use crate::store::read::{AuditRow, LetterRow, Reader};
 use crate::store::writer::{CommitError, Writer};
 use crate::time::{Clock, Timestamp};
 use crate::vault::Vault;
@@ -43,9 +47,16 @@ pub struct Engine {
     pub started_at: Timestamp,
     pub run_limits: RunLimits,
     pub body_bytes_max: usize,
+    pub limits: AdminLimits,
+    pub groups: Arc<Groups>,
+    /// The uids that may always do everything.
+    pub owners: [u32; 2],
     pub compile: Compiler,
     pub vault: Arc<Vault>,
     pub secret_limits: SecretLimits,
+    outbox_limits: Arc<OutboxLimits>,
+    /// Turns of dry runs.
+    dry_runs: Arc<Semaphore>,
     pub reader: Reader,
     pub(super) dispatcher: Arc<Dispatcher>,
     writer: Writer,
@@ -79,9 +90,14 @@ impl Engine {
             started_at: engine.clock.now(),
             run_limits: engine.limits.run.clone(),
             body_bytes_max: engine.limits.admin.body_bytes_max,
+            limits: engine.limits.admin.clone(),
+            groups: Arc::clone(&engine.groups),
+            owners: peer::owners(),
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
             vault: Arc::clone(&engine.vault),
             secret_limits: engine.limits.secrets.clone(),
+            outbox_limits: Arc::new(engine.limits.outbox.clone()),
+            dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
             dispatcher: Arc::clone(&engine.dispatcher),
             writer: engine.writer.clone(),
             reader: engine.reader.clone(),
@@ -133,6 +149,11 @@ impl Engine {
     /// Does what somebody wishes.
     pub async fn manage(&self, manage: Manage) -> Result<(), CommitError> {
         self.writer.commit(Command::Manage(manage)).await
+    }
+
+    pub async fn audit(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditRow>, Problem> {
+        let found = self.reader.audit(before, limit).await;
+        found.map_err(|error| Problem::new(Code::Internal, error.to_string()))
     }
 
     /// Does many things, in one batch if they fit; what became of each is in their order.

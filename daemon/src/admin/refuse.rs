@@ -1,7 +1,7 @@
 //! Problems: how the admin API says no.
 
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use picloud_api::problem::{Code, MEDIA_TYPE, Problem};
 
@@ -13,7 +13,12 @@ use crate::store::writer::{CommitError, NotTaken};
 pub fn response(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(problem).unwrap_or_default();
-    (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
 }
 
 /// A body that could not be read.
@@ -23,6 +28,14 @@ pub fn body(error: &BytesRejection, body_bytes_max: usize) -> Problem {
     } else {
         Problem::new(Code::BadRequest, "the body could not be read to its end")
     }
+}
+
+/// A path whose variable parts cannot be decoded.
+pub fn path(error: &PathRejection) -> Problem {
+    let cause =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    Problem::new(Code::BadRequest, format!("the path cannot be read: {cause}"))
+        .with_hint("percent-encode names as UTF-8")
 }
 
 pub fn is_json(headers: &HeaderMap) -> bool {
@@ -36,15 +49,54 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::HostTaken { .. } | Unfit::NameTaken { .. } => Code::Conflict,
         Unfit::BadTrigger(errors) => {
             let mut problem = Problem::new(Code::BadTrigger, "nothing was changed");
             problem.errors.clone_from(errors);
             return problem;
         }
-        Unfit::TooManySecrets { .. } => Code::TooMany,
+        Unfit::Changed { .. } => Code::Changed,
+        Unfit::InUse { .. } => Code::InUse,
+        Unfit::TooMany { .. } => Code::TooMany,
+        Unfit::NoSuchPrincipal(_) | Unfit::NoSuchToken(_) => Code::NotFound,
+        Unfit::HostTaken { .. }
+        | Unfit::SlugTaken(_)
+        | Unfit::PartTaken { .. }
+        | Unfit::NameTaken { .. }
+        | Unfit::UidTaken { .. } => Code::AlreadyThere,
+        Unfit::NotYours { .. } => Code::NotAllowed,
+        Unfit::IsOwner(_) => Code::Protected,
+        Unfit::LimitReached { .. } => Code::TooMany,
     };
-    Problem::new(code, unfit.to_string())
+    let problem = Problem::new(code, unfit.to_string());
+    match hint(unfit) {
+        Some(hint) => problem.with_hint(hint),
+        None => problem,
+    }
+}
+
+fn hint(unfit: &Unfit) -> Option<&'static str> {
+    match unfit {
+        Unfit::Changed { .. } => Some("look at it again, then repeat"),
+        Unfit::InUse { .. } => Some("let them run another script first, or remove them"),
+        Unfit::NoSuchPrincipal(_) => Some("`picloud principals list` shows all"),
+        Unfit::NoSuchToken(_) => Some("`picloud tokens list` shows all"),
+        Unfit::NameTaken { kind: "principal", .. } => Some(
+            "take another name; `picloud tokens create --principal` gives one that is there a token",
+        ),
+        Unfit::NameTaken { .. } => Some("take another name, or revoke that one first"),
+        Unfit::LimitReached { .. } => Some("remove some, or raise the limit in [limits.admin]"),
+        Unfit::NotAllowed { .. }
+        | Unfit::NoSuchApp(_)
+        | Unfit::NoSuchPart { .. }
+        | Unfit::HostTaken { .. }
+        | Unfit::PartTaken { .. }
+        | Unfit::SlugTaken(_)
+        | Unfit::BadTrigger(_)
+        | Unfit::TooMany { .. }
+        | Unfit::UidTaken { .. }
+        | Unfit::NotYours { .. }
+        | Unfit::IsOwner(_) => None,
+    }
 }
 
 /// A wish about a row or a dead letter that was not granted.
@@ -53,6 +105,7 @@ pub fn not_managed(error: &CommitError) -> Problem {
         CommitError::NotTaken(NotTaken::Full) => Code::Busy,
         CommitError::NotTaken(NotTaken::Stopping) => Code::Stopping,
         CommitError::Refused(Refusal::Declined(why)) => return declined(why),
+        CommitError::Refused(Refusal::AppDeleted) => Code::NotFound,
         CommitError::Refused(Refusal::StorageLow) => Code::StorageLow,
         CommitError::Refused(Refusal::AppFull { .. } | Refusal::TooManyDelayed { .. }) => {
             Code::Busy

@@ -1,9 +1,16 @@
 //! The calls of the admin API, on an engine with a store of its own.
 
+mod data;
+mod people;
+mod scripts;
+mod work;
+
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::connect_info::MockConnectInfo;
+use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use picloud_api::deploy::Difference;
 use picloud_api::instance::{Instance, PauseAnswer};
@@ -21,6 +28,7 @@ use crate::faults::Faults;
 use crate::flow::configure::people::plan_uid;
 use crate::flow::configure::{CatalogChange, Unfit};
 use crate::flow::facts::Usage;
+use crate::groups::Groups;
 use crate::ids::{Ids, PrincipalId, QueueId};
 use crate::limits::Limits;
 use crate::manifest::tests::{GREENHOUSE, bundle};
@@ -28,11 +36,12 @@ use crate::principal::{Capability, Grant, Principal};
 use crate::store::batch::Waiting;
 use crate::time::{Clock, Timestamp};
 
-struct Stopped;
+/// A clock that stands where a test puts it.
+struct Stopped(AtomicI64);
 
 impl Clock for Stopped {
     fn now(&self) -> Timestamp {
-        Timestamp(7)
+        Timestamp(self.0.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
@@ -44,13 +53,16 @@ impl Clock for Stopped {
 struct Admin {
     router: Router,
     engine: Engine,
-    _folder: TempDir,
+    clock: Arc<Stopped>,
+    /// Where the store is, and `passwd` and `group` for who wants to write them.
+    folder: TempDir,
 }
 
 async fn admin() -> Admin {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut limits = Limits::default();
     limits.admin.body_bytes_max = 200_000;
+    let clock = Arc::new(Stopped(AtomicI64::new(7)));
     let engine = crate::engine::start(Setup {
         store: folder.path().join("picloud.db"),
         runtime_directory: folder.path().to_owned(),
@@ -60,8 +72,12 @@ async fn admin() -> Admin {
         limits,
         pausing: Pausing::AsStored,
         cores: 1,
-        clock: Arc::new(Stopped),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         ids: Arc::new(Ids::random()),
+        groups: Arc::new(Groups::in_files(
+            folder.path().join("passwd"),
+            folder.path().join("group"),
+        )),
         faults: Faults::default(),
     });
     let engine = engine.await.expect("an engine starts on a new store");
@@ -75,7 +91,7 @@ async fn admin() -> Admin {
         made.await.expect("principals can be made");
     }
     let router = router(Arc::new(crate::admin::engine::Engine::of(&engine)));
-    let admin = Admin { router, engine, _folder: folder };
+    let admin = Admin { router, engine, clock, folder };
     let body = serde_json::to_string(&bundle(GREENHOUSE)).expect("a bundle is JSON");
     let _made: Difference = ok(&admin, 0, "PUT", "/apps/greenhouse/manifest", &body).await;
     admin
@@ -88,9 +104,20 @@ impl Admin {
 }
 
 async fn call(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
-    let request = axum::extract::Request::builder()
-        .method(method)
-        .uri(format!("{BASE}{path}"))
+    send(admin, uid, axum::extract::Request::builder().method(method).uri(at(path)), body).await
+}
+
+fn at(path: &str) -> String {
+    format!("{BASE}{path}")
+}
+
+async fn send(
+    admin: &Admin,
+    uid: u32,
+    request: axum::http::request::Builder,
+    body: &str,
+) -> (u16, Vec<u8>) {
+    let request = request
         .header("content-type", "application/json")
         .body(Body::from(body.to_owned()))
         .expect("the request is right");
@@ -99,6 +126,12 @@ async fn call(admin: &Admin, uid: u32, method: &str, path: &str, body: &str) -> 
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
     (status, body.to_vec())
+}
+
+/// The status of a change that is made only if the thing is still at this version.
+async fn if_match(admin: &Admin, method: &str, path: &str, version: i64, body: &str) -> u16 {
+    let request = axum::extract::Request::builder().method(method).uri(at(path));
+    send(admin, 0, request.header("if-match", format!("\"{version}\"")), body).await.0
 }
 
 async fn ok<T: DeserializeOwned>(
@@ -200,6 +233,7 @@ async fn bad_requests_get_an_error_that_says_what_is_wrong() {
     let large = " ".repeat(200_001);
     for (method, path, body, status, detail) in [
         ("GET", "/app", "", 404, "there is no call /api/v1/admin/app"),
+        ("GET", "/apps?app=garden", "", 404, "there is no app \"garden\""),
         ("DELETE", "/apps", "", 405, "/api/v1/admin/apps has no method DELETE"),
         ("GET", "/apps/garden/manifest", "", 404, "there is no app \"garden\""),
         ("GET", "/apps?limits=1", "", 400, "unknown key \"limits\"; did you mean \"limit\"?"),
@@ -260,28 +294,102 @@ async fn resuming_what_runs_changes_nothing_for_every_kind_of_target() {
     admin.stop().await;
 }
 
+/// Somebody who may do this in all apps.
+async fn somebody(admin: &Admin, uid: u32, capabilities: Vec<Capability>) {
+    let made = admin.engine.writer.configure(move |catalog, next, _now| {
+        let planned = plan_uid(catalog, uid, &format!("user {uid}"), &capabilities, next);
+        Ok::<_, Unfit>((planned.changes, planned.next))
+    });
+    made.await.expect("principals can be made");
+}
+
+/// A path with everything variable filled in.
+fn filled(path: &str) -> String {
+    let segments = path.split('/').map(|segment| match segment {
+        "{app}" => "greenhouse",
+        segment if segment.starts_with('{') => "keep",
+        segment => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
 #[tokio::test]
 async fn p8_every_call_is_closed_to_the_unknown_and_to_who_lacks_its_capability() {
     let admin = admin().await;
-    let body = serde_json::to_string(&bundle(GREENHOUSE)).expect("a bundle is JSON");
     for one in CALLS {
-        let id = "01J9ZKQ3M8ABCDEFGHJKMNPQRS";
-        let path = one.path.replace("{app}", "greenhouse").replace("{name}", "keep");
-        let path = path.replace("{id}", id);
-        let (method, body) = match one.method {
-            calls::Method::Get => ("GET", ""),
-            calls::Method::Post => ("POST", ""),
-            calls::Method::Put => ("PUT", body.as_str()),
-            calls::Method::Delete => ("DELETE", ""),
-        };
-        let unknown = problem(&admin, 4242, method, &path, body).await;
+        let (method, path) = (one.method.as_str(), filled(one.path));
+        let unknown = problem(&admin, 4242, method, &path, "").await;
         assert_eq!(unknown.detail, "uid 4242 is not known to this daemon");
         assert_eq!(unknown.status, 403);
+    }
+    // First who may everything else, so that nothing is changed meanwhile; then who may this alone.
+    for lacking in Capability::ALL {
+        let others = Capability::ALL.into_iter();
+        let others = others.filter(|one| *one != lacking && *one != Capability::InstanceAdmin);
+        somebody(&admin, 2000, others.collect()).await;
+        for one in CALLS.iter().filter(|one| one.capability == Some(lacking)) {
+            let path = filled(one.path);
+            let refused = problem(&admin, 2000, one.method.as_str(), &path, "").await;
+            let expected = format!("user 2000 lacks {}", lacking.as_str());
+            assert!(refused.detail.starts_with(&expected), "{path}: {refused:?}");
+            assert_eq!(refused.status, 403);
+        }
+    }
+    for having in Capability::ALL {
+        somebody(&admin, 2000, vec![having]).await;
+        for one in CALLS.iter().filter(|one| one.capability == Some(having)) {
+            let path = filled(one.path);
+            let request = axum::extract::Request::builder().method(one.method.as_str());
+            // Nothing has this version, so what would be changed is there for the next call.
+            let request = request.uri(at(&path)).header("if-match", "\"999\"");
+            let (_, body) = send(&admin, 2000, request, "").await;
+            let lacks = format!("lacks {}", having.as_str());
+            assert!(!String::from_utf8_lossy(&body).contains(&lacks), "{path}");
+        }
+    }
+    admin.stop().await;
+}
 
-        let (status, _) = call(&admin, 1000, method, &path, body).await;
+#[tokio::test]
+async fn p8_who_may_read_gets_an_answer_from_every_call_that_reads_and_from_no_other() {
+    let admin = admin().await;
+    for one in CALLS {
+        let id = "01J9ZKQ3M8ABCDEFGHJKMNPQRS";
+        let path = one.path.replace("{app}", "greenhouse");
+        let path = path.replace("triggers/{name}", "triggers/keep").replace("{name}", "warn");
+        let path = path.replace("{version}", "1").replace("{id}", id);
+        let path = path.replace("{collection}", "limits").replace("{key}", "dry");
+        let (status, _) = call(&admin, 1000, one.method.as_str(), &path, "").await;
         let reads = matches!(one.capability, None | Some(Capability::AppRead));
         let answered = if one.path.contains("{id}") { 404 } else { 200 };
-        assert_eq!(status, if reads { answered } else { 403 }, "{method} {path}");
+        assert_eq!(status, if reads { answered } else { 403 }, "{} {path}", one.method.as_str());
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_query_of_a_call_that_takes_none_is_refused() {
+    let admin = admin().await;
+    for one in CALLS {
+        let path = format!("{}?wrong=1", filled(one.path));
+        let problem = problem(&admin, 0, one.method.as_str(), &path, "").await;
+        assert_eq!(problem.status, 400, "{path}: {problem:?}");
+        let expected = match one.query {
+            [] => "takes no query, but there is \"wrong\"",
+            _ => "in the query: unknown key \"wrong\"",
+        };
+        assert!(problem.detail.contains(expected), "{path}: {problem:?}");
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_apps_can_be_had_for_one_by_slug_or_number() {
+    let admin = admin().await;
+    let number = admin.engine.catalog.load().app("greenhouse").expect("it is deployed").id;
+    for app in ["greenhouse".to_owned(), number.to_string()] {
+        let page: Page<AppItem> = ok(&admin, 0, "GET", &format!("/apps?app={app}"), "").await;
+        assert_eq!(page.items.len(), 1);
     }
     admin.stop().await;
 }
@@ -309,7 +417,7 @@ async fn p8_who_may_all_in_one_app_may_not_pause_the_instance() {
         Ok::<_, Unfit>((vec![CatalogChange::PutPrincipal(gardener)], next + 1))
     });
     made.await.expect("principals can be made");
-    for path in ["/pause?app=greenhouse", "/resume?app=greenhouse"] {
+    for path in ["/pause", "/resume"] {
         let refused = problem(&admin, 1001, "POST", path, "").await;
         assert_eq!(refused.detail, "gardener lacks InstanceAdmin for all apps", "{path}");
     }
@@ -472,5 +580,3 @@ async fn p8_a_trigger_is_set_off_by_who_may_manage_it_and_invoke_and_runs_as_the
     }
     admin.stop().await;
 }
-
-mod work;

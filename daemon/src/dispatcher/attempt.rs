@@ -7,7 +7,6 @@ use picloud_scripts_runtime::effect::{Effect, Read};
 use picloud_scripts_runtime::exec::{ExecErrorKind, ExecReport};
 use picloud_scripts_runtime::host::LogLine;
 use picloud_scripts_runtime::mask::Mask;
-use picloud_scripts_runtime::outside::Outgoing;
 
 use crate::catalog::{App, Catalog, Script};
 use crate::failure::{Failure, FailureKind};
@@ -17,7 +16,7 @@ use crate::outbox::decide::Outcome;
 use crate::route::answer;
 
 use super::Dispatcher;
-use super::executor::Job;
+use super::executor::{Job, Mode};
 use super::history::Wrote;
 use super::inbox::Caller;
 use super::ready::{Run, Start};
@@ -144,8 +143,8 @@ impl Dispatcher {
             principal,
             now: start.now,
             deadline: start.deadline,
-            outgoing: Outgoing::Sent,
             cancelled: &self.cancelled,
+            mode: Mode::ForReal,
         };
         // Without the note a crash would charge nobody; that is no reason not to run.
         let noted = self.parts.slots.occupy(slot, row.id);

@@ -70,7 +70,7 @@ impl Dispatcher {
         Reply::Answered { execution, result }
     }
 
-    async fn accept(&self, row: OutboxRow) -> Result<Kept, InboxFailure> {
+    pub(super) async fn accept(&self, row: OutboxRow) -> Result<Kept, InboxFailure> {
         let (execution, at) = (row.id, row.created_at());
         let command = Command::Accept(Accept { row: Arc::new(row), lease: None });
         match self.writer().commit(command).await {
@@ -102,7 +102,10 @@ impl Dispatcher {
         }
     }
 
-    async fn wait_for(self: &Arc<Self>, row: OutboxRow) -> Result<InboxResult, InboxFailure> {
+    pub(super) async fn wait_for(
+        self: &Arc<Self>,
+        row: OutboxRow,
+    ) -> Result<InboxResult, InboxFailure> {
         self.may_enter(&row)?;
         let timeout_ms = row.reply_by.map_or(0, |by| by.ms_since(row.available_at));
         let timeout = Duration::from_millis(timeout_ms.unsigned_abs());
@@ -265,6 +268,7 @@ fn refused(refusal: &Refusal) -> InboxFailure {
         Refusal::StorageLow | Refusal::StoreFailed(_) => InboxFailureKind::DiskFull,
         Refusal::Conflict
         | Refusal::LeaseLost
+        | Refusal::AppDeleted
         | Refusal::FanOut { .. }
         | Refusal::TooManyDelayed { .. }
         | Refusal::NotApplicable { .. }

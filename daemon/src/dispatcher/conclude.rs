@@ -196,6 +196,7 @@ impl Dispatcher {
                 self.deliver(&run, InboxResult::Failed(told));
                 self.ended(&run, End::LeaseLost, None, attempt);
             }
+            Err(Refusal::AppDeleted) => self.app_deleted(pending),
             Err(Refusal::StorageLow) => self.storage_low(pending),
             Err(Refusal::StoreFailed(error)) => {
                 could_not_be_written(&pending, &error);
@@ -266,6 +267,7 @@ impl Dispatcher {
             }
             Refusal::Conflict
             | Refusal::LeaseLost
+            | Refusal::AppDeleted
             | Refusal::Answered(_)
             | Refusal::KeyReused
             | Refusal::Declined(_)
@@ -285,6 +287,15 @@ impl Dispatcher {
             ..Attempt::ended(Outcome::Failed(failure))
         };
         self.conclude(run, ended);
+    }
+
+    /// What the run did is dropped, and its row ends on record.
+    fn app_deleted(self: &Arc<Self>, pending: Pending) {
+        let Pending { run, attempt, stored, .. } = pending;
+        let told = internal("the app was deleted while the script ran");
+        self.deliver(&run, InboxResult::Failed(told));
+        let action = Action::Abandon { reason: AbandonReason::AppDeleted };
+        self.submit(run, action, attempt, (stored, None));
     }
 
     /// The disk is nearly full, and a sync run has something to write: it does not come about, but its row still ends.
@@ -503,6 +514,7 @@ pub(super) mod tests {
                     Arc::clone(&clock),
                 )),
                 clock: Arc::clone(&clock),
+                groups: Arc::new(crate::groups::Groups::none()),
                 programs: Programs::default(),
                 tokio: tokio.clone(),
             },

@@ -12,6 +12,7 @@ use picloud_scripts_runtime::program::Program;
 use picloud_scripts_runtime::runtime::Runtime;
 
 use crate::catalog::{App, Script};
+use crate::groups::Groups;
 use crate::ids::ScriptId;
 use crate::outbox::row::OutboxRow;
 use crate::outgoing::Outgoing;
@@ -32,10 +33,26 @@ pub struct Job<'a> {
     pub now: Timestamp,
     /// When it has to be over, by the monotonic clock.
     pub deadline: Duration,
-    /// Whether its calls to the outside are sent, or only listed as a dry run does.
-    pub outgoing: outside::Outgoing,
     /// Set when the daemon cannot wait any longer.
     pub cancelled: &'a Arc<AtomicBool>,
+    pub mode: Mode,
+}
+
+/// Whether anything of a run leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    ForReal,
+    /// A dry run: what it would do is shown to who asked, and nowhere else; calls to the outside are listed, not sent.
+    Dry,
+}
+
+impl Mode {
+    fn outgoing(self) -> outside::Outgoing {
+        match self {
+            Self::ForReal => outside::Outgoing::Sent,
+            Self::Dry => outside::Outgoing::Listed,
+        }
+    }
 }
 
 /// What came of it.
@@ -51,6 +68,7 @@ pub struct ScriptExecutor {
     pub vault: Arc<Vault>,
     pub outgoing: Arc<Outgoing>,
     pub clock: Arc<dyn Clock>,
+    pub groups: Arc<Groups>,
     pub programs: Programs,
     /// Where reads of the store are waited for.
     pub tokio: tokio::runtime::Handle,
@@ -59,15 +77,27 @@ pub struct ScriptExecutor {
 impl ScriptExecutor {
     /// Runs a job on the calling thread, and returns by its deadline.
     pub fn execute(&self, job: &Job<'_>) -> Executed {
-        let program = match self.programs.get(job.script, &self.runtime) {
-            Ok(program) => program,
-            Err(error) => return Executed { report: failed(error), log: Vec::new() },
-        };
+        match self.programs.get(job.script, &self.runtime) {
+            Ok(program) => self.execute_program(job, &program),
+            Err(error) => Executed { report: failed(error), log: Vec::new() },
+        }
+    }
+
+    /// As [`ScriptExecutor::execute`], of a source that is no version of any script: it is compiled for this run alone.
+    pub fn execute_unsaved(&self, job: &Job<'_>) -> Executed {
+        match self.programs.compile(&job.script.source, &self.runtime) {
+            Ok(program) => self.execute_program(job, &program),
+            Err(error) => Executed { report: failed(error), log: Vec::new() },
+        }
+    }
+
+    fn execute_program(&self, job: &Job<'_>, program: &Program) -> Executed {
         let host = Arc::new(RunHost {
             app: Arc::clone(job.app),
             row: Arc::clone(job.row),
             script: Arc::clone(&job.script.name),
             principal: Arc::clone(job.principal),
+            groups: Arc::clone(&self.groups),
             reader: self.reader.clone(),
             vault: Arc::clone(&self.vault),
             outgoing: Arc::clone(&self.outgoing),
@@ -75,6 +105,7 @@ impl ScriptExecutor {
             clock: Arc::clone(&self.clock),
             deadline: job.deadline,
             cancelled: Arc::clone(job.cancelled),
+            mode: job.mode,
             log: Mutex::new(Vec::new()),
         });
         let request = ExecRequest {
@@ -86,10 +117,10 @@ impl ScriptExecutor {
             limits: job.script.limits.clone(),
             now_ms: job.now.0,
             seed: seed(job.row),
-            outgoing: job.outgoing,
+            outgoing: job.mode.outgoing(),
             host: Arc::clone(&host) as _,
         };
-        let report = self.runtime.run(&program, &request);
+        let report = self.runtime.run(program, &request);
         let log = std::mem::take(&mut *host.log.lock().expect("no panic while held"));
         Executed { report, log }
     }
@@ -143,6 +174,12 @@ impl Programs {
         }
         known.insert(script.id, (script.version, compiled.clone()));
         compiled
+    }
+
+    /// Compiles a source and keeps nothing of it.
+    fn compile(&self, source: &str, runtime: &Runtime) -> Result<Program, ExecError> {
+        let _one_at_a_time = self.compiling.lock().expect("compiling does not panic");
+        runtime.compile(source)
     }
 
     fn known(&self, script: &Script) -> Option<Compiled> {

@@ -14,6 +14,10 @@ use crate::time::Timestamp;
 
 /// Bytes of log lines, and of the names of what was written, that are kept with them.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
+/// Bytes of an event that is kept, so that the run can be tried again.
+pub const EVENT_BYTES_MAX: usize = 16 << 10;
+/// Bytes of events that are kept; the older ones go first, their executions stay.
+pub const EVENTS_BYTES_MAX: usize = 1 << 20;
 
 /// One finished attempt.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub struct Execution {
     /// The letter that it replayed.
     pub replay_of: Option<Id>,
     pub log: Vec<LogLine>,
+    /// JSON text of a map; `None` when it is large, or long ago.
+    pub event: Option<Arc<str>>,
 }
 
 /// One effect without its values.
@@ -127,6 +133,22 @@ struct Kept {
     /// How many have been forgotten: the number of the oldest that is kept.
     forgotten: u64,
     log_bytes: usize,
+    event_bytes: usize,
+    /// Number of the oldest execution whose event may be kept.
+    events_from: u64,
+}
+
+impl Kept {
+    /// Lets go of the oldest events until the others are within their limit.
+    fn forget_events(&mut self) {
+        self.events_from = self.events_from.max(self.forgotten);
+        while self.event_bytes > EVENTS_BYTES_MAX {
+            let place = usize::try_from(self.events_from - self.forgotten).unwrap_or(usize::MAX);
+            let Some(oldest) = self.executions.get_mut(place) else { return };
+            self.event_bytes -= oldest.event.take().map_or(0, |event| event.len());
+            self.events_from += 1;
+        }
+    }
 }
 
 impl History {
@@ -137,12 +159,15 @@ impl History {
     pub fn record(&self, execution: Execution) {
         let mut kept = self.kept.lock().expect("no panic while held");
         kept.log_bytes += log_bytes(&execution);
+        kept.event_bytes += event_bytes(&execution);
         kept.executions.push_back(execution);
         while kept.executions.len() > self.executions_max || kept.log_bytes > LOG_BYTES_MAX {
             let Some(oldest) = kept.executions.pop_front() else { break };
             kept.log_bytes -= log_bytes(&oldest);
+            kept.event_bytes -= event_bytes(&oldest);
             kept.forgotten += 1;
         }
+        kept.forget_events();
     }
 
     /// The newest first with their numbers, of one app or of all, at most `limit`, only those before number `before`.
@@ -191,6 +216,10 @@ fn log_bytes(execution: &Execution) -> usize {
     execution.log.iter().map(line).sum::<usize>() + execution.wrote.iter().map(name).sum::<usize>()
 }
 
+fn event_bytes(execution: &Execution) -> usize {
+    execution.event.as_ref().map_or(0, |event| event.len())
+}
+
 /// What every record says about its row.
 pub fn execution_of(row: &OutboxRow, end: End, started_at: Timestamp) -> Execution {
     Execution {
@@ -212,6 +241,7 @@ pub fn execution_of(row: &OutboxRow, end: End, started_at: Timestamp) -> Executi
         cause: row.cause,
         replay_of: row.replay_of,
         log: Vec::new(),
+        event: (row.event.len() <= EVENT_BYTES_MAX).then(|| Arc::clone(&row.event)),
     }
 }
 
@@ -256,6 +286,25 @@ mod tests {
             history.record(execution(id, LOG_BYTES_MAX / 4));
         }
         assert_eq!(history.newest(None, None, 5_000).len(), 3);
+    }
+
+    #[test]
+    fn p7_the_newest_events_are_kept_within_their_limit_and_large_ones_are_not() {
+        let history = History::new(2_000);
+        let of = |id: u128, bytes: usize| {
+            let row = OutboxRow { id: Id(id), event: "x".repeat(bytes).into(), ..row() };
+            execution_of(&row, End::Completed, Timestamp(0))
+        };
+        history.record(of(1, EVENT_BYTES_MAX + 1));
+        for id in 2..=100 {
+            history.record(of(id, EVENT_BYTES_MAX));
+        }
+        let has_event = |id| history.last_of(Id(id)).expect("it is kept").event.is_some();
+        let most = u128::try_from(EVENTS_BYTES_MAX / EVENT_BYTES_MAX).expect("few");
+        assert!(!has_event(1) && !has_event(100 - most) && has_event(101 - most));
+        let few = History::new(2);
+        (1..=5).for_each(|id| few.record(of(id, 10)));
+        assert_eq!(few.kept.lock().expect("nobody panics").event_bytes, 20);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use picloud_scripts_runtime::host::{Host, HostError, Interrupt, LogLine, Need, N
 use picloud_scripts_runtime::outside::{OutsideAnswer, OutsideCall, OutsideError};
 
 use crate::catalog::App;
+use crate::dispatcher::executor::Mode;
 use crate::entry::EntryKey;
+use crate::groups::Groups;
 use crate::log::{self, field};
 use crate::outbox::row::OutboxRow;
 use crate::outgoing::{Caller, Outgoing};
@@ -24,6 +26,8 @@ pub struct RunHost {
     pub row: Arc<OutboxRow>,
     pub script: Arc<str>,
     pub principal: Arc<Principal>,
+    /// What the principal's user may do by its groups, as they are at this moment.
+    pub groups: Arc<Groups>,
     pub reader: Reader,
     pub vault: Arc<Vault>,
     pub outgoing: Arc<Outgoing>,
@@ -31,6 +35,8 @@ pub struct RunHost {
     pub clock: Arc<dyn Clock>,
     pub deadline: Duration,
     pub cancelled: Arc<AtomicBool>,
+    /// Lines of a dry run's log are for who asked for it alone.
+    pub mode: Mode,
     pub log: Mutex<Vec<LogLine>>,
 }
 
@@ -76,10 +82,13 @@ impl Host for RunHost {
             Need::ResolveDeadLetters => Capability::DeadLettersResolve,
         };
         self.principal.may(capability, Some(self.app.id))
+            || self.principal.uid.is_some_and(|uid| self.groups.gives(uid, capability))
     }
 
     fn log(&self, line: LogLine) {
-        log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
+        if self.mode == Mode::ForReal {
+            log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
+        }
         self.log.lock().expect("no panic while held").push(line);
     }
 

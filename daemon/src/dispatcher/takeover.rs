@@ -1,17 +1,27 @@
 //! Taking over: at start, rows in the hands of an owner that died are released, charged, or abandoned.
 
+use crate::catalog::Catalog;
 use crate::flow::Command;
 use crate::flow::settle::{Settle, Stored};
 use crate::ids::{Id, Ids};
 use crate::log::field;
 use crate::outbox::decide::{Action, decide_orphan};
-use crate::outbox::row::{Claim, OutboxRow};
+use crate::outbox::row::{AbandonReason, Claim, OutboxRow};
 use crate::time::Timestamp;
 
 /// The settles that end the claims of an owner that died. `running` is what the slots of its process say.
-pub fn settles(orphans: Vec<Claim>, running: &[Id], ids: &Ids, now: Timestamp) -> Vec<Command> {
+pub fn settles(
+    orphans: Vec<Claim>,
+    running: &[Id],
+    catalog: &Catalog,
+    ids: &Ids,
+    now: Timestamp,
+) -> Vec<Command> {
     let settle = |claim: Claim| {
-        let action = decide_orphan(&claim.row, running, now);
+        let action = match catalog.deleted.contains(&claim.row.app) {
+            true => Action::Abandon { reason: AbandonReason::AppDeleted },
+            false => decide_orphan(&claim.row, running, now),
+        };
         if ran(&claim.row, &action, running) {
             let (id, script) = (claim.row.id, &*claim.row.script);
             tracing::warn!({ field::EXECUTION } = %id, { field::SCRIPT } = script, "it ran when the daemon died");

@@ -22,13 +22,16 @@ pub fn needs(accept: &Accept, keys: &mut Keys) {
     }
 }
 
-/// Refused when the app's outbox or the disk is full, or when the request was answered before.
+/// Refused when the app is deleted, when its outbox or the disk is full, or when the request was answered before.
 pub fn plan(accept: &Accept, facts: &Facts) -> Result<Writes, Refusal> {
     let row = &accept.row;
     let mut layer = Layer::over(facts, row.id);
     if row.is_sync() {
         layer.insert_running(row, accept.lease);
         return Ok(layer.writes);
+    }
+    if facts.catalog.deleted.contains(&row.app) {
+        return Err(Refusal::AppDeleted);
     }
     if facts.storage_low {
         return Err(Refusal::StorageLow);

@@ -1,18 +1,21 @@
 //! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
 
+pub mod apps;
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod scripts;
 pub mod secrets;
+pub mod tokens;
 pub mod triggers;
 
 use std::sync::Arc;
 
 use picloud_api::problem::EntryError;
 
-use crate::catalog::{Pause, Script};
-use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::{Capability, Principal};
+use crate::catalog::{App, Catalog, Pause, Script};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
+use crate::principal::{Capability, Principal, Token};
 use crate::route::Route;
 use crate::route::access::Access;
 use crate::time::Timestamp;
@@ -38,13 +41,34 @@ pub enum Unfit {
     #[error("app \"{app}\" has no {kind} \"{name}\"")]
     NoSuchPart { app: String, kind: &'static str, name: String },
     #[error("app \"{app}\" has a {kind} \"{name}\" already")]
-    NameTaken { app: String, kind: &'static str, name: String },
+    PartTaken { app: String, kind: &'static str, name: String },
     #[error("{}", first(.0))]
     BadTrigger(Vec<EntryError>),
-    #[error("app \"{app}\" has {most} secrets already, the most there may be")]
-    TooManySecrets { app: String, most: usize },
     #[error("host {host} is claimed by app \"{app}\"")]
     HostTaken { host: String, app: String },
+    #[error("there is an app \"{0}\" already")]
+    SlugTaken(String),
+    /// `found` is 0 when it is not there.
+    #[error("{thing} was changed meanwhile: it is at {found}, not at {expected}")]
+    Changed { thing: String, expected: i64, found: i64 },
+    #[error("{thing} is used by {}", by.join(", "))]
+    InUse { thing: String, by: Vec<String> },
+    #[error("app \"{app}\" would have {count} {what}, at most {most} are allowed")]
+    TooMany { app: String, what: &'static str, count: usize, most: usize },
+    #[error("there is no principal \"{0}\"")]
+    NoSuchPrincipal(String),
+    #[error("there is no token \"{0}\"")]
+    NoSuchToken(String),
+    #[error("there is a {kind} \"{name}\" already")]
+    NameTaken { kind: &'static str, name: String },
+    #[error("uid {uid} is principal \"{name}\" already")]
+    UidTaken { uid: u32, name: String },
+    #[error("{who} lacks {} {}, and nobody can give what they do not have", capability.as_str(), scope(app.as_deref()))]
+    NotYours { who: String, capability: Capability, app: Option<String> },
+    #[error("principal \"{0}\" is the owner of this daemon and may always do everything")]
+    IsOwner(String),
+    #[error("there are {max} {kind} already; no more are possible")]
+    LimitReached { kind: &'static str, max: usize },
 }
 
 fn first(errors: &[EntryError]) -> String {
@@ -60,6 +84,12 @@ fn scope(app: Option<&str>) -> String {
 pub enum CatalogChange {
     /// Creates the app, or changes it. Raises its revision by one.
     PutApp(AppFields),
+    /// The app and what is configured of it. Its rows and its data go afterwards, step by step.
+    DeleteApp {
+        id: AppId,
+        slug: Arc<str>,
+        by: PrincipalId,
+    },
     /// The script's new current version; the older ones are kept, 20 at most.
     PutScript(Script),
     DeleteScript(ScriptId),
@@ -82,6 +112,10 @@ pub enum CatalogChange {
         app: AppId,
         name: Arc<str>,
     },
+    /// With its grants and tokens. What it has registered stays, and can no longer run.
+    DeletePrincipal(PrincipalId),
+    PutToken(Token),
+    DeleteToken(TokenId),
     Audit(Audit),
 }
 
@@ -97,6 +131,26 @@ pub struct AppFields {
     /// The revision that the change was made for, 0 for a new app; with the change it becomes one more. Two writers at
     /// once are told apart by it.
     pub revision: i64,
+}
+
+impl AppFields {
+    /// The app as it is; put again, it gets its next revision.
+    pub fn of(app: &App) -> AppFields {
+        AppFields {
+            id: app.id,
+            slug: Arc::clone(&app.slug),
+            host: app.host.clone(),
+            allow_hosts: app.allow_hosts.clone(),
+            expose_errors: app.expose_errors,
+            access: app.access.clone(),
+            revision: app.revision,
+        }
+    }
+}
+
+/// An app by its number. It may have gone since the number was looked up.
+pub fn app_of(catalog: &Catalog, id: AppId) -> Result<&Arc<App>, Unfit> {
+    catalog.apps.get(&id).ok_or_else(|| Unfit::NoSuchApp(id.to_string()))
 }
 
 /// Who changed what.

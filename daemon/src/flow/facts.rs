@@ -102,6 +102,35 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Facts of a store in which nothing waits, as far as nothing has been read: for a plan that is only looked at.
+    pub fn of_rehearsal(
+        catalog: Arc<Catalog>,
+        limits: Arc<OutboxLimits>,
+        value_bytes_max: usize,
+        now: Timestamp,
+    ) -> Facts {
+        Facts {
+            now,
+            owner: Id(0),
+            catalog,
+            limits,
+            value_bytes_max,
+            next: 1,
+            storage_low: false,
+            room: Room::default(),
+            usage: HashMap::new(),
+            letters_open: HashMap::new(),
+            entries: HashMap::new(),
+            leases: HashMap::new(),
+            dedupe: HashSet::new(),
+            requests: HashMap::new(),
+            lines: HashMap::new(),
+            letters: HashMap::new(),
+            waiting: HashMap::new(),
+            faults: Faults::default(),
+        }
+    }
+
     /// The entry under a key, unless it is absent or expired.
     pub fn entry(&self, key: &EntryKey) -> Option<&Entry> {
         self.entries.get(key).filter(|entry| entry.is_live(self.now))

@@ -146,7 +146,7 @@ pub fn plan(manage: &Manage, facts: &Facts) -> Result<Writes, Refusal> {
         }
     };
     if manage.record == Record::Alone {
-        layer.writes.audit.push(Audit {
+        layer.writes.audits.push(Audit {
             at: facts.now,
             principal: manage.by,
             action: action.to_owned(),

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use picloud_scripts_runtime::apply as values;
 use picloud_scripts_runtime::effect::{Effect, Key, Read, Space};
+use serde_json::json;
 
 use crate::entry::{Change, ChangeOp, Entry, EntryKey};
 use crate::faults::Bug;
 use crate::flow::Refusal;
+use crate::flow::configure::Audit;
 use crate::flow::facts::{Facts, Keys, LineKey};
 use crate::flow::layer::Layer;
 use crate::flow::writes::{EntryWrite, Writes};
@@ -51,6 +53,9 @@ pub fn needs(mutate: &Mutate, facts: &Facts, keys: &mut Keys) {
 
 /// Refused with a conflict when a value that the editor saw has changed.
 pub fn plan(mutate: &Mutate, facts: &Facts) -> Result<Writes, Refusal> {
+    if facts.catalog.deleted.contains(&mutate.app) {
+        return Err(Refusal::AppDeleted);
+    }
     if facts.storage_low {
         return Err(Refusal::StorageLow);
     }
@@ -60,13 +65,37 @@ pub fn plan(mutate: &Mutate, facts: &Facts) -> Result<Writes, Refusal> {
         root: mutate.id,
         cause: mutate.id,
         depth: 1,
-        written_by: format!("principal {}", mutate.principal).into(),
+        written_by: format!("principal {} {}", mutate.principal, mutate.id).into(),
     };
     let mut layer = Layer::over(facts, mutate.id);
     for effect in &mutate.effects {
         apply(effect, &author, &mut layer)?;
     }
+    if !layer.writes.entries.is_empty() {
+        layer.writes.audits.extend(audit(mutate, facts));
+    }
     Ok(layer.writes)
+}
+
+/// An edit on record, under its first key. What was written is not: the log of who did what must not keep data.
+fn audit(mutate: &Mutate, facts: &Facts) -> Option<Audit> {
+    let effect = mutate.effects.first()?;
+    let key = entry_of(effect)?;
+    let app = facts.catalog.apps.get(&mutate.app).map_or("?", |app| &*app.slug);
+    let (space, action) = match (key.space, effect) {
+        (Space::Kv, Effect::Delete { .. }) => ("kv", "delete_entry"),
+        (Space::Docs, Effect::Delete { .. }) => ("docs", "delete_entry"),
+        (Space::Kv, _) => ("kv", "put_entry"),
+        (Space::Docs, _) => ("docs", "put_entry"),
+    };
+    Some(Audit {
+        at: facts.now,
+        principal: mutate.principal,
+        action: action.to_owned(),
+        object: format!("{app}/{space}/{}/{}", key.collection, key.key),
+        detail: json!({"root_id": mutate.id.to_string(), "effects": mutate.effects.len()})
+            .to_string(),
+    })
 }
 
 /// Names the entries that effects touch, and the lines that rows they cause may join.

@@ -15,7 +15,7 @@ use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrit
 use crate::flow::{Kept, Refusal, accept, mutate};
 use crate::ids::{Id, TriggerId};
 use crate::outbox::decide::Action;
-use crate::outbox::row::{Claim, OrderKey, OutboxRow, OutboxSourceKind};
+use crate::outbox::row::{AbandonReason, Claim, OrderKey, OutboxRow, OutboxSourceKind};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -87,11 +87,16 @@ fn needs_of_work(effect: &Effect, row: &OutboxRow, facts: &Facts, keys: &mut Key
     }
 }
 
-/// Refused when the lease is gone (another owner ends this row) or a value that the run read has changed.
+/// Refused when the lease is gone (another owner ends this row), the app was deleted (the row ends with it) or a value that the run read has changed.
 pub fn plan(settle: &Settle, facts: &Facts) -> Result<Writes, Refusal> {
     let row = &settle.claim.row;
     if !facts.faults.has(Bug::NoFencing) {
         holds_lease(settle, facts)?;
+    }
+    let ends_with_its_app =
+        matches!(settle.action, Action::Abandon { reason: AbandonReason::AppDeleted });
+    if facts.catalog.deleted.contains(&row.app) && !ends_with_its_app {
+        return Err(Refusal::AppDeleted);
     }
     if !facts.faults.has(Bug::ReadsNotValidated) {
         mutate::unchanged(row.app, &settle.reads, facts)?;

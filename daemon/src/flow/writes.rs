@@ -25,12 +25,12 @@ pub struct Writes {
     pub letter_marks: HashMap<Id, LetterWrite>,
     pub abandoned: Vec<Abandoned>,
     pub requests: HashMap<RequestKey, (Arc<str>, Option<Kept>)>,
+    /// What people did.
+    pub audits: Vec<Audit>,
     /// Queues that the daemon pauses because they are full of dead letters.
     pub pauses: HashMap<QueueId, String>,
     /// Schedules, and the due time that each has fired for last.
     pub fired: HashMap<TriggerId, Timestamp>,
-    /// What people did, for the log of changes.
-    pub audit: Vec<Audit>,
     pub usage: HashMap<AppId, Usage>,
     /// Who joined and who left the lines of rows that run one at a time; follows from `rows`, nothing to store.
     pub lines: Vec<(LineKey, LineWrite)>,
@@ -146,9 +146,9 @@ impl Writes {
         }
         self.abandoned.extend(later.abandoned);
         self.requests.extend(later.requests);
+        self.audits.extend(later.audits);
         self.pauses.extend(later.pauses);
         self.fired.extend(later.fired);
-        self.audit.extend(later.audit);
         for (app, change) in later.usage {
             self.usage.entry(app).or_default().add(&change);
         }
@@ -180,8 +180,8 @@ impl Writes {
             && self.letter_marks.is_empty()
             && self.abandoned.is_empty()
             && self.requests.is_empty()
+            && self.audits.is_empty()
             && self.pauses.is_empty()
             && self.fired.is_empty()
-            && self.audit.is_empty()
     }
 }

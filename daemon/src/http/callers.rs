@@ -1,10 +1,10 @@
 //! Who calls, and how often: what a route asks of its caller before a request becomes a call.
 //!
-//! Whatever can be asked without the body is asked before it is read: whether there is a signature that may be right, and whether it
-//! is still the caller's turn. All of it is asked before a row exists.
+//! Whatever can be asked without the body is asked before it is read: the token, whether there is a signature that may be right, and
+//! whether it is still the caller's turn. All of it is asked before a row exists.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -13,11 +13,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap};
 use ring::hmac::{Context, HMAC_SHA256, Key, sign, verify};
 
-use crate::catalog::App;
+use crate::catalog::{App, Catalog};
+use crate::groups::Groups;
 use crate::http::problem::{Code, Problem};
 use crate::ids::RouteId;
 use crate::inbox::InboxFailureKind;
 use crate::log::field;
+use crate::places::network;
+use crate::principal::Capability;
 use crate::route::Route;
 use crate::route::access::{Auth, Caller, Hmac};
 use crate::route::rate::{Counted, Meter, Rate};
@@ -33,6 +36,7 @@ pub type Secrets = Box<
 /// What is known of callers, and of what they are asked.
 pub struct Callers {
     clock: Arc<dyn Clock>,
+    groups: Arc<Groups>,
     secrets: Secrets,
     meter: Mutex<Meter>,
     /// Routes of which the log says that their secret is missing.
@@ -52,20 +56,26 @@ pub(super) enum Asked<'r> {
 
 impl Callers {
     /// `rates_max` is how many callers can be counted each for itself.
-    pub fn new(clock: Arc<dyn Clock>, rates_max: usize, secrets: Secrets) -> Callers {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        groups: Arc<Groups>,
+        rates_max: usize,
+        secrets: Secrets,
+    ) -> Callers {
         let meter = Mutex::new(Meter::new(rates_max));
-        Callers { clock, secrets, meter, told: Mutex::default() }
+        Callers { clock, groups, secrets, meter, told: Mutex::default() }
     }
 
     /// Asks what can be asked before the body is read.
     pub(super) async fn ask<'r>(
         &self,
-        app: &'r Arc<App>,
-        route: &'r Route,
+        catalog: &Catalog,
+        (app, route): (&'r Arc<App>, &'r Route),
         headers: &HeaderMap,
     ) -> Result<Asked<'r>, Problem> {
         match route.access.auth(&app.access) {
             Auth::None => Ok(Asked::Known(Caller::Anybody)),
+            Auth::Token => self.bearer(catalog, app, headers).map(Asked::Known),
             Auth::Hmac(hmac) => {
                 let claim = claim(hmac, headers, self.clock.now())?;
                 let secret = (self.secrets)(Arc::clone(app), hmac.secret.clone()).await;
@@ -77,19 +87,45 @@ impl Callers {
         }
     }
 
+    /// Who shows a token. Whom it stands for has to be allowed to run scripts of the app.
+    fn bearer(&self, catalog: &Catalog, app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(one), None) = (shown.next(), shown.next()) else {
+            return Err(not_known(app, "this route asks for a token, shown once"));
+        };
+        let found = catalog.bearer(one.to_str().unwrap_or_default(), self.clock.now());
+        let (token, principal) = found.map_err(|why| not_known(app, &why))?;
+        let by_group = |uid| self.groups.gives(uid, Capability::AppInvoke);
+        if !principal.may(Capability::AppInvoke, Some(app.id))
+            && !principal.uid.is_some_and(by_group)
+        {
+            let (name, slug) = (&token.name, &app.slug);
+            let detail = format!("token \"{name}\" may not call routes of app \"{slug}\"");
+            return Err(Problem::new(Code::NotAllowed, detail)
+                .hint("its principal lacks AppInvoke there: `picloud principals grant`"));
+        }
+        let (principal, name) = (principal.id, Box::from(&*principal.name));
+        Ok(Caller::Bearer { principal, name, token: Box::from(&*token.name) })
+    }
+
     /// Counts the call of whoever it is.
     pub(super) fn count(
         &self,
         app: &App,
         route: &Route,
-        _asked: &Asked<'_>,
+        asked: &Asked<'_>,
         peer: IpAddr,
     ) -> Result<(), Problem> {
         let rate = route.access.rate(&app.access);
         if rate == Rate::Unlimited {
             return Ok(());
         }
-        let who = Counted::Address(network(peer));
+        let who = match asked {
+            Asked::Known(Caller::Bearer { principal, .. }) => Counted::Principal(*principal),
+            Asked::Known(Caller::Anybody | Caller::Signer { .. }) | Asked::Signs { .. } => {
+                Counted::Address(network(peer))
+            }
+        };
         let mut meter = self.meter.lock().expect("no panic while held");
         meter.take(route.id, who, rate, self.clock.monotonic()).map_err(|wait| {
             let seconds = wait.as_millis().div_ceil(1_000).max(1);
@@ -198,21 +234,18 @@ fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
     bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
+fn not_known(app: &App, detail: &str) -> Problem {
+    let challenge = format!("Bearer realm=\"{}\"", app.slug);
+    Problem::new(Code::NotKnown, detail)
+        .hint("send `Authorization: Bearer TOKEN`; the owner of this machine makes one with `picloud tokens create`")
+        .with_header(header::WWW_AUTHENTICATE, &challenge)
+}
+
 fn not_signed(hmac: &Hmac, detail: &str) -> Problem {
     let challenge = format!("HMAC-SHA256 header=\"{}\"", hmac.header);
     Problem::new(Code::NotSigned, detail)
         .hint("sign the body as it is sent, with the secret that the owner of this machine has set")
         .with_header(header::WWW_AUTHENTICATE, &challenge)
-}
-
-/// Whom an address counts for: a host of IPv6 has all addresses that share the first 64 bits with its own.
-pub(super) fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -342,13 +375,5 @@ mod tests {
             }
             assert!(know(&[shown], &body[1..]).is_err() && know(&[], body).is_err());
         }
-    }
-
-    #[test]
-    fn the_addresses_of_one_host_count_as_one() {
-        let network = |text: &str| network(text.parse().expect("an address")).to_string();
-        assert_eq!(network("2001:db8::1:2:3:4"), network("2001:db8::"));
-        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8::1"));
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
     }
 }

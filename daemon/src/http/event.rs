@@ -10,6 +10,7 @@ use crate::http::problem::{Code, Problem};
 use crate::limits::HttpLimits;
 use crate::outbox::masked::HIDDEN;
 use crate::payload::MapWriter;
+use crate::principal::TokenHash;
 use crate::route::access::Caller;
 
 /// What is known of a request whose body has been read.
@@ -67,6 +68,13 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 fn push_caller(out: &mut String, caller: &Caller) {
     match caller {
         Caller::Anybody => out.push_str("null"),
+        Caller::Bearer { name, token, .. } => {
+            let mut map = MapWriter::open(out);
+            map.text("kind", "token");
+            map.text("principal", name);
+            map.text("token", token);
+            map.close();
+        }
         Caller::Signer { secret } => {
             let mut map = MapWriter::open(out);
             map.text("kind", "hmac");
@@ -87,10 +95,16 @@ fn push_headers(out: &mut String, headers: &HeaderMap, hidden: Option<&str>) {
             let between = if name == header::COOKIE { "; " } else { ", " };
             joined = Cow::Owned([&*joined, between, &*text(value)].concat());
         }
-        let is_hidden = hidden == Some(name.as_str());
+        // A token of PiCloud is its bearer's, also where nobody asks for it.
+        let is_hidden = hidden == Some(name.as_str())
+            || (name == header::AUTHORIZATION && shows_token(&joined));
         map.text(name.as_str(), if is_hidden { HIDDEN } else { &joined });
     }
     map.close();
+}
+
+fn shows_token(authorization: &str) -> bool {
+    authorization.split([' ', ',']).any(|word| TokenHash::of(word).is_some())
 }
 
 /// Bytes that are not UTF-8 are read as Latin-1, which never fails.

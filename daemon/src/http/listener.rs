@@ -1,11 +1,10 @@
 //! Who may connect, for how long, and how it all ends.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -16,12 +15,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatcher::call::{Call, Reply};
 use crate::dispatcher::lookup::Known;
-use crate::http::callers::network;
 use crate::http::problem::{Code, Problem};
 use crate::http::request::Edge;
 use crate::http::wire::{Wire, WireIo};
 use crate::ids::Id;
 use crate::limits::HttpLimits;
+use crate::places::{Places, Rank, Reached, network};
 
 /// Accepts connections until `stop`; then open requests have `stop_ms` to end. All connections are tasks of `tracker`, so that who
 /// stops can wait for them.
@@ -36,7 +35,8 @@ pub async fn serve<C, F, L, G>(
     L: Fn(Id) -> G + Send + Sync + 'static,
     G: Future<Output = Option<Known>> + Send + 'static,
 {
-    let slots = Slots::new(edge.limits());
+    let limits = edge.limits();
+    let places = Places::new(limits.connections_max, limits.connections_per_ip_max);
     let http = parser(edge.limits());
     // Whether it was said that the system has nothing left for new connections.
     let mut is_said = false;
@@ -61,16 +61,16 @@ pub async fn serve<C, F, L, G>(
         };
         is_said = false;
         let peer = peer.ip().to_canonical();
-        match slots.take(peer) {
-            Ok(slot) => {
+        match places.take(network(peer), Rank::Anybody) {
+            Ok(place) => {
                 let (edge, stop) = (Arc::clone(&edge), stop.clone());
                 let http = http.clone();
                 tracker.spawn(async move {
                     converse(&http, stream, edge, peer, stop).await;
-                    drop(slot);
+                    drop(place);
                 });
             }
-            Err(problem) => turn_away(stream, &problem),
+            Err(full) => turn_away(stream, &too_many(network(peer), full.limit)),
         }
     }
 }
@@ -141,7 +141,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Tells a caller for whom there is no slot. Whether it arrives is the caller's luck; nothing waits for it.
+/// Tells a caller for whom there is no place. Whether it arrives is the caller's luck; nothing waits for it.
 fn turn_away(stream: TcpStream, problem: &Problem) {
     let body = problem.json();
     let mut head = format!(
@@ -162,76 +162,17 @@ fn turn_away(stream: TcpStream, problem: &Problem) {
     }
 }
 
-/// How many connections there are, in all and of each address.
-struct Slots {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    max: usize,
-    per_ip_max: usize,
-}
-
-/// One connection's place. Dropping it makes room.
-struct Slot {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    peer: IpAddr,
-}
-
-impl Slots {
-    fn new(limits: &HttpLimits) -> Slots {
-        Slots {
-            open: Arc::default(),
-            max: limits.connections_max,
-            per_ip_max: limits.connections_per_ip_max,
-        }
-    }
-
-    fn take(&self, peer: IpAddr) -> Result<Slot, Problem> {
-        let peer = network(peer);
-        let mut open = self.open.lock().expect("nothing panics while holding it");
-        let of_peer = open.get(&peer).copied().unwrap_or_default();
-        if of_peer >= self.per_ip_max {
-            let detail = format!("{of_peer} connections of {peer} are open already");
+/// Says no to a caller for whom there is no place.
+fn too_many(peer: IpAddr, limit: Reached) -> Problem {
+    match limit {
+        Reached::OfCaller(open) => {
+            let detail = format!("{open} connections of {peer} are open already");
             let problem = Problem::new(Code::TooManyConnections, detail);
-            return Err(problem.hint("keep connections alive and close those that are not needed"));
+            problem.hint("keep connections alive and close those that are not needed")
         }
-        let all: usize = open.values().sum();
-        if all >= self.max {
-            let detail = format!("{all} connections are open already");
-            return Err(Problem::new(Code::TooManyConnections, detail));
+        Reached::OfAll(open) => {
+            let detail = format!("{open} connections are open already");
+            Problem::new(Code::TooManyConnections, detail)
         }
-        *open.entry(peer).or_default() += 1;
-        Ok(Slot { open: Arc::clone(&self.open), peer })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut open = self.open.lock().expect("nothing panics while holding it");
-        if let Some(count) = open.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.peer);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p7_the_addresses_of_one_host_share_its_places() {
-        let limits =
-            HttpLimits { connections_max: 4, connections_per_ip_max: 2, ..HttpLimits::default() };
-        let slots = Slots::new(&limits);
-        let take = |address: &str| slots.take(address.parse().expect("an address")).ok();
-        let first = take("2001:db8::1");
-        let second = take("2001:db8::2:3:4:5");
-        assert!(first.is_some() && second.is_some());
-        assert!(take("2001:db8::6").is_none());
-        let others = [take("2001:db8:0:1::1"), take("192.0.2.1")];
-        assert!(others.iter().all(Option::is_some) && take("192.0.2.2").is_none());
-        drop((first, others));
-        assert!(take("2001:db8::6").is_some());
     }
 }

@@ -25,10 +25,14 @@ pub enum Code {
     JsonTooBig,
     /// 400
     BadIdempotencyKey,
+    /// 401: no token that is valid was shown where the route asks for one.
+    NotKnown,
     /// 401: the signature that the route asks for is missing, wrong or too old.
     NotSigned,
     /// 408: headers or body did not come in time.
     RequestTimeout,
+    /// 403: whom the token stands for may not call this.
+    NotAllowed,
     /// 404
     NoSuchApp,
     /// 404
@@ -66,8 +70,10 @@ impl Code {
             Self::BadQuery => (400, "bad_query"),
             Self::JsonTooBig => (400, "json_too_big"),
             Self::BadIdempotencyKey => (400, "bad_idempotency_key"),
+            Self::NotKnown => (401, "not_known"),
             Self::NotSigned => (401, "not_signed"),
             Self::RequestTimeout => (408, "request_timeout"),
+            Self::NotAllowed => (403, "not_allowed"),
             Self::NoSuchApp => (404, "no_such_app"),
             Self::NoSuchRoute => (404, "no_such_route"),
             Self::NotKept => (404, "not_kept"),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 /// A deadline that is cheap to move: the runtime's timer is only touched when it is waited for, and not when it would fire too
 /// early anyway.
 #[derive(Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -20,23 +20,23 @@ impl Timer {
         clippy::disallowed_methods,
         reason = "deadlines of sockets follow the runtime's own timer"
     )]
-    pub(super) fn set(&mut self, ms: u64) {
+    pub(crate) fn set(&mut self, ms: u64) {
         self.deadline = Some(Instant::now() + Duration::from_millis(ms));
     }
 
     /// Keeps the deadline that is set already.
-    pub(super) fn set_once(&mut self, ms: u64) {
+    pub(crate) fn set_once(&mut self, ms: u64) {
         if self.deadline.is_none() {
             self.set(ms);
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.deadline = None;
     }
 
     /// Whether it will fire at its deadline or before without being polled first.
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         let (Some(deadline), Some(sleep)) = (self.deadline, &mut self.sleep) else { return false };
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
@@ -44,7 +44,7 @@ impl Timer {
         !sleep.is_elapsed()
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {

@@ -29,7 +29,10 @@ pub fn read(
         }
         (Some(_) | None, Some(_)) => return Err("hmac is for auth = \"hmac\"".to_owned()),
         (Some("none"), None) => Some(Auth::None),
-        (Some(other), None) => return Err(format!("auth \"{other}\" is none of none, hmac")),
+        (Some("token"), None) => Some(Auth::Token),
+        (Some(other), None) => {
+            return Err(format!("auth \"{other}\" is none of none, token, hmac"));
+        }
         (None, None) => None,
     };
     let rate = rate.map(|rate| rate.parse().map_err(|why| format!("rate {why}"))).transpose()?;
@@ -114,7 +117,7 @@ pub fn rate(access: &Access) -> Option<String> {
 /// How callers show who they are, in a few words.
 pub fn text(auth: &Auth) -> String {
     match auth {
-        Auth::None => auth.as_str().to_owned(),
+        Auth::None | Auth::Token => auth.as_str().to_owned(),
         Auth::Hmac(hmac) => {
             let mut text = format!("hmac with {} in {}", hmac.secret, hmac.header);
             if &*hmac.signed != BODY {
@@ -154,6 +157,7 @@ mod tests {
             ("", None, None),
             ("auth = \"none\"\nrate = \"none\"", Some("none"), Some("none")),
             ("rate = \"100/m\"", None, Some("100/m")),
+            ("auth = \"token\"", Some("token"), None),
             (
                 "auth = \"hmac\"\nhmac = { secret = \"GITHUB\" }",
                 Some("hmac with GITHUB in x-hub-signature-256"),
@@ -187,7 +191,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let hmac = |inside: &str| format!("auth = \"hmac\"\nhmac = {{ secret = \"A\", {inside} }}");
         for (text, expected) in [
-            ("auth = \"basic\"".to_owned(), "auth \"basic\" is none of none, hmac"),
+            ("auth = \"basic\"".to_owned(), "auth \"basic\" is none of none, token, hmac"),
             ("auth = \"hmac\"".to_owned(), "needs the name of a secret: hmac = { secret = "),
             ("hmac = { secret = \"A\" }".to_owned(), "hmac is for auth = \"hmac\""),
             ("auth = \"none\"\nhmac = { secret = \"A\" }".to_owned(), "hmac is for auth"),

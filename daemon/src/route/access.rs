@@ -34,6 +34,8 @@ impl Access {
 pub enum Auth {
     /// Not at all: everybody may call.
     None,
+    /// By a token of a principal that may run scripts of the app.
+    Token,
     /// By signing the body with a secret of the app, as webhooks do.
     Hmac(Hmac),
 }
@@ -42,6 +44,7 @@ impl Auth {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Token => "token",
             Self::Hmac(_) => "hmac",
         }
     }
@@ -50,6 +53,7 @@ impl Auth {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::None => None,
+            Self::Token => Some("authorization"),
             Self::Hmac(hmac) => Some(&hmac.header),
         }
     }
@@ -91,6 +95,12 @@ impl Hmac {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     Anybody,
+    /// Who has shown a token.
+    Bearer {
+        principal: PrincipalId,
+        name: Box<str>,
+        token: Box<str>,
+    },
     /// Whoever has this secret of the app.
     Signer {
         secret: Box<str>,
@@ -101,6 +111,7 @@ impl Caller {
     /// Whose `Idempotency-Key` it is. Requests of two principals never answer each other.
     pub fn principal(&self) -> PrincipalId {
         match self {
+            Self::Bearer { principal, .. } => *principal,
             Self::Anybody | Self::Signer { .. } => NOBODY,
         }
     }

@@ -39,7 +39,7 @@ pub(crate) async fn writes(
         fired.row().int(trigger.0).int(last.0);
     }
     exactly(conn, "schedules_fired", sql::SCHEDULES_FIRED, fired).await?;
-    for audit in &writes.audit {
+    for audit in &writes.audits {
         configure::put_audit(conn, audit, limits).await?;
     }
     if !writes.pauses.is_empty() {

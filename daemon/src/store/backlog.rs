@@ -79,6 +79,12 @@ impl Backlog {
         self.queues.keys().copied().collect()
     }
 
+    /// Nothing of the app waits any more.
+    pub(crate) fn forget(&mut self, app: AppId) {
+        self.queues.retain(|(known, _), _| *known != app);
+        self.last_queue.remove(&app);
+    }
+
     /// Notes whose turn it was.
     pub(crate) fn served(&mut self, queues: &[(AppId, QueueId)]) {
         for (app, queue) in queues {
@@ -96,7 +102,7 @@ impl Backlog {
     ) -> Vec<(AppId, QueueId)> {
         let mut apps: BTreeMap<AppId, Vec<QueueId>> = BTreeMap::new();
         for ((app, queue), at) in self.opens() {
-            let may = at <= now && catalog.pause(app, queue).is_none();
+            let may = at <= now && catalog.runs(app, queue);
             if may && room.has(app, queue) {
                 apps.entry(app).or_default().push(queue);
             }
@@ -126,14 +132,13 @@ impl Backlog {
 
     /// Whether rows are due that nothing holds up but a lack of room.
     pub(crate) fn left(&self, catalog: &Catalog, now: Timestamp) -> Left {
-        let is_left =
-            self.opens().any(|((app, queue), at)| at <= now && catalog.pause(app, queue).is_none());
+        let is_left = self.opens().any(|((app, queue), at)| at <= now && catalog.runs(app, queue));
         if is_left { Left::Some } else { Left::None }
     }
 
     /// When the next row of a queue that is not paused becomes due; what is due already waits for room instead.
     pub(crate) fn next_due(&self, catalog: &Catalog, now: Timestamp) -> Option<Timestamp> {
-        let runs = |(app, queue): (AppId, QueueId)| catalog.pause(app, queue).is_none();
+        let runs = |(app, queue): (AppId, QueueId)| catalog.runs(app, queue);
         let waiting = self.opens().filter(|(key, at)| *at > now && runs(*key));
         waiting.map(|(_, at)| at).min()
     }

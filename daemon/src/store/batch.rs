@@ -24,6 +24,7 @@ use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog, Left};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
+use crate::store::purge::{self, DeletedApp};
 use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
 use crate::store::trouble::{self, Stage, Trouble};
@@ -103,6 +104,23 @@ pub(crate) struct Standing {
     pub(crate) backlog: Backlog,
 }
 
+impl Standing {
+    /// Rows and open dead letters of a deleted app are gone.
+    pub(crate) fn forget(&mut self, app: AppId, rows: i64, bytes: i64, open_letters: &[QueueId]) {
+        if let Some(usage) = self.usage.get_mut(&app) {
+            usage.add(&Usage { rows: -rows, bytes: -bytes, delayed: 0 });
+            // What still runs of it was never delayed, or is so no more.
+            usage.delayed = 0;
+        }
+        for queue in open_letters {
+            if let Some(open) = self.letters_open.get_mut(queue) {
+                *open -= 1;
+            }
+        }
+        self.letters_open.retain(|_, open| *open > 0);
+    }
+}
+
 /// What is waiting, for whoever shows it, as of the last commit; and whether the disk is nearly full.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -135,6 +153,8 @@ pub struct Batcher {
     seen: Arc<Seen>,
     storage_low: bool,
     sweep: Sweep,
+    /// Deleted apps that have something left.
+    pub(crate) purging: Vec<DeletedApp>,
     pub(crate) retries: RetryCache,
     /// Whether the file is known to be whole: it was stopped in order, or has been looked through since.
     pub(crate) whole: Arc<AtomicBool>,
@@ -159,6 +179,7 @@ impl Batcher {
             backlog::load(&mut conn).await.map_err(fail("counting the outbox"))?;
         let letters_open =
             backlog::load_letters_open(&mut conn).await.map_err(fail("counting dead letters"))?;
+        let purging = purge::load(&mut conn).await.map_err(fail("looking for deleted apps"))?;
         let standing = Standing {
             next: counter_ceiling,
             ceiling: counter_ceiling,
@@ -182,6 +203,7 @@ impl Batcher {
             standing,
             storage_low: false,
             sweep: Sweep::default(),
+            purging,
             retries: RetryCache::default(),
             whole: Arc::new(AtomicBool::new(was_clean)),
             _lock: lock,
@@ -371,6 +393,13 @@ impl Batcher {
         for (trigger, last) in &writes.fired {
             self.timetable.fired(*trigger, *last);
         }
+    }
+
+    /// Shows what waits as it is known here.
+    pub(crate) fn see_standing(&self) {
+        let mut seen = self.seen.waiting.lock().expect("no panic while held");
+        seen.usage.clone_from(&self.standing.usage);
+        seen.letters_open.clone_from(&self.standing.letters_open);
     }
 
     pub(crate) async fn reload_catalog(&mut self) -> Result<(), sqlx::Error> {

@@ -194,7 +194,7 @@ fn put_row(bulk: &mut Bulk, row: &OutboxRow, root: Option<Id>) {
 }
 
 /// Bytes of an event that are kept with an abandoned execution.
-const ABANDONED_EVENT_BYTES_MAX: usize = 16 << 10;
+pub(crate) const ABANDONED_EVENT_BYTES_MAX: usize = 16 << 10;
 
 /// In the order of the statement `abandoned_insert`.
 pub(crate) fn put_abandoned(bulk: &mut Bulk, abandoned: &Abandoned) {

@@ -8,10 +8,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::catalog::{App, Catalog, CatalogRows, Pause, Script, SecretNote};
-use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::principal::{Grant, Principal};
+use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
+use crate::principal::{Grant, Principal, Token, TokenHash};
 use crate::route::{DispatchMode, Route};
-use crate::store::rows::{int, odd, opt_int, opt_text, parsed, text};
+use crate::store::rows::{int, odd, opt_int, opt_text, opt_time, parsed, text};
 use crate::store::{details, sql};
 use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger};
@@ -43,6 +43,9 @@ pub(crate) async fn load(
         catalog.triggers.push(trigger(row)?);
     }
     catalog.principals = principals(&mut *conn).await?;
+    for row in &sqlx::query(sql::TOKENS).fetch_all(&mut *conn).await? {
+        catalog.tokens.push(token(row)?);
+    }
     for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
         let pause = Pause {
             reason: text(row, 1)?,
@@ -51,10 +54,13 @@ pub(crate) async fn load(
         };
         catalog.pauses.push((int(row, 0)?, pause));
     }
-    for row in &sqlx::query(sql::SECRETS).fetch_all(conn).await? {
+    for row in &sqlx::query(sql::SECRETS).fetch_all(&mut *conn).await? {
         let note =
             SecretNote { set_at: Timestamp(int(row, 2)?), set_by: PrincipalId(int(row, 3)?) };
         catalog.secrets.push(((AppId(int(row, 0)?), text(row, 1)?), note));
+    }
+    for row in &sqlx::query(sql::DELETED_IDS).fetch_all(&mut *conn).await? {
+        catalog.deleted.push(AppId(int(row, 0)?));
     }
     Ok(Catalog::build(catalog))
 }
@@ -125,6 +131,18 @@ fn trigger(row: &SqliteRow) -> Result<Trigger, sqlx::Error> {
         concurrency,
         registered_by: PrincipalId(int(row, 9)?),
         details: details::read(row)?,
+    })
+}
+
+fn token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
+    Ok(Token {
+        id: TokenId(int(row, 0)?),
+        name: row.try_get(1)?,
+        hash: TokenHash(row.try_get::<String, _>(2)?.into()),
+        principal: PrincipalId(int(row, 3)?),
+        created_at: Timestamp(int(row, 4)?),
+        expires_at: opt_time(row, 5)?,
+        revoked_at: opt_time(row, 6)?,
     })
 }
 

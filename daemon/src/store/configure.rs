@@ -9,10 +9,11 @@ use crate::faults::CrashPoint;
 use crate::flow::configure::secrets::Secret;
 use crate::flow::configure::{AppFields, Audit, CatalogChange};
 use crate::limits::OutboxLimits;
-use crate::principal::Principal;
+use crate::principal::{Principal, Token};
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
 use crate::store::open::{self, named};
+use crate::store::purge;
 use crate::store::rows::json;
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{details, sql};
@@ -78,6 +79,12 @@ impl Batcher {
             Ok(()) => {
                 let loaded = self.reload_catalog().await;
                 loaded.map_err(|error| BatchError::Fatal(error.to_string()))?;
+                let deletes =
+                    |change: &CatalogChange| matches!(change, CatalogChange::DeleteApp { .. });
+                if changes.iter().any(deletes) {
+                    let purging = purge::load(&mut self.conn).await;
+                    self.purging = purging.map_err(|error| BatchError::Fatal(error.to_string()))?;
+                }
                 Ok(self.catalog.load_full())
             }
             Err(undone) => Err(self.undo_changes(undone).await),
@@ -144,6 +151,13 @@ async fn apply(
 ) -> Result<(), Undone> {
     match change {
         CatalogChange::PutApp(app) => return put_app(conn, app).await,
+        CatalogChange::DeleteApp { id, slug, by } => {
+            let query =
+                sqlx::query(sql::DELETED_APP_PUT).bind(id.0).bind(&**slug).bind(now.0).bind(by.0);
+            query.execute(&mut *conn).await?;
+            delete(conn, sql::GRANTS_OF_APP_DELETE, id.0).await?;
+            delete(conn, sql::APP_DELETE, id.0).await?;
+        }
         CatalogChange::PutScript(script) => put_script(conn, script, limits, now).await?,
         CatalogChange::DeleteScript(id) => delete(conn, sql::SCRIPT_DELETE, id.0).await?,
         CatalogChange::PutRoute(route) => put_route(conn, route).await?,
@@ -164,6 +178,9 @@ async fn apply(
         CatalogChange::DeleteSecret { app, name } => {
             sqlx::query(sql::SECRET_DELETE).bind(app.0).bind(&**name).execute(conn).await?;
         }
+        CatalogChange::DeletePrincipal(id) => delete(conn, sql::PRINCIPAL_DELETE, id.0).await?,
+        CatalogChange::PutToken(token) => put_token(conn, token).await?,
+        CatalogChange::DeleteToken(id) => delete(conn, sql::TOKEN_DELETE, id.0).await?,
         CatalogChange::Audit(audit) => put_audit(conn, audit, limits).await?,
     }
     Ok(())
@@ -283,6 +300,18 @@ async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), 
         .bind(&secret.sealed[..])
         .bind(secret.set_at.0)
         .bind(secret.set_by.0);
+    query.execute(conn).await.map(drop)
+}
+
+async fn put_token(conn: &mut SqliteConnection, token: &Token) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(sql::TOKEN_PUT)
+        .bind(token.id.0)
+        .bind(&token.name)
+        .bind(&*token.hash.0)
+        .bind(token.principal.0)
+        .bind(token.created_at.0)
+        .bind(token.expires_at.map(|at| at.0))
+        .bind(token.revoked_at.map(|at| at.0));
     query.execute(conn).await.map(drop)
 }
 

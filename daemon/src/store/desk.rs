@@ -12,6 +12,7 @@ use crate::log::field;
 use crate::store::batch::{BATCH_ROWS_MAX, BatchError, BatchReport, Batcher};
 use crate::store::clock::Between;
 use crate::store::open::{StoreError, free_bytes};
+use crate::store::purge::Purged;
 use crate::store::writer::{Done, Handover, Job, Lanes, Shared, Waiting, WriterError};
 use crate::time::{Standing, Timestamp, step};
 
@@ -60,6 +61,8 @@ pub(crate) struct Desk {
     probe_at: Option<Duration>,
     /// Both clocks as they were last, and what was thought of the first.
     looked_at_clock: Option<(Timestamp, Duration, Standing)>,
+    /// When the next step of emptying deleted apps may be made.
+    purge_at: Option<Duration>,
 }
 
 impl Desk {
@@ -78,6 +81,7 @@ impl Desk {
             flush_at: None,
             probe_at: None,
             looked_at_clock: None,
+            purge_at: None,
         }
     }
 
@@ -97,14 +101,40 @@ impl Desk {
             }
             if !batch.is_empty() || woken {
                 woken = self.run(batch).await?;
+                self.purge().await?;
                 continue;
             }
             if stopping {
                 return Ok(self.batcher.stop().await?);
             }
+            if self.purge().await? {
+                continue;
+            }
             self.tend().await?;
             self.wait().await;
         }
+    }
+
+    /// Empties deleted apps a little, and then leaves the store to others for as long as that took. Whether anything was done.
+    async fn purge(&mut self) -> Result<bool, WriterError> {
+        let before = self.shared.clock.monotonic();
+        if !self.batcher.has_to_purge() {
+            self.purge_at = None;
+            return Ok(false);
+        }
+        if self.purge_at.is_some_and(|at| before < at) {
+            return Ok(false);
+        }
+        let purged = self.batcher.purge_step(self.shared.clock.now()).await?;
+        let after = self.shared.clock.monotonic();
+        self.purge_at = Some(match purged {
+            Purged::NotNow => after + PROBE_EVERY,
+            Purged::More | Purged::All => after + after.saturating_sub(before),
+        });
+        self.cut_at = Some(after + QUIET);
+        self.commits_since_look += 1;
+        self.look_at_log().await?;
+        Ok(purged != Purged::NotNow)
     }
 
     fn waiting(&self) -> usize {
@@ -304,7 +334,7 @@ impl Desk {
 
     /// Sleeps until there is something to do. Without timers that is for ever.
     async fn wait(&self) {
-        let timers = [self.cut_at, self.flush_at, self.probe_at];
+        let timers = [self.cut_at, self.flush_at, self.probe_at, self.purge_at];
         let Some(next) = timers.into_iter().flatten().min() else {
             return self.shared.something.notified().await;
         };

@@ -1,5 +1,9 @@
 //! Reading: a few connections that hold a snapshot for one query and no longer.
 
+mod collections;
+mod rehearse;
+pub mod versions;
+
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,9 +16,10 @@ use picloud_scripts_runtime::host::Page;
 
 use crate::entry::{Entry, EntryKey};
 use crate::failure::Failure;
+use crate::flow::configure::Audit;
 use crate::flow::facts::{KeptRequest, RequestKey};
 use crate::flow::writes::DeadLetter;
-use crate::ids::{AppId, Id, TriggerId};
+use crate::ids::{AppId, Id, PrincipalId, TriggerId};
 use crate::outbox::row::{Lease, OutboxRow};
 use crate::schedule::Mark;
 use crate::store::bulk::{self, Bulk};
@@ -57,6 +62,16 @@ pub struct LetterRow {
     /// Why it was discarded.
     pub reason: Option<Arc<str>>,
     pub handler_failure: Option<Failure>,
+}
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRow {
+    /// Later entries have greater numbers.
+    pub id: i64,
+    pub audit: Audit,
+    /// The name that the principal had then. Absent when it was none that is known.
+    pub name: Option<Arc<str>>,
 }
 
 /// Which rows of a list: the newest first, only those before `before`.
@@ -213,6 +228,32 @@ impl Reader {
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
         let row = |row| rows::stored_row(&row, &mut RetryCache::default());
         found.map(row).transpose().map_err(self.failed())
+    }
+
+    /// The newest entries of the audit log, before number `before`.
+    pub async fn audit(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let query = sqlx::query(sql::AUDIT_PAGE)
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
+        let read = |row: &SqliteRow| {
+            Ok(AuditRow {
+                id: rows::int(row, 0)?,
+                audit: Audit {
+                    at: Timestamp(rows::int(row, 1)?),
+                    principal: PrincipalId(rows::int(row, 2)?),
+                    action: rows::text(row, 4)?.to_string(),
+                    object: rows::text(row, 5)?.to_string(),
+                    detail: rows::text(row, 6)?.to_string(),
+                },
+                name: rows::opt_text(row, 3)?,
+            })
+        };
+        found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
     /// Rows that another owner held when it ended, in the order of their leases.

@@ -286,6 +286,57 @@ statements! {
             SELECT v.version FROM script_versions v WHERE v.script_id = $1
             ORDER BY v.version DESC LIMIT 1 OFFSET $2)";
 
+    // Deleted apps.
+
+    /// With the queues in which rows of the app wait: one search for each queue that has any.
+    DELETED_APP_PUT = "-- deleted_app_put
+        WITH RECURSIVE queues (id) AS (
+            SELECT min(queue_id) FROM outbox WHERE lease_token IS NULL
+            UNION ALL
+            SELECT (SELECT min(o.queue_id) FROM outbox o WHERE o.lease_token IS NULL AND o.queue_id > queues.id)
+            FROM queues WHERE queues.id IS NOT NULL)
+        INSERT INTO deleted_apps (id, slug, deleted_at, by_principal, queues)
+        SELECT $1, $2, $3, $4, json_group_array(queues.id) FROM queues
+        WHERE queues.id IS NOT NULL AND $1 = (
+            SELECT o.app_id FROM outbox o
+            WHERE o.queue_id = queues.id AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1)";
+    DELETED_IDS = "-- deleted_ids
+        SELECT id FROM deleted_apps";
+    /// Those that are not empty yet.
+    DELETED_APPS = "-- deleted_apps
+        SELECT id, slug, by_principal, queues, rows_abandoned, rows_kept, entries, letters FROM deleted_apps
+        WHERE emptied_at IS NULL ORDER BY deleted_at, id";
+    DELETED_APP_STEP = "-- deleted_app_step
+        UPDATE deleted_apps SET queues = $2, rows_abandoned = $3, rows_kept = $4, entries = $5, letters = $6,
+            emptied_at = $7 WHERE id = $1";
+    PURGE_PICK = "-- purge_pick
+        SELECT json_group_array(some.id), coalesce(sum(some.bytes), 0) FROM (
+            SELECT o.id, o.bytes FROM outbox o WHERE o.queue_id = $1 AND o.lease_token IS NULL LIMIT $2) some";
+    PURGE_ABANDON = "-- purge_abandon
+        INSERT INTO abandoned_executions (id, app_id, queue_id, source, origin, script, principal_id, event,
+            depth, root_id, cause_id, reason, at)
+        SELECT o.id, o.app_id, o.queue_id, o.source, o.origin, o.script, o.principal_id,
+            CASE WHEN octet_length(o.event) <= $4 THEN o.event END, o.depth, coalesce(o.root_id, o.id), o.cause_id,
+            $2, $3
+        FROM jsonb_each($1) k CROSS JOIN outbox o WHERE o.id = k.value LIMIT $5";
+    PURGE_ENTRIES = "-- purge_entries
+        DELETE FROM entries WHERE (app_id, space, collection, key) IN (
+            SELECT app_id, space, collection, key FROM entries WHERE app_id = $1 LIMIT $2)";
+    PURGE_LETTERS_OPEN = "-- purge_letters_open
+        DELETE FROM dead_letters WHERE id IN (
+            SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at IS NULL LIMIT $2) RETURNING queue_id";
+    PURGE_LETTERS = "-- purge_letters
+        DELETE FROM dead_letters WHERE id IN (
+            SELECT id FROM dead_letters WHERE app_id = $1 AND resolved_at IS NOT NULL LIMIT $2)";
+    /// What deleted apps have abandoned is kept for a while, and they with it.
+    SWEEP_DELETED_ABANDONED = "-- sweep_deleted_abandoned
+        DELETE FROM abandoned_executions WHERE id IN (
+            SELECT a.id FROM deleted_apps d CROSS JOIN abandoned_executions a
+            WHERE d.emptied_at < $1 AND a.app_id = d.id LIMIT $2)";
+    SWEEP_DELETED_APPS = "-- sweep_deleted_apps
+        DELETE FROM deleted_apps WHERE emptied_at < $1
+          AND NOT EXISTS (SELECT 1 FROM abandoned_executions a WHERE a.app_id = deleted_apps.id)";
+
     // The file itself.
 
     META = "-- meta
@@ -333,6 +384,8 @@ statements! {
         SELECT principal_id, capability, app_id FROM grants ORDER BY principal_id, capability, app_id";
     SECRETS = "-- secrets
         SELECT app_id, name, set_at, set_by FROM secrets ORDER BY app_id, name";
+    TOKENS = "-- tokens
+        SELECT id, name, hash, principal_id, created_at, expires_at, revoked_at FROM tokens ORDER BY id";
     PAUSES = "-- pauses
         SELECT target, reason, since, by_principal FROM pauses ORDER BY target";
     /// `$6` is the revision that the change was made for; a row that has another one is left alone.
@@ -343,6 +396,8 @@ statements! {
             allow_hosts = excluded.allow_hosts, expose_errors = excluded.expose_errors, revision = excluded.revision,
             access = excluded.access
         WHERE apps.revision = $6";
+    APP_DELETE = "-- app_delete
+        DELETE FROM apps WHERE id = $1";
     SCRIPT_PUT = "-- script_put
         INSERT INTO scripts (id, app_id, name, version, source, limits) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version,
@@ -396,8 +451,19 @@ statements! {
     PRINCIPAL_PUT = "-- principal_put
         INSERT INTO principals (id, name, uid) VALUES ($1, $2, $3)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, uid = excluded.uid";
+    PRINCIPAL_DELETE = "-- principal_delete
+        DELETE FROM principals WHERE id = $1";
+    /// Of a token only its end ever changes.
+    TOKEN_PUT = "-- token_put
+        INSERT INTO tokens (id, name, hash, principal_id, created_at, expires_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at";
+    TOKEN_DELETE = "-- token_delete
+        DELETE FROM tokens WHERE id = $1";
     GRANTS_DELETE = "-- grants_delete
         DELETE FROM grants WHERE principal_id = $1";
+    GRANTS_OF_APP_DELETE = "-- grants_of_app_delete
+        DELETE FROM grants WHERE app_id = $1";
     GRANT_PUT = "-- grant_put
         INSERT INTO grants (principal_id, capability, app_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     SECRET_PUT = "-- secret_put
@@ -413,7 +479,8 @@ statements! {
     PAUSE_DELETE = "-- pause_delete
         DELETE FROM pauses WHERE target = $1";
     AUDIT_INSERT = "-- audit_insert
-        INSERT INTO audit (at, principal_id, action, object, detail) VALUES ($1, $2, $3, $4, $5)";
+        INSERT INTO audit (at, principal_id, action, object, detail, principal)
+        VALUES ($1, $2, $3, $4, $5, (SELECT p.name FROM principals p WHERE p.id = $2))";
 
     // Reads of scripts and of the admin edge.
 
@@ -426,6 +493,16 @@ statements! {
         WHERE e.app_id = $1 AND e.space = $2 AND e.collection = $3 AND e.key >= $4
           AND (e.expires_at IS NULL OR e.expires_at > $5)
         ORDER BY e.key LIMIT $6";
+    /// A search for each name: it does not matter how much a collection holds.
+    COLLECTIONS_PAGE = "-- collections_page
+        WITH RECURSIVE names (name) AS (
+            SELECT (SELECT min(e.collection) FROM entries e
+                    WHERE e.app_id = $1 AND e.space = $2 AND e.collection > $3)
+            UNION ALL
+            SELECT (SELECT min(e.collection) FROM entries e
+                    WHERE e.app_id = $1 AND e.space = $2 AND e.collection > names.name)
+            FROM names WHERE names.name IS NOT NULL)
+        SELECT names.name FROM names WHERE names.name IS NOT NULL LIMIT $4";
     VERSIONS = "-- versions
         SELECT k.key, e.version, e.expires_at
         FROM jsonb_each($1) k CROSS JOIN entries e
@@ -438,6 +515,13 @@ statements! {
         SELECT s.sealed FROM secrets s WHERE s.app_id = $1 AND s.name = $2";
     SECRETS_SEALED = "-- secrets_sealed
         SELECT s.name, s.sealed FROM secrets s WHERE s.app_id = $1 ORDER BY s.name";
+    /// The newest first, only those before `$2`.
+    SCRIPT_VERSIONS_PAGE = "-- script_versions_page
+        SELECT v.version, v.created_at, octet_length(v.source) FROM script_versions v
+        WHERE v.script_id = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3";
+    SCRIPT_VERSION_ONE = "-- script_version_one
+        SELECT v.version, v.created_at, v.source, v.limits FROM script_versions v
+        WHERE v.script_id = $1 AND v.version = $2";
     OUTBOX_ONE = concat!("-- outbox_one
         SELECT ", outbox_columns!(), " FROM outbox o WHERE o.id = $1");
     LETTER_ONE = concat!("-- letter_one
@@ -489,6 +573,9 @@ statements! {
     ABANDONED_OF_ROOT = concat!("-- abandoned_of_root
         SELECT ", abandoned_columns!(), " FROM abandoned_executions a
         WHERE a.root_id = $1 ORDER BY a.id LIMIT $2");
+    AUDIT_PAGE = "-- audit_page
+        SELECT a.id, a.at, a.principal_id, a.principal, a.action, a.object, a.detail FROM audit a
+        WHERE a.id < $1 ORDER BY a.id DESC LIMIT $2";
 }
 
 #[cfg(test)]
@@ -499,7 +586,8 @@ mod tests {
     use crate::store::tests::scratch;
 
     /// Tables that grow with use. All others are as small as the configuration.
-    const GROWING: [&str; 6] = [
+    const GROWING: [&str; 7] = [
+        "audit",
         "outbox",
         "entries",
         "dead_letters",

@@ -38,6 +38,10 @@ impl Sweep {
             let query = sqlx::query(statement).bind(now.0).bind(STEP_ROWS_MAX);
             swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
         }
+        let old = now.plus_ms(-limits.kept_letters_ms);
+        let query = sqlx::query(sql::SWEEP_DELETED_ABANDONED).bind(old.0).bind(STEP_ROWS_MAX);
+        swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
+        sqlx::query(sql::SWEEP_DELETED_APPS).bind(old.0).execute(&mut *conn).await?;
         if let Some(app) = self.next_app(apps) {
             swept_most = sweep_app(conn, app, limits, now).await?.max(swept_most);
         }

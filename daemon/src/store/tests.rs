@@ -34,6 +34,7 @@ mod crashing;
 mod full;
 mod managing;
 mod opening;
+mod purging;
 mod reading;
 mod schedules;
 mod timing;
@@ -243,4 +244,13 @@ pub(crate) fn kv_trigger(number: i64, ordering: Ordering) -> Trigger {
 
 pub(crate) fn store_failed(outcome: &Result<(), Refusal>) -> bool {
     matches!(outcome, Err(Refusal::StoreFailed(_)))
+}
+
+/// Action and object of what is on record in a store that nobody has open, the oldest first.
+pub(crate) async fn audit_of(path: &std::path::Path) -> Vec<(String, String)> {
+    use sqlx::Connection as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut conn = SqliteConnection::connect_with(&options).await.expect("opens");
+    let query = sqlx::query_as("SELECT action, object FROM audit ORDER BY id");
+    query.fetch_all(&mut conn).await.expect("reads")
 }

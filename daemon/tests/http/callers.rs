@@ -3,7 +3,9 @@
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use serde_json::json;
 
-use crate::server::{NOW_S, SECRET, body, header, json, problem, server, server_with, status};
+use crate::server::{
+    NOW_S, SECRET, body, header, json, problem, secret_of, server, server_with, status,
+};
 
 /// What somebody with this secret signs.
 fn signature(secret: &str, signed: impl AsRef<[u8]>) -> String {
@@ -13,6 +15,93 @@ fn signature(secret: &str, signed: impl AsRef<[u8]>) -> String {
 
 fn hub(secret: &str, body: &[u8]) -> String {
     format!("X-Hub-Signature-256: sha256={}\r\n", signature(secret, body))
+}
+
+fn bearer(secret: &str) -> String {
+    format!("Authorization: Bearer {secret}\r\n")
+}
+
+#[tokio::test]
+async fn p8_a_route_that_asks_for_a_token_takes_those_of_its_app_and_no_others() {
+    let server = server().await;
+    let phone = secret_of("phone");
+    let unknown = secret_of("nobody");
+    for (headers, expected, detail) in [
+        (String::new(), 401, "asks for a token"),
+        ("Authorization: \r\n".to_owned(), 401, "is no Bearer TOKEN"),
+        (format!("Authorization: {phone}\r\n"), 401, "is no Bearer TOKEN"),
+        (format!("Authorization: Basic {phone}\r\n"), 401, "is no Bearer TOKEN"),
+        (format!("Cookie: token={phone}\r\n"), 401, "asks for a token"),
+        (bearer(&phone).repeat(2), 401, "shown once"),
+        (bearer("x"), 401, "none of PiCloud's"),
+        (bearer(&phone[..phone.len() - 1]), 401, "none of PiCloud's"),
+        (bearer(&unknown), 401, "there is no such token"),
+        (bearer(&secret_of("old")), 401, "token \"old\" expired at 2023-11-14T22:13:20Z"),
+        (bearer(&secret_of("lost")), 401, "token \"lost\" was revoked at 1970-01-01T"),
+        (bearer(&secret_of("stranger")), 403, "may not call routes of app \"doors\""),
+        (bearer(&secret_of("reader")), 403, "may not call routes of app \"doors\""),
+    ] {
+        let response = server.post("/doors/echo", &headers, "hi").await;
+        let code = if expected == 401 { "not_known" } else { "not_allowed" };
+        assert_eq!(problem(&response), (expected, code.to_owned()), "{headers}");
+        let challenge = (expected == 401).then_some("Bearer realm=\"doors\"");
+        assert_eq!(header(&response, "www-authenticate"), challenge, "{headers}");
+        assert!(json(&response)["detail"].as_str().unwrap().contains(detail), "{response}");
+    }
+    assert_eq!(server.engine.call_count(), 0);
+    for name in ["phone", "tablet", "root"] {
+        let secret = secret_of(name);
+        let response = server.post("/doors/echo", &bearer(&secret), "hi").await;
+        let expected = json!({"kind": "token", "principal": name, "token": name});
+        assert_eq!((status(&response), &json(&response)["auth"]), (200, &expected));
+        assert_eq!(json(&response)["headers"]["authorization"], "(hidden)");
+        assert!(!response.contains(&secret), "{response}");
+    }
+    let second = server.post("/doors/echo", &bearer(&secret_of("second")), "hi").await;
+    let expected = json!({"kind": "token", "principal": "phone", "token": "second"});
+    assert_eq!(json(&second)["auth"], expected);
+}
+
+#[tokio::test]
+async fn p8_a_token_does_not_reach_a_script_that_did_not_ask_for_it() {
+    let server = server().await;
+    let headers = bearer(&secret_of("root"));
+    let event = json(&server.post("/doors/open", &headers, "hi").await);
+    assert_eq!(event["headers"]["authorization"], "(hidden)");
+    assert_eq!(event["auth"], json!(null));
+    // What the script checks itself is left to it.
+    let event = json(&server.post("/doors/open", "Authorization: Basic YTpi\r\n", "hi").await);
+    assert_eq!(event["headers"]["authorization"], "Basic YTpi");
+}
+
+#[tokio::test]
+async fn p8_whose_key_an_idempotency_key_is_depends_on_who_shows_which_token() {
+    let server = server().await;
+    for (path, headers) in [
+        ("/doors/later", bearer(&secret_of("phone"))),
+        ("/doors/later", bearer(&secret_of("second"))),
+        ("/doors/later", bearer(&secret_of("tablet"))),
+        ("/demo/later", String::new()),
+    ] {
+        let headers = format!("{headers}Idempotency-Key: a-1\r\n");
+        assert_eq!(status(&server.post(path, &headers, "hi").await), 202);
+    }
+    let calls = server.engine.calls.lock().unwrap();
+    let principals: Vec<i64> = calls.iter().map(|call| call.caller.principal().0).collect();
+    assert_eq!(principals, [11, 11, 12, 0]);
+}
+
+#[tokio::test]
+async fn callers_with_tokens_are_counted_by_principal_and_do_not_disturb_each_other() {
+    let server = server().await;
+    let post = async |token: &str| {
+        status(&server.post("/doors/seldom", &bearer(&secret_of(token)), "hi").await)
+    };
+    assert_eq!([post("phone").await, post("second").await, post("phone").await], [200, 200, 429]);
+    assert_eq!([post("tablet").await, post("tablet").await, post("tablet").await], [200, 200, 429]);
+    assert_eq!(post("stranger").await, 403, "who may not call is told that, however often");
+    server.clock.forward(30_000);
+    assert_eq!([post("phone").await, post("phone").await], [200, 429]);
 }
 
 #[tokio::test]
@@ -104,7 +193,7 @@ async fn p8_without_its_secret_a_route_takes_nothing_and_tells_no_caller_why() {
 #[tokio::test]
 async fn p8_who_may_not_call_is_told_before_its_body_is_read() {
     let server = server().await;
-    for path in ["/hooks/echo", "/hooks/gone"] {
+    for path in ["/hooks/echo", "/hooks/gone", "/doors/echo"] {
         let mut client = server.connect().await;
         let signed = if path.ends_with("gone") { hub(SECRET, b"") } else { String::new() };
         let head = format!(
@@ -201,7 +290,7 @@ async fn p8_an_execution_is_known_to_who_may_call_its_route_and_to_nobody_else()
     for (host, id) in [
         ("claimed.example", "2"),
         ("claimed.example", "3"),
-        ("localhost", "4"),
+        ("localhost", "5"),
         ("localhost", "2T"),
     ] {
         assert_eq!(problem(&get(host, id, "").await), nothing, "{host} {id}");
@@ -211,4 +300,11 @@ async fn p8_an_execution_is_known_to_who_may_call_its_route_and_to_nobody_else()
     assert!(!body(&unsigned).contains("retrying"));
     assert_eq!(status(&get("localhost", "3", &hub("another secret", b"")).await), 401);
     assert_eq!(status(&get("localhost", "3", &hub(SECRET, b"")).await), 200);
+    let without = get("localhost", "4", "").await;
+    assert_eq!(problem(&without), (401, "not_known".to_owned()));
+    let stranger = get("localhost", "4", &bearer(&secret_of("stranger"))).await;
+    assert_eq!(problem(&stranger), nothing, "a token for another app");
+    let ended = get("localhost", "4", &bearer(&secret_of("old"))).await;
+    assert_eq!(problem(&ended), (401, "not_known".to_owned()));
+    assert_eq!(status(&get("localhost", "4", &bearer(&secret_of("phone"))).await), 200);
 }

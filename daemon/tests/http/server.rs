@@ -9,12 +9,14 @@ use arc_swap::ArcSwap;
 use picloud_daemon::catalog::{App, Catalog, CatalogRows};
 use picloud_daemon::dispatcher::call::{Call, Reply};
 use picloud_daemon::dispatcher::lookup::{Known, State};
+use picloud_daemon::groups::Groups;
 use picloud_daemon::http::callers::{Callers, Secrets};
 use picloud_daemon::http::listener::serve;
 use picloud_daemon::http::request::{Edge, Names};
-use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId};
+use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId, TokenId};
 use picloud_daemon::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use picloud_daemon::limits::HttpLimits;
+use picloud_daemon::principal::{Capability, Grant, Principal, Token, TokenHash, secret_text};
 use picloud_daemon::retry::RetryPolicy;
 use picloud_daemon::route::access::{Access, Auth, BODY, Hmac};
 use picloud_daemon::route::{DispatchMode, Route};
@@ -237,6 +239,44 @@ pub(crate) fn signs(secret: &str) -> Hmac {
     }
 }
 
+/// Who has tokens. Each has its name's, and phone also that of old and of lost, which have ended.
+fn bearers() -> (Vec<Principal>, Vec<Token>) {
+    let who = [
+        ("phone", Capability::AppInvoke, Some(4)),
+        ("tablet", Capability::AppInvoke, None),
+        ("root", Capability::InstanceAdmin, None),
+        ("stranger", Capability::AppInvoke, Some(3)),
+        ("reader", Capability::AppRead, None),
+    ];
+    let principals = who.into_iter().zip(11..).map(|((name, capability, app), id)| Principal {
+        id: PrincipalId(id),
+        name: name.to_owned(),
+        uid: None,
+        grants: vec![Grant { capability, app: app.map(AppId) }],
+    });
+    let principals: Vec<Principal> = principals.collect();
+    let token = |name: &str, principal: &Principal| Token {
+        id: TokenId(20 + i64::from(name.as_bytes()[0])),
+        name: name.to_owned(),
+        hash: TokenHash::of(&secret_of(name)).unwrap(),
+        principal: principal.id,
+        created_at: Timestamp(0),
+        expires_at: (name == "old").then_some(Timestamp(NOW_S * 1_000)),
+        revoked_at: (name == "lost").then_some(Timestamp(1)),
+    };
+    let own = principals.iter().map(|one| token(&one.name, one));
+    let more = ["old", "lost", "second"].map(|name| token(name, &principals[0]));
+    let tokens = own.chain(more).collect();
+    (principals, tokens)
+}
+
+/// The secret of the token with this name.
+pub(crate) fn secret_of(token: &str) -> String {
+    let mut random = [0; 32];
+    random[..token.len()].copy_from_slice(token.as_bytes());
+    secret_text(&random)
+}
+
 /// The value of the secret that there is.
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
 
@@ -262,8 +302,11 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
         app(1, "demo", Some("Claimed.example"), false),
         app(2, "other", None, true),
         guarded(3, "hooks", Auth::Hmac(signs("KEY"))),
+        guarded(4, "doors", Auth::Token),
     ];
-    let catalog = Catalog::build(CatalogRows { apps, ..CatalogRows::default() });
+    let (principals, tokens) = bearers();
+    let rows = CatalogRows { apps, principals, tokens, ..CatalogRows::default() };
+    let catalog = Catalog::build(rows);
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     let engine = Arc::new(Engine {
         gate: Semaphore::new(0),
@@ -296,7 +339,9 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
             if &*name == "KEY" { Ok(SECRET.into()) } else { Err(format!("set {name}")) }
         })
     });
-    let callers = Callers::new(Arc::<Hand>::clone(&clock), limits.rate_callers_max, secrets);
+    let groups = Arc::new(Groups::none());
+    let max = limits.rate_callers_max;
+    let callers = Callers::new(Arc::<Hand>::clone(&clock), groups, max, secrets);
     let edge = Arc::new(Edge::new(catalog, limits, names, callers, call, lookup));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -552,6 +552,7 @@ fn name_of(refusal: &Refusal) -> &'static str {
         Refusal::Letter { .. } => "refused: letter",
         Refusal::Answered(_) => "refused: answered before",
         Refusal::KeyReused => "refused: key reused",
+        Refusal::AppDeleted => "refused: app deleted",
         Refusal::Declined(_) => "refused: declined",
         Refusal::StorageLow => "refused: storage low",
         Refusal::StoreFailed(_) => "refused: store failed",

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use picloud_tui::cli::confirm::Asking;
 use picloud_tui::cli::{Exit, Surroundings, run};
 use picloud_tui::output::Colours;
 use tempfile::TempDir;
@@ -23,6 +24,9 @@ fn surroundings(socket: &Path, arguments: &[&str]) -> Surroundings {
     Surroundings {
         arguments: ["picloud"].iter().chain(arguments).map(OsString::from).collect(),
         socket: Some(socket.into()),
+        url: None,
+        token: None,
+        asking: Asking::Impossible,
         columns: None,
         colours: Colours::Off,
     }
@@ -255,9 +259,66 @@ async fn what_failed_in_part_has_an_exit_code_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_token_is_alone_on_standard_output() {
+    let made = r#"{"secret": "pct_x", "token": {"id": 1, "name": "phone", "principal": "ada", "state": "valid",
+        "created_at": 0, "expires_at": null, "revoked_at": null}}"#;
+    let printed = picloud(200, made, &["tokens", "create", "phone", "--principal", "ada"]).await;
+    assert_eq!(printed.results, "pct_x\n");
+    assert_eq!(printed.errors, "token phone of principal ada; its secret is not shown again\n");
+}
+
+#[tokio::test]
+async fn people_are_listed_and_shown_with_what_they_may_do() {
+    let page = r#"{"items": [{"id": 3, "name": "ada", "uid": 1000, "grants": [{"capability": "AppData", "app": "a"},
+        {"capability": "AppRead"}], "by_group": ["InstanceAdmin"], "tokens": 1, "routes": 2, "triggers": 0}],
+        "next": null, "now": 0}"#;
+    let printed = picloud(200, page, &["principals", "list"]).await;
+    assert_eq!(
+        printed.results,
+        "PRINCIPAL  UID   TOKENS  ROUTES  TRIGGERS  MAY\n\
+         ada        1000  1       2       0         AppData in a, AppRead, InstanceAdmin by group\n"
+    );
+    let one = r#"{"id": 3, "name": "ada", "uid": null, "grants": [{"capability": "AppRead"}], "by_group": [],
+        "tokens": 0, "routes": 2, "triggers": 1}"#;
+    let printed = picloud(200, one, &["principals", "show", "ada"]).await;
+    assert_eq!(
+        printed.results,
+        "ada (number 3)\nuid       none\ntokens    0\nruns as   2 routes, 1 triggers\nmay       AppRead\n"
+    );
+}
+
+#[tokio::test]
 async fn the_filter_goes_to_the_daemon_as_it_is() {
     let answer = r#"{"status": 400, "code": "x", "title": "t", "detail": "{request}"}"#;
     let printed =
         picloud(400, answer, &["outbox", "list", "--filter", "state:retry \"a b\""]).await;
     assert!(printed.errors.contains("&filter=state%3Aretry%20%22a%20b%22"), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn what_destroys_asks_first_and_says_what_it_left_behind() {
+    let deleted = r#"{"changed": true, "principal": {"id": 3, "name": "ada", "uid": null, "grants": [],
+        "by_group": [], "tokens": 1, "routes": 2, "triggers": 1}}"#;
+    let printed = picloud(200, deleted, &["principals", "delete", "ada"]).await;
+    assert_eq!((printed.exit, printed.results.as_str()), (Exit::Usage, ""));
+    assert!(printed.errors.contains("--yes"), "{}", printed.errors);
+    let printed = picloud(200, deleted, &["principals", "delete", "ada", "--yes"]).await;
+    assert_eq!((printed.exit, printed.results.as_str()), (Exit::Done, "ada: deleted\n"));
+    assert!(printed.errors.contains("2 routes and 1 triggers"), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn an_address_or_token_that_cannot_be_one_is_a_usage_error() {
+    for arguments in [
+        &["--url", "pi.local", "apps", "list"][..],
+        &["--url", "http://pi:1", "--socket", "/x", "apps", "list"],
+        &["--token", "a\nb", "apps", "list"],
+        &["tokens", "create", "phone"],
+        &["tokens", "create", "phone", "--principal", "ada", "--read"],
+        &["principals", "grant", "ada"],
+    ] {
+        let printed = picloud_at(Path::new("/nowhere"), arguments).await;
+        assert_eq!(printed.exit, Exit::Usage, "{arguments:?}: {}", printed.errors);
+        assert!(printed.results.is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 
 mod admin_socket;
 mod bad_start;
+mod by_hand;
 mod card;
 mod command_line;
 mod crash;
@@ -9,6 +10,7 @@ mod disk;
 mod failing_card;
 mod letters;
 mod outside;
+mod people;
 mod process;
 mod requests;
 mod schedules;

@@ -285,7 +285,7 @@ fn a_secret_that_cannot_be_one_is_refused_and_the_refusal_does_not_repeat_it() {
         (&["secrets", "set", "b/KEY", "-"], "hunter2", 3, "there is no app \"b\""),
         (&["secrets", "set", "a/KEY", "hunter2"], "", 2, "a value is no argument"),
         (&["secrets", "delete", "a/KEY", "--yes"], "", 3, "has no secret \"KEY\""),
-        (&["secrets", "delete", "a/KEY"], "", 2, "wants --yes"),
+        (&["secrets", "delete", "a/KEY"], "", 2, "say --yes"),
     ] {
         let output = picloud_with(&site, arguments, input);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -303,4 +303,47 @@ fn a_secret_that_cannot_be_one_is_refused_and_the_refusal_does_not_repeat_it() {
     let output = site.picloud(&["secrets", "delete", "a/KEY", "--yes"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(daemon.list("apps/a/secrets").is_empty());
+}
+
+#[test]
+fn p8_a_dry_run_sends_nothing_shows_no_secret_and_says_what_it_cannot_know() {
+    let (site, outside) = (Site::new(), Outside::new());
+    let daemon = site.start();
+    let try_out = format!(
+        "let key = secrets::get(\"KEY\");\nlet kept = kv::collection(\"kept\");\nkept.set(key, #{{key: key}});\n\
+         http::post(\"{}?key=\" + key, #{{key: key}});\nkept.set(\"after\", 1)",
+        outside.url("/notify"),
+    );
+    let app = InlineApp {
+        slug: "a",
+        scripts: &[
+            ("try", &try_out),
+            ("tell", r#"log::info(secrets::get("KEY")); secrets::get("KEY")"#),
+        ],
+        routes: &[],
+        manifest: "",
+    };
+    deploy_with(&site, &app, &[outside.address.to_string()]);
+    set_secret(&site, "a/KEY", "hunter2");
+
+    assert_eq!(
+        said(&site, &["scripts", "dry-run", "a/try"]),
+        format!(
+            "would set kv kept/*** {{\"key\":\"***\"}}\nwould call POST {}\n\
+             unknown after the call on line 4, which was not sent\nnothing was changed, this was a dry run\n",
+            outside.url("/notify")
+        )
+    );
+    assert_eq!(
+        said(&site, &["scripts", "dry-run", "a/tell"]),
+        "info  ***\nresult \"***\"\nnothing was changed, this was a dry run\n"
+    );
+    for form in
+        [&["scripts", "dry-run", "a/try", "--json"], &["scripts", "dry-run", "a/tell", "--json"]]
+    {
+        let answer = said(&site, form);
+        assert!(answer.contains("***") && !answer.contains("hunter2"), "{answer}");
+    }
+    drop(daemon);
+    assert!(outside.is_quiet());
 }

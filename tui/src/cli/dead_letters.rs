@@ -1,6 +1,6 @@
 //! `picloud dead-letters`: work that could not be done, and what is done with it, one by one or in bulk.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
+use std::io::{self, BufRead as _, Read as _, Write};
 
 use clap::{Args, Subcommand};
 use picloud_api::letters::{
@@ -11,6 +11,7 @@ use picloud_api::text;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::cli::confirm::Asking;
 use crate::cli::list::{self, cause, failure};
 use crate::cli::{CliError, ListArgs, show};
 use crate::client::{Client, segment};
@@ -89,6 +90,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
 ) -> Result<(), CliError> {
     match command {
         DeadLetters::List { args, group: None } => {
@@ -99,7 +101,8 @@ pub(super) async fn run(
         DeadLetters::Replay { which, payload, hold, again } => {
             let hold_ms = hold.map(|seconds| i64::from(seconds) * 1_000);
             let Some(id) = &which.id else {
-                return many(client, output, errors, which, Deed::Replay { hold_ms }).await;
+                return many(client, output, errors, asking, (which, Deed::Replay { hold_ms }))
+                    .await;
             };
             let payload = payload.as_deref().map(read_payload).transpose()?;
             let body = ReplayRequest { payload, hold_ms, again };
@@ -124,7 +127,8 @@ pub(super) async fn run(
         },
         DeadLetters::Discard { which, reason } => {
             let Some(id) = &which.id else {
-                return many(client, output, errors, which, Deed::Discard { reason }).await;
+                return many(client, output, errors, asking, (which, Deed::Discard { reason }))
+                    .await;
             };
             let path = format!("{}/discard", path(id));
             let done: Done = client.post(&path, &ReasonRequest { reason }).await?;
@@ -265,8 +269,8 @@ async fn many(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    which: Which,
-    deed: Deed,
+    asking: Asking,
+    (which, deed): (Which, Deed),
 ) -> Result<(), CliError> {
     let filter = which.filter.unwrap_or_default();
     let asked = query(&filter, which.app.as_deref());
@@ -282,7 +286,7 @@ async fn many(
     };
     if which.expect.is_none() && !which.yes {
         describe(errors, &preview)?;
-        if !confirmed(errors, &preview, &deed)? {
+        if !confirmed(errors, asking, &preview, &deed)? {
             writeln!(errors, "nothing was done")?;
             return Ok(());
         }
@@ -327,8 +331,13 @@ fn describe(errors: &mut dyn Write, preview: &Preview) -> Result<(), CliError> {
 /// So many at once want their number typed.
 const MANY: usize = 100;
 
-fn confirmed(errors: &mut dyn Write, preview: &Preview, deed: &Deed) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
+fn confirmed(
+    errors: &mut dyn Write,
+    asking: Asking,
+    preview: &Preview,
+    deed: &Deed,
+) -> Result<bool, CliError> {
+    if asking == Asking::Impossible {
         return Err(CliError::Usage(
             "without a terminal nobody can be asked: give --expect N or --yes".to_owned(),
         ));

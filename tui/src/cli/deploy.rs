@@ -20,7 +20,7 @@ pub(super) async fn run(
     output: &mut Output<'_>,
     errors: &mut dyn Write,
     dir: &Path,
-    mode: Mode,
+    (mode, if_revision): (Mode, Option<i64>),
 ) -> Result<(), CliError> {
     let bundle = folder::read(dir)?;
     let query = match mode {
@@ -28,7 +28,7 @@ pub(super) async fn run(
         Mode::DryRun => "?dry_run=true",
     };
     let path = format!("/apps/{}/manifest{query}", segment(&bundle.manifest.app.slug));
-    let difference: Difference = client.put(&path, &bundle).await?;
+    let difference: Difference = client.put_if(&path, &bundle, if_revision).await?;
     if output.form == Form::Json {
         output.json(&difference)?;
     } else {

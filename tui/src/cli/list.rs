@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use clap::Args;
 use picloud_api::list::{
     AppItem, DeadLetterItem, ExecutionItem, FailureItem, OutboxItem, PAGE_ITEMS_MAX, Page,
 };
@@ -130,10 +131,37 @@ pub(super) fn took(us: i64) -> String {
     }
 }
 
+/// Which part of a list that is not about apps.
+#[derive(Args)]
+pub(super) struct PageArgs {
+    /// Items at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Begin behind this cursor, which the end of the list before named.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+}
+
+impl From<PageArgs> for ListArgs {
+    fn from(args: PageArgs) -> ListArgs {
+        ListArgs { app: None, filter: None, limit: args.limit, after: args.after }
+    }
+}
+
 /// Pages until there are as many as were asked for, or no more.
 pub(super) async fn fetch<T: DeserializeOwned>(
     client: &Client,
     path: &str,
+    args: ListArgs,
+) -> Result<Page<T>, CliError> {
+    fetch_of(client, path, &[], args).await
+}
+
+/// As [`fetch`], with further fields of the query.
+pub(super) async fn fetch_of<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    fields: &[(&str, Option<&str>)],
     args: ListArgs,
 ) -> Result<Page<T>, CliError> {
     if args.limit == 0 {
@@ -142,11 +170,12 @@ pub(super) async fn fetch<T: DeserializeOwned>(
     let mut list: Page<T> = Page { items: Vec::new(), next: args.after, now: 0 };
     loop {
         let mut query = format!("limit={}", (args.limit - list.items.len()).min(PAGE_ITEMS_MAX));
-        for (key, value) in [
+        let own = [
             ("after", list.next.as_deref()),
             ("app", args.app.as_deref()),
             ("filter", args.filter.as_deref()),
-        ] {
+        ];
+        for (key, value) in own.into_iter().chain(fields.iter().copied()) {
             if let Some(value) = value {
                 query.push_str(&format!("&{key}={}", segment(value)));
             }

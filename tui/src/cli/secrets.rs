@@ -1,7 +1,7 @@
 //! `picloud secrets`. A value comes from standard input or a prompt, never from an argument: those are seen by everybody
 //! on the machine, and stay in the shell's history.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 
 use clap::Subcommand;
 use picloud_api::list::{PAGE_ITEMS_MAX, Page};
@@ -9,6 +9,8 @@ use picloud_api::secrets::{SecretAnswer, SecretItem, SecretPut};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::CliError;
+use crate::cli::ask::pair;
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -41,6 +43,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
     command: Secrets,
 ) -> Result<(), CliError> {
     match command {
@@ -49,22 +52,20 @@ pub(super) async fn run(
             let path = path(&secret)?;
             let value = match from.as_deref() {
                 Some("-") => read_all()?,
-                None if io::stdin().is_terminal() => ask(errors, &secret)?,
+                None if asking == Asking::Possible => ask(errors, &secret)?,
                 None => read_all()?,
                 Some(_) => {
                     let message = "a value is no argument: give - and standard input, or nothing";
                     return Err(CliError::Usage(message.to_owned()));
                 }
             };
-            let answer: SecretAnswer = client.put(&path, &SecretPut { value }).await?;
+            let answer: SecretAnswer = client.put_if(&path, &SecretPut { value }, None).await?;
             say(output, &answer, &format!("{secret} is set"))
         }
         Secrets::Delete { secret, yes } => {
             let path = path(&secret)?;
-            if !yes && !is_sure(errors, &secret)? {
-                return Err(CliError::Usage("nothing was deleted".to_owned()));
-            }
-            let answer: SecretAnswer = client.delete(&path).await?;
+            confirm::ask(errors, asking, Consent::of(yes), &format!("delete secret {secret}"))?;
+            let answer: SecretAnswer = client.delete(&path, None).await?;
             say(output, &answer, &format!("{secret} is deleted"))
         }
     }
@@ -114,12 +115,8 @@ fn say(output: &mut Output<'_>, answer: &SecretAnswer, text: &str) -> Result<(),
 }
 
 fn path(secret: &str) -> Result<String, CliError> {
-    match secret.split_once('/') {
-        Some((app, name)) if !app.is_empty() && !name.is_empty() => {
-            Ok(format!("/apps/{}/secrets/{}", segment(app), segment(name)))
-        }
-        Some(_) | None => Err(CliError::Usage(format!("\"{secret}\" is not APP/NAME"))),
-    }
+    let (app, name) = pair(secret, "NAME")?;
+    Ok(format!("/apps/{}/secrets/{}", segment(app), segment(name)))
 }
 
 fn read_all() -> Result<String, CliError> {
@@ -162,19 +159,6 @@ fn ask(errors: &mut dyn Write, secret: &str) -> Result<String, CliError> {
         return Err(CliError::Usage("nothing was set".to_owned()));
     }
     Ok(without_last_newline(value))
-}
-
-fn is_sure(errors: &mut dyn Write, secret: &str) -> Result<bool, CliError> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        return Err(CliError::Usage(format!("deleting {secret} wants --yes without a terminal")));
-    }
-    write!(errors, "delete {secret}? [y/N] ")?;
-    errors.flush()?;
-    let mut answer = String::new();
-    let read = stdin.read_line(&mut answer);
-    read.map_err(|error| CliError::Usage(format!("the answer cannot be read: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! `picloud triggers`: what sets scripts off, switched on and off, and set off by hand.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Write;
 
 use clap::Subcommand;
 use picloud_api::list::Page;
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 
+use crate::cli::ask::{pair, text_of};
+use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::{CliError, ListArgs, list};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative, utc};
@@ -51,6 +53,7 @@ pub(super) async fn run(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
+    asking: Asking,
 ) -> Result<(), CliError> {
     match command {
         Triggers::List(args) => print_list(client, output, errors, args).await,
@@ -60,10 +63,8 @@ pub(super) async fn run(
         Triggers::Fire { trigger, event } => fire(client, output, &trigger, event.as_deref()).await,
         Triggers::Delete { trigger, yes } => {
             let path = path(&trigger)?;
-            if !yes {
-                ask(errors, &format!("delete {trigger}?"))?;
-            }
-            let answer: TriggerDeleted = client.delete(&path).await?;
+            confirm::ask(errors, asking, Consent::of(yes), &format!("delete trigger {trigger}"))?;
+            let answer: TriggerDeleted = client.delete(&path, None).await?;
             match output.form {
                 Form::Json => output.json(&answer)?,
                 Form::Text => output.line(&format!("{} deleted", answer.deleted))?,
@@ -211,43 +212,15 @@ async fn fire(
 }
 
 /// Bytes of an event's file; the daemon takes far less.
-const EVENT_BYTES_MAX: u64 = 16 << 20;
+const EVENT_BYTES_MAX: usize = 16 << 20;
 
 fn read_event(file: &str) -> Result<serde_json::Value, CliError> {
-    let fail = |error: &dyn std::fmt::Display| CliError::Usage(format!("event {file}: {error}"));
-    let mut text = String::new();
-    let read = if file == "-" {
-        std::io::stdin().lock().take(EVENT_BYTES_MAX).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file)
-            .and_then(|opened| opened.take(EVENT_BYTES_MAX).read_to_string(&mut text))
-    };
-    read.map_err(|error| fail(&error))?;
-    serde_json::from_str(&text).map_err(|error| fail(&error))
-}
-
-/// Asks on the terminal; without one the answer has to stand on the command line.
-fn ask(errors: &mut dyn Write, question: &str) -> Result<(), CliError> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(CliError::Usage("nobody can be asked here: say --yes".to_owned()));
-    }
-    write!(errors, "{} [y/N] ", picloud_api::text::visible(question))?;
-    errors.flush()?;
-    let mut answer = String::new();
-    stdin.read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(CliError::Usage("nothing was changed".to_owned()))
+    serde_json::from_str(&text_of(file, EVENT_BYTES_MAX)?)
+        .map_err(|error| CliError::Usage(format!("event {file}: {error}")))
 }
 
 /// Where a trigger is found.
 fn path(trigger: &str) -> Result<String, CliError> {
-    match trigger.split_once('/') {
-        Some((app, name)) if !app.is_empty() && !name.is_empty() => {
-            Ok(format!("/apps/{}/triggers/{}", segment(app), segment(name)))
-        }
-        Some(_) | None => Err(CliError::Usage(format!("\"{trigger}\" is not APP/TRIGGER"))),
-    }
+    let (app, name) = pair(trigger, "TRIGGER")?;
+    Ok(format!("/apps/{}/triggers/{}", segment(app), segment(name)))
 }

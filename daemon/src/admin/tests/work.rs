@@ -208,7 +208,7 @@ async fn lists_show_what_their_filter_lets_through() {
         ("/abandoned?filter=reason:x", "none of caller_gone"),
         ("/dead-letters?filter=%22x", "is not closed"),
         ("/dead-letters/preview?filter=is:replayed", "only open dead letters"),
-        ("/apps?filter=x", "the apps have no filter"),
+        ("/apps?filter=x", "unknown key \"filter\""),
     ] {
         let refused = problem(&admin, 0, "GET", path, "").await;
         assert!(refused.status == 400 && refused.detail.contains(detail), "{path}: {refused:?}");

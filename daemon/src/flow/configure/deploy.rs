@@ -274,7 +274,7 @@ impl<'a> Plan<'a> {
         let names: BTreeSet<&str> = of_routes
             .filter_map(|auth| match auth {
                 Auth::Hmac(hmac) => Some(&*hmac.secret),
-                Auth::None => None,
+                Auth::None | Auth::Token => None,
             })
             .filter(|name| self.catalog.secret(self.id, name).is_none())
             .collect();

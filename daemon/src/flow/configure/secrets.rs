@@ -27,8 +27,10 @@ pub fn plan_set(
 ) -> Result<Planned<SecretAnswer>, Unfit> {
     let app = app_of(catalog, secret.app)?;
     let is_new = catalog.secret(secret.app, &secret.name).is_none();
-    if is_new && catalog.secrets_of(secret.app).count() >= secrets_max {
-        return Err(Unfit::TooManySecrets { app: app.slug.to_string(), most: secrets_max });
+    let count = catalog.secrets_of(secret.app).count() + usize::from(is_new);
+    if is_new && count > secrets_max {
+        let app = app.slug.to_string();
+        return Err(Unfit::TooMany { app, what: "secrets", count, most: secrets_max });
     }
     let audit = audit(app, "set-secret", &secret.name, secret.set_by, secret.set_at);
     let answer = SecretAnswer { name: secret.name.to_string(), changed: true };
@@ -99,7 +101,7 @@ mod tests {
         let refused = plan_set(&catalog, secret(&catalog, "c", who), 2).expect_err("it is full");
         assert_eq!(
             refused.to_string(),
-            "app \"greenhouse\" has 2 secrets already, the most there may be"
+            "app \"greenhouse\" would have 3 secrets, at most 2 are allowed"
         );
         let app = catalog.app("greenhouse").expect("it is deployed").id;
         let names: Vec<&str> = catalog.secrets_of(app).map(|(name, _)| &**name).collect();

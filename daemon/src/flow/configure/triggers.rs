@@ -52,7 +52,7 @@ pub fn plan_create(
     let wanted = check(catalog, app, entry)?;
     let of_app = || catalog.triggers.values().filter(|one| one.app == app.id);
     if of_app().any(|one| *one.name == *entry.name) {
-        return Err(Unfit::NameTaken {
+        return Err(Unfit::PartTaken {
             app: app.slug.to_string(),
             kind: "trigger",
             name: entry.name.clone(),

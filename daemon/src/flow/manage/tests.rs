@@ -79,7 +79,7 @@ fn a_replay_is_held_begins_a_chain_of_its_own_and_is_on_record() {
     };
     assert_eq!(**made, expected);
     assert_eq!(writes.letter_marks[&LETTER], LetterWrite::Replayed { by: made.id, at: NOW });
-    let [line] = &writes.audit[..] else { panic!("{writes:?}") };
+    let [line] = &writes.audits[..] else { panic!("{writes:?}") };
     assert_eq!((line.action.as_str(), line.principal), ("dead-letters replay", PrincipalId(9)));
     assert_eq!(line.object, format!("app/{LETTER}"));
     assert_eq!(line.detail, r#"{"edited":false,"hold_ms":10000}"#);
@@ -186,7 +186,7 @@ fn a_row_that_was_to_run_later_runs_now_and_keeps_its_attempts() {
     let expected =
         RowUpdate { available_at: NOW, attempt: 2, orphaned: 1, lease: None, failure: None };
     assert_eq!(*update, expected);
-    assert_eq!(writes.audit[0].action, "outbox run-now");
+    assert_eq!(writes.audits[0].action, "outbox run-now");
 
     facts.waiting.get_mut(&row().id).expect("known").claimed = true;
     assert_eq!(declined(run_now(), &facts), Declined::Running(row().id));
@@ -249,7 +249,7 @@ fn a_bulk_call_is_one_line_of_the_log() {
     let facts = with_letter();
     let wish = Wish::Many { action: "dead-letters replay", filter: "app:a".into(), count: 38 };
     let writes = plan_of(wish, &facts).expect("planned");
-    let line = &writes.audit[0];
+    let line = &writes.audits[0];
     assert_eq!((line.object.as_str(), line.detail.as_str()), ("app:a", r#"{"count":38}"#));
     let one = Manage {
         by: PrincipalId(9),
@@ -257,5 +257,5 @@ fn a_bulk_call_is_one_line_of_the_log() {
         fresh: FRESH,
         wish: replay_of(Again::No),
     };
-    assert!(Command::Manage(one).plan(&facts).expect("planned").audit.is_empty());
+    assert!(Command::Manage(one).plan(&facts).expect("planned").audits.is_empty());
 }

@@ -201,7 +201,8 @@ impl World {
                 .map(|(row, lease)| Claim { row: Arc::new(row), lease })
                 .collect();
             let now = self.time();
-            let settles = takeover::settles(claims.clone(), evidence, &self.ids, now);
+            let catalog = self.batcher().catalog().load_full();
+            let settles = takeover::settles(claims.clone(), evidence, &catalog, &self.ids, now);
             let mut noted = Vec::new();
             for (claim, command) in claims.iter().zip(&settles) {
                 let end = self.orphan_end(&claim.row, evidence);

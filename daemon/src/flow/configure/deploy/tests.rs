@@ -8,6 +8,7 @@ use crate::flow::configure::people;
 use crate::ids::PrincipalId;
 use crate::manifest::tests::{GREENHOUSE, bundle, compile};
 use crate::manifest::{check, export};
+use crate::principal::Token;
 
 const NOW: Timestamp = Timestamp(5);
 
@@ -18,7 +19,9 @@ pub(crate) fn apply(catalog: Catalog, changes: Vec<CatalogChange>) -> Catalog {
         triggers: catalog.triggers.values().map(|one| Trigger::clone(one)).collect(),
         principals: catalog.principals.values().map(|one| Principal::clone(one)).collect(),
         secrets: apps_secrets(&catalog),
+        tokens: catalog.tokens.values().map(|one| Token::clone(one)).collect(),
         pauses: catalog.pauses.into_iter().collect(),
+        deleted: catalog.deleted.into_iter().collect(),
     };
     for change in changes {
         apply_one(&mut rows, change);
@@ -68,6 +71,11 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
                 routes,
             });
         }
+        CatalogChange::DeleteApp { id, .. } => {
+            rows.apps.retain(|app| app.id != id);
+            rows.triggers.retain(|trigger| trigger.app != id);
+            rows.deleted.push(id);
+        }
         CatalogChange::PutScript(script) => {
             assert!(first, "the tests have one app");
             rows.apps[0].scripts.insert(Arc::clone(&script.name), Arc::new(script));
@@ -104,6 +112,15 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
         CatalogChange::DeleteSecret { app, name } => {
             rows.secrets.retain(|(key, _)| *key != (app, Arc::clone(&name)));
         }
+        CatalogChange::DeletePrincipal(id) => {
+            rows.principals.retain(|one| one.id != id);
+            rows.tokens.retain(|one| one.principal != id);
+        }
+        CatalogChange::PutToken(token) => {
+            rows.tokens.retain(|one| one.id != token.id);
+            rows.tokens.push(token);
+        }
+        CatalogChange::DeleteToken(id) => rows.tokens.retain(|one| one.id != id),
         CatalogChange::Audit(_) => {}
     }
 }
@@ -332,6 +349,66 @@ fn p8_who_lacks_a_capability_deploys_nothing() {
     assert!(plan_deploy(&catalog, &after, &both, 100, NOW).is_ok());
     after.slug = "garden".into();
     assert_eq!(refused(&both, &after), "ada lacks AppWrite for all apps");
+}
+
+#[test]
+fn p8_who_may_call_an_apps_routes_is_changed_only_by_who_manages_routes() {
+    let (catalog, _) = deployed();
+    let app = catalog.app("greenhouse").expect("it was deployed").id;
+    let may = |capabilities: &[Capability]| Principal {
+        id: PrincipalId(60),
+        name: "ada".to_owned(),
+        uid: Some(1000),
+        grants: capabilities
+            .iter()
+            .map(|one| crate::principal::Grant { capability: *one, app: Some(app) })
+            .collect(),
+    };
+    let writer = may(&[Capability::AppWrite]);
+    for line in ["auth = \"token\"", "rate = \"1/s\""] {
+        let after = wanted(&GREENHOUSE.replace("[app]", &format!("[app]\n{line}")));
+        let refused = plan_deploy(&catalog, &after, &writer, 100, NOW).expect_err("ada may not");
+        assert_eq!(refused.to_string(), "ada lacks AppManageRoutes for app \"greenhouse\"");
+        let both = may(&[Capability::AppWrite, Capability::AppManageRoutes]);
+        assert!(plan_deploy(&catalog, &after, &both, 100, NOW).is_ok());
+    }
+}
+
+#[test]
+fn who_may_call_is_deployed_compared_and_exported_as_it_was_written() {
+    let (catalog, _) = deployed();
+    let guarded = GREENHOUSE.replace("[app]", "[app]\nauth = \"token\"\nrate = \"100/m\"").replace(
+        "path = \"/reports\"",
+        "path = \"/reports\"\nauth = \"hmac\"\nhmac = { secret = \"GITHUB\" }\nrate = \"none\"",
+    );
+    let after = wanted(&guarded);
+    let planned = redeploy(&catalog, &after, 100);
+    assert_eq!(
+        lines(&planned.answer),
+        [
+            "change app greenhouse auth: unsaid -> token; rate: unsaid -> 100/m",
+            "change route POST /reports auth: unsaid -> hmac with GITHUB in x-hub-signature-256; \
+             rate: unsaid -> none",
+        ]
+    );
+    let [warning] = &planned.answer.warnings[..] else { panic!("{:?}", planned.answer.warnings) };
+    assert!(warning.contains("picloud secrets set greenhouse/GITHUB -"), "{warning}");
+    let mut catalog = apply(catalog, planned.changes);
+    let app = catalog.app("greenhouse").expect("it was deployed");
+    let id = app.id;
+    let exported = export::bundle(app, catalog.triggers.values(), &RunLimits::default());
+    let again = check(&exported, &RunLimits::default(), &compile).expect("it is right");
+    assert_eq!(again, after);
+    let sealed = CatalogChange::PutSecret(crate::flow::configure::secrets::Secret {
+        app: id,
+        name: "GITHUB".into(),
+        sealed: Vec::new(),
+        set_at: NOW,
+        set_by: PrincipalId(1),
+    });
+    catalog = apply(catalog, vec![sealed]);
+    let planned = redeploy(&catalog, &after, 100);
+    assert!(planned.changes.is_empty() && planned.answer.warnings.is_empty());
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! What the owner does by hand with `picloud`: scripts, stored data and whole apps.
+
+use std::process::Output;
+use std::thread;
+
+use picloud_tests::client::{Connection, Request};
+use picloud_tests::daemon::{InlineApp, Site};
+use picloud_tests::{store_file, wait};
+
+/// What was printed, if the command ended like that.
+#[track_caller]
+fn printed(output: &Output, exit: i32) -> String {
+    let (results, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(exit), "{results}\n{errors}");
+    format!("{results}{errors}")
+}
+
+fn garden(site: &Site) {
+    site.deploy_app(&InlineApp {
+        slug: "garden",
+        scripts: &[("note", r#"docs::collection("notes").create(event.payload)"#), ("seen", "42")],
+        routes: &[("POST /notes", "note", "")],
+        manifest: "[[triggers]]\nkind = \"kv\"\nname = \"look\"\ncollection_glob = \"limits\"\nscript = \"seen\"\n",
+    });
+}
+
+#[test]
+fn a_script_is_edited_tried_run_and_taken_back() {
+    let site = Site::new();
+    let daemon = site.start();
+    garden(&site);
+    let source = "let a = event.payload;\nif a < 0 { throw \"too cold\" }\nkv::collection(\"limits\").set(\"dry\", a); a + 1\n";
+    let put = site.picloud_given(&["scripts", "put", "garden/seen", "-"], source);
+    assert_eq!(printed(&put, 0), "garden/seen: version 2, before 1\n");
+    let late = ["scripts", "put", "garden/seen", "-", "--if-version", "1"];
+    let late = printed(&site.picloud_given(&late, "1"), 5);
+    assert!(late.contains("it is at 2, not at 1\nhint: look at it again"), "{late}");
+
+    let event = r#"{"payload": 7}"#;
+    let dry = site.picloud_given(&["scripts", "dry-run", "garden/seen", "-"], event);
+    assert_eq!(
+        printed(&dry, 0),
+        "would set kv limits/dry 7\nwould fire look, which runs seen, for limits/dry\nresult 8\n\
+         nothing was changed, this was a dry run\n"
+    );
+    printed(&site.picloud(&["kv", "get", "garden/limits", "dry"]), 3);
+    let run = ["scripts", "run", "garden/seen", "--payload", "7"];
+    assert_eq!(printed(&site.picloud(&run), 0), "8\n");
+    assert_eq!(printed(&site.picloud(&["kv", "get", "garden/limits", "dry"]), 0), "7\n");
+
+    let cold = site.picloud_given(&["scripts", "run", "garden/seen", "-"], r#"{"payload": -1}"#);
+    assert_eq!(printed(&cold, 7), "picloud: garden/seen failed: too cold\n");
+    let cold =
+        site.picloud_given(&["scripts", "dry-run", "garden/seen", "-"], r#"{"payload": -1}"#);
+    let cold = printed(&cold, 7);
+    assert!(cold.contains("would fail: too cold\n2 | if a < 0"), "{cold}");
+
+    printed(&site.picloud(&["scripts", "roll-back", "garden/seen", "1"]), 0);
+    let versions = printed(&site.picloud(&["scripts", "versions", "garden/seen"]), 0);
+    assert_eq!(versions.lines().count(), 4, "{versions}");
+    let shown = printed(&site.picloud(&["scripts", "show", "garden/seen"]), 0);
+    assert_eq!(shown, "garden/seen version 3\ntriggers: look\n\n42\n");
+    let used = printed(&site.picloud(&["scripts", "delete", "garden/seen", "--yes"]), 5);
+    assert!(used.contains("is used by trigger \"look\""), "{used}");
+    daemon.works_everything_off();
+    daemon.stop();
+}
+
+#[test]
+fn what_is_stored_is_looked_at_changed_and_removed_after_a_yes() {
+    let site = Site::new();
+    let daemon = site.start();
+    garden(&site);
+    let dry = ["kv", "set", "garden/limits", "wet", "20", "--dry-run"];
+    assert_eq!(
+        printed(&site.picloud(&dry), 0),
+        "would set kv limits/wet\nwould fire look, which runs seen\nnothing was changed, this was a dry run\n"
+    );
+    let set = printed(&site.picloud(&["kv", "set", "garden/limits", "a/b c", "20"]), 0);
+    assert!(set.starts_with("set kv limits/a/b c, version "), "{set}");
+    printed(&site.picloud_given(&["kv", "set", "garden/limits", "t", "-", "--text"], "hi"), 0);
+    let no_json = printed(&site.picloud(&["kv", "set", "garden/limits", "t", "hi"]), 2);
+    assert!(no_json.contains("takes --text"), "{no_json}");
+    let list = printed(&site.picloud(&["kv", "list", "garden/limits"]), 0);
+    assert!(list.contains("a/b c") && list.contains("\"hi\""), "{list}");
+    assert_eq!(printed(&site.picloud(&["kv", "list", "garden"]), 0), "COLLECTION\ngarden/limits\n");
+    let asked = printed(&site.picloud(&["kv", "delete", "garden/limits", "t"]), 2);
+    assert!(asked.contains("say --yes"), "{asked}");
+    let late = ["kv", "delete", "garden/limits", "t", "--yes", "--if-version", "1"];
+    printed(&site.picloud(&late), 5);
+    printed(&site.picloud(&["kv", "delete", "garden/limits", "t", "--yes"]), 0);
+    printed(&site.picloud(&["docs", "set", "garden/notes", "n1", r#"{"a": 1}"#]), 0);
+    assert_eq!(printed(&site.picloud(&["docs", "get", "garden/notes", "n1"]), 0), "{\"a\":1}\n");
+    let routes = printed(&site.picloud(&["routes", "list", "--app", "garden"]), 0);
+    assert!(routes.contains("POST") && routes.contains("/garden/notes"), "{routes}");
+    daemon.works_everything_off();
+    daemon.stop();
+}
+
+#[test]
+fn p2_an_app_that_is_deleted_while_it_runs_leaves_nothing_and_the_run_is_on_record() {
+    let site = Site::new();
+    let daemon = site.start();
+    // It runs until its app's data has gone, and then wants to write.
+    let slow =
+        r#"let c = kv::collection("c"); while c.keys("stay").len() > 0 {} c.set("late", 1); 1"#;
+    site.deploy_app(&InlineApp {
+        slug: "short",
+        scripts: &[("slow", slow)],
+        routes: &[("POST /", "slow", "")],
+        manifest: "",
+    });
+    printed(&site.picloud(&["kv", "set", "short/c", "stay", "1"]), 0);
+    let change = ["apps", "change", "short", "--host", "short.lan", "--expose-errors", "false"];
+    let changed = printed(&site.picloud(&change), 0);
+    assert!(changed.starts_with("short revision 2\nhost: short.lan\n1 scripts"), "{changed}");
+    printed(&site.picloud(&["apps", "change", "short", "--no-host", "--if-revision", "1"]), 5);
+    let mut connection = Connection::tcp(daemon.address()).expect("it listens");
+    let caller = thread::spawn(move || connection.send(&Request::post("/short/", "{}")));
+    wait::until("it runs", || (!site.running().is_empty()).then_some(()));
+    let asked = printed(&site.picloud(&["apps", "delete", "short"]), 2);
+    assert!(asked.contains("delete app short with its 1 scripts"), "{asked}");
+    let deleted = printed(&site.picloud(&["apps", "delete", "short", "--yes"]), 0);
+    assert_eq!(deleted, "short: deleted\n");
+    let answer = caller.join().expect("no caller panics").expect("it is answered");
+    assert_eq!(answer.status, 500);
+    assert_eq!(daemon.post("/short/", "{}").status, 404);
+    printed(&site.picloud(&["apps", "show", "short"]), 3);
+    daemon.works_everything_off();
+    daemon.stop();
+    let reasons = store_file::abandoned(&site.store);
+    assert_eq!(reasons, [("slow".to_owned(), "app_deleted".to_owned())]);
+}

@@ -1,0 +1,195 @@
+//! `picloud apps` and `picloud routes`.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
+use picloud_api::list::Page;
+
+use crate::cli::confirm::{self, Asking, Consent};
+use crate::cli::list::{self, fetch_of, print};
+use crate::cli::{CliError, ListArgs};
+use crate::client::{Client, segment};
+use crate::output::{Form, Output, relative};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    List(ListArgs),
+    /// One app.
+    Show {
+        app: String,
+    },
+    /// Make an app with nothing in it.
+    Create {
+        slug: String,
+        /// A host name that it claims beside its path.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// A host that its scripts may call; may be given several times.
+        #[arg(long = "allow-host", value_name = "NAME")]
+        allow_hosts: Vec<String>,
+        /// Callers see the text of a script's error.
+        #[arg(long)]
+        expose_errors: bool,
+    },
+    /// Change an app without deploying it; what is not named stays.
+    Change {
+        app: String,
+        /// Another name in URLs.
+        #[arg(long, value_name = "SLUG")]
+        slug: Option<String>,
+        /// A host name that it claims beside its path.
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+        /// It claims no host name any more.
+        #[arg(long, conflicts_with = "host")]
+        no_host: bool,
+        /// The hosts that its scripts may call, all of them; may be given several times.
+        #[arg(long = "allow-host", value_name = "NAME")]
+        allow_hosts: Vec<String>,
+        /// Its scripts may call no host any more.
+        #[arg(long, conflicts_with = "allow_hosts")]
+        allow_no_host: bool,
+        /// Whether callers see the text of a script's error.
+        #[arg(long, value_name = "BOOL")]
+        expose_errors: Option<bool>,
+        /// Only if it is still at this revision.
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
+    },
+    /// Remove an app with everything in it: what waits is abandoned, what is stored goes.
+    Delete {
+        app: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum RoutesVerb {
+    /// The routes of an app (--app).
+    List(ListArgs),
+}
+
+pub(super) async fn run(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    asking: Asking,
+    verb: Verb,
+) -> Result<(), CliError> {
+    match verb {
+        Verb::List(args) => list::apps(client, output, errors, args).await,
+        Verb::Show { app } => {
+            let app: App = client.get(&format!("/apps/{}", segment(&app))).await?;
+            show(output, &app)
+        }
+        Verb::Create { slug, host, allow_hosts, expose_errors } => {
+            let create = AppCreate { slug, host, allow_hosts, expose_errors };
+            let app: App = client.post("/apps", &create).await?;
+            if output.form == Form::Json {
+                return Ok(output.json(&app)?);
+            }
+            Ok(output.line(&format!("{}: made", app.slug))?)
+        }
+        Verb::Change {
+            app,
+            slug,
+            host,
+            no_host,
+            allow_hosts,
+            allow_no_host,
+            expose_errors,
+            if_revision,
+        } => {
+            let host = if no_host { Some(None) } else { host.map(Some) };
+            let named = !allow_hosts.is_empty() || allow_no_host;
+            let allow_hosts = named.then_some(allow_hosts);
+            let change = AppChange { slug, host, allow_hosts, expose_errors };
+            let path = format!("/apps/{}", segment(&app));
+            let app: App = client.patch_if(&path, &change, if_revision).await?;
+            show(output, &app)
+        }
+        Verb::Delete { app, yes } => {
+            delete(client, output, errors, &app, (asking, Consent::of(yes))).await
+        }
+    }
+}
+
+async fn delete(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    app: &str,
+    (asking, consent): (Asking, Consent),
+) -> Result<(), CliError> {
+    let path = format!("/apps/{}", segment(app));
+    let app: App = client.get(&path).await?;
+    let (slug, waiting, letters) = (&app.slug, app.waiting, app.dead_letters);
+    let deed = format!(
+        "delete app {slug} with its {} scripts, all that it has stored, {waiting} rows that wait and {letters} dead letters",
+        app.scripts
+    );
+    confirm::ask(errors, asking, consent, &deed)?;
+    // What was not shown is not deleted.
+    let deleted: AppDeleted = client.delete(&path, Some(app.revision)).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&deleted)?);
+    }
+    Ok(output.line(&format!("{}: deleted", deleted.slug))?)
+}
+
+fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
+    if output.form == Form::Json {
+        return Ok(output.json(app)?);
+    }
+    output.line(&format!("{} revision {}", app.slug, app.revision))?;
+    if let Some(host) = &app.host {
+        output.line(&format!("host: {host}"))?;
+    }
+    if !app.allow_hosts.is_empty() {
+        output.line(&format!("may call: {}", app.allow_hosts.join(", ")))?;
+    }
+    if app.expose_errors {
+        output.line("callers see the text of errors")?;
+    }
+    if app.auth != "none" || app.rate != "none" {
+        output.line(&format!("callers: auth {}, rate {}", app.auth, app.rate))?;
+    }
+    let (scripts, routes, triggers) = (app.scripts, app.routes, app.triggers);
+    output.line(&format!("{scripts} scripts, {routes} routes, {triggers} triggers"))?;
+    let (waiting, letters) = (app.waiting, app.dead_letters);
+    output.line(&format!("{waiting} rows wait, {letters} dead letters are open"))?;
+    if let Some(pause) = &app.paused {
+        output.line(&format!("paused: {}", pause.reason))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn routes(
+    client: &Client,
+    output: &mut Output<'_>,
+    errors: &mut dyn Write,
+    RoutesVerb::List(mut args): RoutesVerb,
+) -> Result<(), CliError> {
+    let app =
+        args.app.take().ok_or_else(|| CliError::Usage("name an app with --app".to_owned()))?;
+    let list: Page<RouteItem> =
+        fetch_of(client, &format!("/apps/{}/routes", segment(&app)), &[], args).await?;
+    let headings = ["METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
+    print(output, errors, &list, &headings, |route, now| {
+        vec![
+            route.method.clone(),
+            route.path.clone(),
+            route.dispatch_mode.clone(),
+            route.script.clone(),
+            route.auth.clone(),
+            route.rate.clone(),
+            route.urls.join(" "),
+            route.paused.as_ref().map_or_else(String::new, |pause| {
+                format!("{}: {}", relative(pause.since, now), pause.reason)
+            }),
+        ]
+    })
+}
