@@ -146,7 +146,8 @@ impl Meter {
         let whole = each * count;
         let full = self.bucket(route, who, now);
         // A bucket that was made under another rate may be further from full than one of this rate can be.
-        let after = (*full).clamp(now, now + whole) + each;
+        *full = (*full).clamp(now, now + whole);
+        let after = *full + each;
         let wait = after.saturating_sub(now + whole);
         if wait > Duration::ZERO {
             return Err(wait);
@@ -271,7 +272,7 @@ mod tests {
         assert!((0..100).all(|n| meter.take(ROUTE, address(n), slow, ms(3)).is_err()));
         assert_eq!(meter.take(RouteId(2), address(1_000), slow, ms(3)), Ok(()), "another route");
         // Once those buckets are full, their places are free.
-        assert_eq!(crowd(&mut meter, ms(3_600_001)), 101);
+        assert_eq!(crowd(&mut meter, ms(3_600_002)), 101);
         assert_eq!(meter.callers.len(), 100);
     }
 

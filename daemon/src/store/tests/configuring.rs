@@ -28,7 +28,7 @@ fn app(revision: i64) -> CatalogChange {
         host: Some("plants.local".into()),
         allow_hosts: vec![],
         expose_errors: true,
-        access: Access { auth: Some(Auth::None), rate: "10/s".parse().ok() },
+        access: Access::default(),
         revision,
     })
 }
