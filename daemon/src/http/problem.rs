@@ -107,7 +107,7 @@ pub struct Problem {
     detail: String,
     hint: Option<String>,
     /// What belongs to it beside `Content-Type` and, where the code says when to try again, `Retry-After`.
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     execution: Option<Id>,
     changed: Changed,
 }
@@ -135,7 +135,7 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Problem {
         let value = HeaderValue::from_str(value);
-        self.header = Some((name, value.expect("made of methods, names and digits")));
+        self.header = Some(Box::new((name, value.expect("made of methods, names and digits"))));
         self
     }
 
@@ -189,7 +189,7 @@ impl Problem {
     /// The headers that belong to it, beside `Content-Type`.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let retry = self.code.retry_after_s().map(|s| (header::RETRY_AFTER, HeaderValue::from(s)));
-        retry.into_iter().chain(self.header.clone())
+        retry.into_iter().chain(self.header.as_deref().cloned())
     }
 
     pub fn response(&self) -> Response<Full<Bytes>> {
