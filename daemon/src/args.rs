@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::admin::reference;
 use crate::app::{self, Start};
+use crate::config::read::File;
 use crate::config::render::{self, Form};
-use crate::config::{self, Config, File};
+use crate::config::{self, Config};
 use crate::engine::Pausing;
 use crate::faults::Faults;
 use crate::log::Look;

@@ -110,7 +110,7 @@ fn toml_text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::File;
+    use crate::config::read::File;
 
     #[test]
     fn what_is_shown_reads_back_as_the_same_configuration() {

@@ -345,7 +345,7 @@ statements! {
         SELECT (SELECT max(o.id) FROM outbox o), (SELECT max(d.id) FROM dead_letters d),
             (SELECT max(a.id) FROM abandoned_executions a),
             (SELECT max(fired_until) FROM schedule_trigger_details),
-            (SELECT at FROM audit ORDER BY id DESC LIMIT 1)";
+            (SELECT at FROM audit WHERE id = (SELECT max(id) FROM audit))";
     META_START = "-- meta_start
         UPDATE meta SET clean = 0";
     /// Copies nothing, only counts.
