@@ -35,8 +35,7 @@ async fn without_descriptors_accepting_pauses_and_goes_on() {
     let no_secrets: Secrets = Box::new(|_, _| unreachable!("no route is there to ask for one"));
     let edge = Edge::new(
         Arc::new(ArcSwap::from_pointee(Catalog::default())),
-        HttpLimits { accept_pause_ms: 1, ..HttpLimits::default() },
-        Names::default(),
+        (HttpLimits { accept_pause_ms: 1, ..HttpLimits::default() }, Names::default()),
         Callers::new(Arc::new(SystemClock::start()), Arc::new(Groups::none()), 1, no_secrets),
         no_call,
         async |_: Id| None,

@@ -44,8 +44,7 @@ impl<C, L> Edge<C, L> {
     /// `machine` is the machine's name, without a domain; `hosts` are further names from the configuration.
     pub fn new(
         catalog: Arc<ArcSwap<Catalog>>,
-        limits: HttpLimits,
-        names: Names,
+        (limits, names): (HttpLimits, Names),
         callers: Callers,
         call: C,
         lookup: L,

@@ -342,7 +342,7 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
     let groups = Arc::new(Groups::none());
     let max = limits.rate_callers_max;
     let callers = Callers::new(Arc::<Hand>::clone(&clock), groups, max, secrets);
-    let edge = Arc::new(Edge::new(catalog, limits, names, callers, call, lookup));
+    let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
