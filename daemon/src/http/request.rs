@@ -148,11 +148,11 @@ where
             }
             Find::NotFound => return Err(no_such_route(app, path)),
         };
-        let asked = self.callers.ask(&catalog, (app, route), &parts.headers).await?;
+        let asked = self.callers.ask(&catalog, (app, route), &parts.headers)?;
         self.callers.count(app, route, &asked, peer)?;
         let key = idempotency_key(&parts.headers)?;
         let body = self.read_body(&parts.headers, body).await?;
-        let caller = asked.know(&body)?;
+        let caller = self.callers.know((app, route), asked, &body).await?;
         let incoming = Incoming {
             method,
             path,
@@ -200,9 +200,9 @@ where
             Code::NotAllowed => nothing(),
             _ => problem,
         };
-        let asked = self.callers.ask(catalog, (app, route), headers).await.map_err(silent)?;
+        let asked = self.callers.ask(catalog, (app, route), headers).map_err(silent)?;
         let body = self.read_body(headers, body).await?;
-        asked.know(&body)?;
+        self.callers.know((app, route), asked, &body).await?;
         Ok(response::known(id, &known))
     }
 

@@ -193,14 +193,12 @@ async fn p8_without_its_secret_a_route_takes_nothing_and_tells_no_caller_why() {
 #[tokio::test]
 async fn p8_who_may_not_call_is_told_before_its_body_is_read() {
     let server = server().await;
-    for path in ["/hooks/echo", "/hooks/gone", "/doors/echo"] {
+    for path in ["/hooks/echo", "/doors/echo"] {
         let mut client = server.connect().await;
-        let signed = if path.ends_with("gone") { hub(SECRET, b"") } else { String::new() };
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n{signed}\r\n"
-        );
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n");
         client.send(head).await;
-        assert!([401, 500].contains(&problem(&client.response().await).0));
+        assert_eq!(problem(&client.response().await).0, 401);
     }
 }
 

@@ -18,6 +18,11 @@ const GUARDED: InlineApp<'_> = InlineApp {
             "fail",
             "auth = \"token\"\ndispatch_mode = \"async\"\nretry = { max_attempts = 1 }",
         ),
+        (
+            "POST /again",
+            "fail",
+            "auth = \"token\"\ndispatch_mode = \"async\"\nretry = { base = \"1h\" }",
+        ),
         ("POST /hook", "who", "auth = \"hmac\"\nhmac = { secret = \"HOOK\" }"),
         ("POST /rare", "who", "dispatch_mode = \"async\"\nrate = \"1/h\""),
     ],
@@ -132,11 +137,12 @@ fn p8_what_became_of_an_async_request_is_told_to_who_may_call_its_route() {
         answer.header("location").expect("it says where to ask").to_owned()
     };
     let (done, failed) = (accepted("/guarded/done"), accepted("/guarded/failed"));
+    let again = accepted("/guarded/again");
     let state = |daemon: &Daemon, at: &str| {
         let answer = daemon.send(&bearer(Request::get(at), &phone));
         (answer.json()["state"].as_str().map(str::to_owned), answer.problem())
     };
-    for (at, expected) in [(&done, "completed"), (&failed, "dead_lettered")] {
+    for (at, expected) in [(&done, "completed"), (&failed, "dead_lettered"), (&again, "retrying")] {
         wait::until("it has ended", || {
             (state(&daemon, at).0.as_deref() == Some(expected)).then_some(())
         });
@@ -144,8 +150,13 @@ fn p8_what_became_of_an_async_request_is_told_to_who_may_call_its_route() {
         let others = daemon.send(&bearer(Request::get(at), &stranger));
         assert_eq!(others.problem(), (404, "not_kept".to_owned()));
     }
+    daemon.order("/apps/guarded/pause");
+    let waits = accepted("/guarded/done");
+    assert_eq!(state(&daemon, &waits).0.as_deref(), Some("waiting"));
+    daemon.order("/apps/guarded/resume");
     daemon.stop();
     let daemon = site.start();
+    assert_eq!(state(&daemon, &again).0.as_deref(), Some("retrying"));
     assert_eq!(state(&daemon, &failed).0.as_deref(), Some("dead_lettered"));
     assert_eq!(state(&daemon, &done).1, (404, "not_kept".to_owned()));
     // A run that a route has not accepted is nobody's.
