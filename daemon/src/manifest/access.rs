@@ -188,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documentation_shows_is_understood() {
+        let page = include_str!("../../../docs/routes.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines = blocks.flat_map(str::lines);
+        let mut shown = 0;
+        for line in lines.filter(|line| line.starts_with("hmac = ")) {
+            let access = read_text(&format!("auth = \"hmac\"\n{line}"));
+            assert!(access.is_ok(), "{line}: {access:?}");
+            shown += 1;
+        }
+        assert!(shown > 4, "{shown} examples");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let hmac = |inside: &str| format!("auth = \"hmac\"\nhmac = {{ secret = \"A\", {inside} }}");
         for (text, expected) in [
