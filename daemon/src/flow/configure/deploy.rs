@@ -339,6 +339,16 @@ fn warnings(wanted: &Wanted) -> Vec<String> {
     if wanted.routes.is_empty() && wanted.triggers.is_empty() && !wanted.scripts.is_empty() {
         warnings.push("nothing runs these scripts: there is no route and no trigger".to_owned());
     }
+    for ((path, method), route) in &wanted.routes {
+        if let Auth::Hmac(hmac) = route.access.auth(&wanted.access)
+            && matches!(&**method, "GET" | "HEAD")
+            && !hmac.is_timed()
+        {
+            warnings.push(format!(
+                "route {method} {path}: of a request without a body the signature is always the same; sign a time as well"
+            ));
+        }
+    }
     for (name, trigger) in &wanted.triggers {
         if let TriggerDetails::DeadLetter { trigger: Some(of), .. } = &trigger.details
             && wanted

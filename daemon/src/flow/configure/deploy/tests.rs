@@ -428,4 +428,16 @@ fn what_is_hardly_meant_is_warned_of() {
     let alone = wanted("[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"");
     let planned = plan_deploy(&catalog, &alone, &root, 10, NOW).expect("root may deploy");
     assert!(planned.answer.warnings[0].starts_with("nothing runs these scripts"));
+    for (method, keys, warnings) in
+        [("GET", "", 2), ("POST", "", 1), ("GET", ", tolerance = \"5m\"", 1)]
+    {
+        let signed = wanted(&format!(
+            "[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"\n[[routes]]\nmethod = \"{method}\"\n\
+             path = \"/x\"\nscript = \"s\"\nauth = \"hmac\"\nhmac = {{ secret = \"A\"{keys} }}\n"
+        ));
+        let planned = plan_deploy(&catalog, &signed, &root, 10, NOW).expect("root may deploy");
+        let found = planned.answer.warnings;
+        assert_eq!(found.len(), warnings, "{found:?}");
+        assert_eq!(found.iter().any(|one| one.starts_with("route GET /x: ")), warnings == 2);
+    }
 }
