@@ -24,6 +24,7 @@ pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 /// A manifest and the scripts that it names: what a deploy sends and an export gives back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
     pub manifest: Manifest,
@@ -32,6 +33,7 @@ pub struct Bundle {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub app: AppEntry,
@@ -44,6 +46,7 @@ pub struct Manifest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppEntry {
     pub slug: String,
@@ -69,6 +72,7 @@ pub struct AppEntry {
 
 /// A script and the limits that it lowers for itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScriptEntry {
     pub name: String,
@@ -94,6 +98,7 @@ pub struct ScriptEntry {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RouteEntry {
     pub method: String,
@@ -139,6 +144,7 @@ pub struct HmacEntry {
 /// `collection_glob` and `ops` are for `kv` and `docs`, `source` and `trigger` for `dead_letter`, `cron`, `time_zone` and
 /// `catch_up` for `schedule`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TriggerEntry {
     /// `kv`, `docs`, `dead_letter` or `schedule`.
@@ -179,6 +185,7 @@ pub struct TriggerEntry {
 
 /// What is not named has its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod openapi;
 mod outside;
 mod people;
 mod process;
