@@ -123,6 +123,7 @@ pub struct RouteEntry {
 
 /// How requests are signed: HMAC-SHA256 over the body as it was sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HmacEntry {
     /// The name of the app's secret that is the key.
