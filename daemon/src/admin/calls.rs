@@ -436,10 +436,7 @@ impl Request {
                 .map_or_else(|| error.to_string(), ToString::to_string);
             // What stands before is serde's name for the place.
             let message = cause.rsplit(": ").next().unwrap_or(&cause);
-            Problem::new(
-                Code::BadRequest,
-                format!("in the query: {}", text::explain(message)),
-            )
+            Problem::new(Code::BadRequest, format!("in the query: {}", text::explain(message)))
         })
     }
 
