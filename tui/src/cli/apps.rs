@@ -154,6 +154,9 @@ fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
     if app.expose_errors {
         output.line("callers see the text of errors")?;
     }
+    if app.auth != "none" || app.rate != "none" {
+        output.line(&format!("callers: auth {}, rate {}", app.auth, app.rate))?;
+    }
     let (scripts, routes, triggers) = (app.scripts, app.routes, app.triggers);
     output.line(&format!("{scripts} scripts, {routes} routes, {triggers} triggers"))?;
     let (waiting, letters) = (app.waiting, app.dead_letters);
@@ -174,13 +177,15 @@ pub(super) async fn routes(
         args.app.take().ok_or_else(|| CliError::Usage("name an app with --app".to_owned()))?;
     let list: Page<RouteItem> =
         fetch_of(client, &format!("/apps/{}/routes", segment(&app)), &[], args).await?;
-    let headings = ["METHOD", "PATH", "MODE", "SCRIPT", "URL", "PAUSED"];
+    let headings = ["METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
     print(output, errors, &list, &headings, |route, now| {
         vec![
             route.method.clone(),
             route.path.clone(),
             route.dispatch_mode.clone(),
             route.script.clone(),
+            route.auth.clone(),
+            route.rate.clone(),
             route.urls.join(" "),
             route.paused.as_ref().map_or_else(String::new, |pause| {
                 format!("{}: {}", relative(pause.since, now), pause.reason)
