@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod live;
 mod outside;
 mod people;
 mod process;
