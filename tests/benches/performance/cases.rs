@@ -4,6 +4,7 @@ mod board;
 mod depth;
 mod disk;
 mod http;
+mod live;
 mod load;
 mod matching;
 mod queue;
@@ -40,7 +41,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 18] = [
+pub const ALL: [Case; 20] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -58,6 +59,8 @@ pub const ALL: [Case; 18] = [
     board::BYTES,
     board::SIZES,
     board::START,
+    live::EVENTS,
+    live::UNWATCHED,
     load::GENERATOR,
 ];
 
