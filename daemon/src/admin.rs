@@ -7,6 +7,8 @@ pub mod door;
 pub mod engine;
 pub mod fields;
 pub mod metrics;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod peer;
 pub mod pulse;
 pub mod reference;

@@ -18,7 +18,7 @@ pub mod kind {
     pub const OUTBOX: &str = "outbox";
     /// [`crate::list::ExecutionItem`]
     pub const EXECUTION: &str = "execution";
-    /// [`super::LogItem`]
+    /// [`super::LogEntry`]
     pub const LOG: &str = "log";
     /// [`crate::stats::Stats`]
     pub const STATS: &str = "stats";
@@ -26,6 +26,7 @@ pub mod kind {
 
 /// The query of `GET /events`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Only of the app with this slug.
@@ -38,6 +39,7 @@ pub struct EventsQuery {
 
 /// Who sends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Begin {
     pub instance_id: String,
     pub started_at: i64,
@@ -48,6 +50,7 @@ pub struct Begin {
 
 /// Events are gone that this reader has not seen: whatever it shows, it has to fetch again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Missed {
     /// How many, of all kinds and whether they would have passed the filter or not; absent when nobody knows.
     pub events: Option<u64>,
@@ -55,6 +58,7 @@ pub struct Missed {
 
 /// Why no more comes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Closed {
     /// `stopping`, or `not_allowed`: what the caller may do has changed.
     pub why: String,
@@ -62,6 +66,7 @@ pub struct Closed {
 
 /// A row of the outbox has come, moved or gone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxEvent {
     /// `due`, `later`, `behind`, `run`, `retry`, `done`, `dead`, `abandoned`, `taken_back` or `lost`.
     pub state: String,
@@ -90,7 +95,8 @@ pub struct OutboxEvent {
 
 /// One line of a script's log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LogItem {
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LogEntry {
     /// When its run ended.
     pub at: i64,
     /// `debug`, `info`, `warn` or `error`.

@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// The answer to `GET /doctor`: all checks, whatever came of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Checks {
     pub checks: Vec<Check>,
     pub now: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Check {
     pub name: String,
     /// `ok`, `warn` or `bad`.
@@ -22,6 +24,7 @@ pub struct Check {
 
 /// The answer to `GET /healthz` and `GET /readyz`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Healthy {
     /// `ok` or `ready`.
     pub is: String,

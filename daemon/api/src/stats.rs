@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::instance::Paused;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stats {
     pub now: i64,
     pub instance: InstanceStats,
@@ -19,6 +20,7 @@ pub struct Stats {
 
 /// One start of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InstanceStats {
     /// New with each start.
     pub id: String,
@@ -32,6 +34,7 @@ pub struct InstanceStats {
 
 /// Of the instance as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AllStats {
     /// Since the start.
     pub total: Counts,
@@ -59,6 +62,7 @@ pub struct AllStats {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Counts {
     pub requests: u64,
     pub runs: u64,
@@ -68,6 +72,7 @@ pub struct Counts {
 
 /// Times as a histogram, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Times {
     pub count: u64,
     pub sum_us: u64,
@@ -79,6 +84,7 @@ pub struct Times {
 
 /// What runs at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Gate {
     pub running: i64,
     pub permits: i64,
@@ -92,6 +98,7 @@ pub struct Gate {
 
 /// The outbox by state. Each state is counted up to `counted_max` a queue; what is capped is at least that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Queue {
     /// All rows.
     pub rows: i64,
@@ -109,6 +116,7 @@ pub struct Queue {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StoreStats {
     pub file_bytes: Option<u64>,
     pub log_bytes: Option<u64>,
@@ -124,6 +132,7 @@ pub struct StoreStats {
 
 /// The daemon's process, as the kernel sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ProcessStats {
     pub memory_bytes: Option<u64>,
     /// What the service, or else the machine, has.
@@ -134,6 +143,7 @@ pub struct ProcessStats {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppStats {
     pub app: String,
     pub total: Counts,
@@ -151,6 +161,7 @@ pub struct AppStats {
 
 /// What went wrong last in an app.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Trouble {
     pub at: i64,
     pub script: String,
@@ -158,6 +169,7 @@ pub struct Trouble {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ScriptStats {
     /// Absent: all that are not counted one by one.
     pub app: Option<String>,
@@ -170,6 +182,7 @@ pub struct ScriptStats {
 
 /// The query of `GET /stats`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
     /// Only of the app with this slug.

@@ -273,6 +273,19 @@ async fn bad_requests_get_an_error_that_says_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_map_is_refused_without_a_word_of_the_code() {
+    let admin = admin().await;
+    for (body, said) in [
+        (r#"["at night"]"#, "the body is a list; a map is wanted"),
+        ("null", "the body, line 1, column 4: invalid type: null, expected a map"),
+    ] {
+        let refused = problem(&admin, 0, "POST", "/pause", body).await;
+        assert_eq!((refused.status, refused.detail.as_str()), (400, said));
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_called_json_is_refused() {
     let admin = admin().await;
     let request = axum::extract::Request::builder()

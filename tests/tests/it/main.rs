@@ -10,6 +10,7 @@ mod disk;
 mod failing_card;
 mod letters;
 mod live;
+mod openapi;
 mod outside;
 mod people;
 mod process;

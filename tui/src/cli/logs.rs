@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use picloud_api::events::{LogItem, kind};
+use picloud_api::events::{LogEntry, kind};
 
 use crate::cli::follow::{self, Wanted, cells};
 use crate::cli::{CliError, ListArgs, list};
@@ -35,7 +35,7 @@ pub(super) async fn run(
     let Logs { app, filter, limit, follow } = command;
     let (wanted_app, wanted_filter) = (app.clone(), filter.clone());
     let args = ListArgs { app, filter, limit, after: None };
-    let mut page = list::fetch::<LogItem>(client, "/logs", args).await?;
+    let mut page = list::fetch::<LogEntry>(client, "/logs", args).await?;
     // A log is read from top to bottom.
     page.items.reverse();
     for item in &page.items {
@@ -53,7 +53,7 @@ pub(super) async fn run(
     follow::follow(client, output, errors, wanted, line).await
 }
 
-fn line(item: &LogItem) -> String {
+fn line(item: &LogEntry) -> String {
     let fields = item.fields.as_deref().map_or(String::new(), |fields| format!(" {fields}"));
     let place = format!("{}/{}", item.app, item.script);
     let at = utc(item.at);

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use picloud_api::events::LogItem;
+use picloud_api::events::LogEntry;
 use picloud_api::list::Page;
 use picloud_api::problem::Problem;
 use picloud_scripts_runtime::host::LogLine;
@@ -33,7 +33,7 @@ impl FromStr for Place {
 }
 
 /// The newest first.
-pub(super) fn list(engine: &Engine, request: &Request) -> Result<Page<LogItem>, Problem> {
+pub(super) fn list(engine: &Engine, request: &Request) -> Result<Page<LogEntry>, Problem> {
     let window = page::window::<Place>(request, &LOG_LINES)?;
     let (catalog, now) = (&request.catalog, engine.clock.now());
     let before = window.after.map(|place| place.run.saturating_add(1));
@@ -67,9 +67,9 @@ pub(super) fn list(engine: &Engine, request: &Request) -> Result<Page<LogItem>, 
     })
 }
 
-pub(super) fn log_item(execution: &Execution, line: &LogLine, catalog: &Catalog) -> LogItem {
+pub(super) fn log_item(execution: &Execution, line: &LogLine, catalog: &Catalog) -> LogEntry {
     let took_ms = i64::try_from(execution.took_us / 1_000).unwrap_or(0);
-    LogItem {
+    LogEntry {
         at: execution.started_at.plus_ms(took_ms).0,
         level: level(line.level).to_owned(),
         app: slug(catalog, execution.app),

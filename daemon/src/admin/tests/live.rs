@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use http_body_util::BodyExt as _;
-use picloud_api::events::{Begin, Closed, LogItem, Missed, OutboxEvent, kind};
+use picloud_api::events::{Begin, Closed, LogEntry, Missed, OutboxEvent, kind};
 use picloud_api::health::{Checks, Healthy};
 use picloud_api::stats::Stats;
 
@@ -307,9 +307,9 @@ async fn a_filter_lets_through_what_it_names_and_a_wrong_one_is_refused() {
     let live = &admin.engine.dispatcher.live;
     live.ended(Moved::of(&row, Move::Dead), &run);
     assert_eq!(dead.a::<OutboxEvent>(kind::OUTBOX).await.state, "dead");
-    assert_eq!(lines.a::<LogItem>(kind::LOG).await.message, "too dry");
+    assert_eq!(lines.a::<LogEntry>(kind::LOG).await.message, "too dry");
     live.ended(Moved::of(&row, Move::Dead), &run);
-    assert_eq!(lines.a::<LogItem>(kind::LOG).await.message, "too dry");
+    assert_eq!(lines.a::<LogEntry>(kind::LOG).await.message, "too dry");
     let refused = problem(&admin, 0, "GET", "/events?filter=stat:dead", "").await;
     assert!(refused.detail.contains("did you mean \"state\"?"), "{refused:?}");
     admin.stop().await;
@@ -507,7 +507,7 @@ async fn log_lines_are_listed_page_by_page_the_newest_first() {
         admin.engine.dispatcher.history.record(Arc::new(Execution { log, ..execution }));
     }
     let page = async |path: String| -> (Vec<String>, Option<String>) {
-        let page: Page<LogItem> = ok(&admin, 0, "GET", &path, "").await;
+        let page: Page<LogEntry> = ok(&admin, 0, "GET", &path, "").await;
         (page.items.into_iter().map(|item| item.message).collect(), page.next)
     };
     let (first, next) = page("/logs?limit=3".to_owned()).await;
