@@ -41,7 +41,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 20] = [
+pub const ALL: [Case; 21] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -52,6 +52,7 @@ pub const ALL: [Case; 20] = [
     depth::CLAIM_COST,
     matching::MATCHING,
     depth::LISTS,
+    depth::BULK,
     depth::NEIGHBOUR,
     board::MEMORY,
     board::IDLE,

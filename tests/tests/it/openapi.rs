@@ -9,6 +9,7 @@ use picloud_tests::source;
 const WRITE: &str = "PICLOUD_WRITE_DOCS";
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the configuration of the tests")]
 fn the_description_of_the_admin_api_is_as_the_code_makes_it() {
     let (path, made) = (source::root().join("docs/openapi.json"), openapi::document());
     if env::var_os(WRITE).is_some() {
