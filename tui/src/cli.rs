@@ -12,13 +12,16 @@ mod dead_letters;
 mod deploy;
 mod executions;
 mod export;
+mod follow;
 mod list;
+mod logs;
 mod outbox;
 mod pause;
 mod principals;
 mod scripts;
 mod secrets;
 mod show;
+mod stats;
 mod tokens;
 mod triggers;
 
@@ -67,6 +70,9 @@ pub enum CliError {
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
+    /// The doctor has found something.
+    #[error("{0} of the checks failed")]
+    Ill(usize),
     /// Some of many things could not be done; how many is among the results.
     #[error("{failed} failed: {first}")]
     Partly { failed: usize, first: String },
@@ -94,6 +100,7 @@ impl CliError {
             Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
+            | Self::Ill(_)
             | Self::Declined
             | Self::Print(_) => Exit::Failed,
         }
@@ -112,6 +119,7 @@ impl CliError {
             | Self::Script(_)
             | Self::Unexpected { .. }
             | Self::Partly { .. }
+            | Self::Ill(_)
             | Self::Print(_) => self.to_string(),
         }
     }
@@ -134,6 +142,7 @@ impl CliError {
             Self::Partly { .. } => Some("the same command goes on with what is left"),
             Self::Client(ClientError::Broken(_))
             | Self::Usage(_)
+            | Self::Ill(_)
             | Self::Declined
             | Self::Script(_)
             | Self::Print(_) => None,
@@ -260,6 +269,12 @@ enum Command {
     /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What scripts log.
+    Logs(logs::Logs),
+    /// How much there is to do, and how it goes.
+    Stats(stats::StatsArgs),
+    /// Check everything that you can put right, and say how.
+    Doctor,
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -294,6 +309,15 @@ struct ListArgs {
     /// Begin behind this cursor, which the end of the list before named.
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
+}
+
+#[derive(Args)]
+struct WatchArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Print what happens from now on, until you stop it.
+    #[arg(long, conflicts_with_all = ["limit", "after"])]
+    watch: bool,
 }
 
 /// Runs the command line on the process's own streams.
@@ -414,6 +438,9 @@ async fn obey(
         Command::Executions(command) => executions::run(command, client, output, errors).await,
         Command::Triggers(command) => triggers::run(command, client, output, errors, asking).await,
         Command::Secrets(command) => secrets::run(client, output, errors, asking, command).await,
+        Command::Logs(command) => logs::run(command, client, output, errors).await,
+        Command::Stats(args) => stats::stats(args, client, output, errors).await,
+        Command::Doctor => stats::doctor(client, output).await,
         Command::Principals(command) => {
             principals::run(command, client, output, errors, asking).await
         }

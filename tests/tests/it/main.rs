@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod live;
 mod openapi;
 mod outside;
 mod people;
