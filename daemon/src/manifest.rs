@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picloud_api::manifest::{
-    BUNDLE_BYTES_MAX, Bundle, ROUTES_MAX, SCRIPT_BYTES_MAX, SCRIPTS_MAX, ScriptEntry, TRIGGERS_MAX,
-    TriggerEntry,
+    BUNDLE_BYTES_MAX, Bundle, Manifest, ROUTES_MAX, RouteEntry, SCRIPT_BYTES_MAX, SCRIPTS_MAX,
+    ScriptEntry, TRIGGERS_MAX, TriggerEntry,
 };
 use picloud_api::problem::EntryError;
 use picloud_api::text;
@@ -140,6 +140,20 @@ pub fn check(
     }
     let expose_errors = app.expose_errors.unwrap_or(false);
     Ok(Wanted { slug, host, allow_hosts, expose_errors, access, scripts, routes, triggers })
+}
+
+/// A route with the path and method that it is known by.
+pub type CheckedRoute = ((Arc<str>, Arc<str>), WantedRoute);
+
+/// Checks one route of an app that has these scripts.
+pub fn check_route(entry: &RouteEntry, scripts: &[&str]) -> Result<CheckedRoute, Vec<EntryError>> {
+    let alone = Manifest { routes: vec![entry.clone()], ..Manifest::default() };
+    let mut errors = Errors::default();
+    let known = entries::Known { scripts, triggers: &[] };
+    match entries::routes(&alone, known, &mut errors).pop_first() {
+        Some(checked) if errors.found.is_empty() => Ok(checked),
+        Some(_) | None => Err(errors.found),
+    }
 }
 
 /// Checks one trigger of an app that has these scripts and triggers.

@@ -1,8 +1,9 @@
-//! Apps one by one: made, shown, changed; and their routes.
+//! Apps one by one: made, shown, changed.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::instance::Paused;
+use crate::manifest::HmacEntry;
 
 /// The body of `POST /apps`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,15 @@ pub struct AppChange {
     pub allow_hosts: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose_errors: Option<bool>,
+    /// Who may call the routes that do not say it themselves, `none`, `token` or `hmac`; `null`: as if it were never said.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Option<String>>,
+    /// With `auth`: `hmac`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacEntry>,
+    /// How often each caller may call each of those routes, such as `10/s`; `null`: as if it were never said.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Option<String>>,
 }
 
 /// Tells a field that is `null` from one that is absent.
@@ -76,25 +86,4 @@ pub struct AppDeleted {
     /// Rows that waited, and dead letters that were open, shortly before.
     pub waiting: i64,
     pub dead_letters: i64,
-}
-
-/// A route in the list of an app's routes, by path and method.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct RouteItem {
-    pub app: String,
-    pub method: String,
-    pub path: String,
-    /// `sync` or `async`.
-    pub dispatch_mode: String,
-    pub script: String,
-    /// Who may call it, its app's word included: `none`, `token`, or `hmac with ...`.
-    pub auth: String,
-    /// How often each caller may call it: such as `10/s`, or `none`.
-    pub rate: String,
-    /// Where it is served, below any address of the machine: `/greenhouse/readings/{sensor}`, and with the app's host
-    /// `//greenhouse.lan/readings/{sensor}`.
-    pub urls: Vec<String>,
-    /// Its own pause, its app's, or the instance's.
-    pub paused: Option<Paused>,
 }

@@ -17,6 +17,7 @@ pub mod list;
 pub mod manifest;
 pub mod principals;
 pub mod problem;
+pub mod routes;
 pub mod script;
 pub mod secrets;
 pub mod stats;

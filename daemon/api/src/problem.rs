@@ -82,6 +82,7 @@ codes! {
     /// There may be only so many of them.
     TooMany = 422 "too_many" "there are too many already";
     BadManifest = 422 "bad_manifest" "the manifest is refused";
+    BadRoute = 422 "bad_route" "the route is refused";
     BadTrigger = 422 "bad_trigger" "the trigger is refused";
     OutboxFull = 503 "outbox_full" "too much is waiting";
     Unfit = 422 "unfit" "what is asked for cannot be done";

@@ -11,6 +11,8 @@ use crate::manifest::{RetryEntry, TriggerEntry};
 pub struct TriggerItem {
     pub id: i64,
     pub app: String,
+    /// The app's: what `If-Match` names.
+    pub revision: i64,
     pub name: String,
     /// `kv`, `docs`, `dead_letter` or `schedule`.
     pub kind: String,

@@ -5,6 +5,7 @@ mod data;
 mod events;
 mod logs;
 mod people;
+mod routes;
 mod scripts;
 mod secrets;
 mod stats;
@@ -25,6 +26,7 @@ use crate::admin::calls::{Does, Part, Request};
 use crate::admin::deploy::{self, Mode};
 use crate::admin::engine::{AppCounts, Engine};
 use crate::catalog::{App, Catalog};
+use crate::flow::configure::By;
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
 use crate::manifest::export;
 use crate::principal::Capability;
@@ -71,10 +73,10 @@ pub(super) async fn to(engine: &Arc<Engine>, request: Request) -> Result<Respons
         Does::ShowExecution => json(&executions::show(engine, &request)?),
         Does::ShowChain => json(&executions::chain(engine, &request).await?),
         Does::ListTriggers => json(&triggers::list(engine, &request).await?),
-        Does::ShowTrigger => json(&triggers::show(engine, &request).await?),
-        Does::CreateTrigger => json(&triggers::create(engine, &request).await?),
-        Does::ChangeTrigger => json(&triggers::change(engine, &request).await?),
-        Does::SwitchTrigger(to) => json(&triggers::switch(engine, &request, to).await?),
+        Does::ShowTrigger => triggers::show(engine, &request).await,
+        Does::CreateTrigger => triggers::create(engine, &request).await,
+        Does::ChangeTrigger => triggers::change(engine, &request).await,
+        Does::SwitchTrigger(to) => triggers::switch(engine, &request, to).await,
         Does::FireTrigger => json(&triggers::fire(engine, &request).await?),
         Does::DeleteTrigger => json(&triggers::delete(engine, &request).await?),
         Does::ListSecrets => json(&secrets::list(engine, &request).await?),
@@ -86,7 +88,11 @@ pub(super) async fn to(engine: &Arc<Engine>, request: Request) -> Result<Respons
         Does::ShowApp => apps::show(engine, &request),
         Does::ChangeApp => apps::change(engine, &request).await,
         Does::DeleteApp => apps::delete(engine, &request).await,
-        Does::ListRoutes => apps::routes(engine, &request),
+        Does::ListRoutes => routes::list(engine, &request),
+        Does::ShowRoute => routes::show(&request),
+        Does::CreateRoute => routes::create(engine, &request).await,
+        Does::ChangeRoute => routes::change(engine, &request).await,
+        Does::DeleteRoute => routes::delete(engine, &request).await,
         Does::ListCollections(space) => data::collections(engine, &request, space).await,
         Does::ListEntries(space) => data::list(engine, &request, space).await,
         Does::ShowEntry(space) => data::show(engine, &request, space).await,
@@ -275,17 +281,16 @@ fn target(request: &Request, part: Part) -> Result<Target, Problem> {
         Part::Trigger => Target::Trigger { app, name },
         Part::Tasks => Target::Tasks { app, script: name },
         Part::Route => {
-            let Some((method, path)) = name.split_once(' ') else {
-                return Err(Problem::new(
-                    Code::BadRequest,
-                    format!(
-                        "\"{name}\" is no route; name it by method and path, such as POST /readings"
-                    ),
-                ));
-            };
+            let (method, path) = routes::method_and_path(&name)?;
             Target::Route { app, method: method.to_owned(), path: path.to_owned() }
         }
     })
+}
+
+/// Who changes a part of an app, and what `If-Match` says about that.
+fn by(engine: &Engine, request: &Request) -> Result<By, Problem> {
+    let expected = request.expected()?;
+    Ok(By { principal: request.principal.id, now: engine.clock.now(), expected })
 }
 
 fn limit(query: &PageQuery) -> Result<usize, Problem> {

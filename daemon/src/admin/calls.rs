@@ -100,6 +100,10 @@ pub enum Does {
     ChangeApp,
     DeleteApp,
     ListRoutes,
+    ShowRoute,
+    CreateRoute,
+    ChangeRoute,
+    DeleteRoute,
     ListScripts,
     ShowScript,
     PutScript,
@@ -182,6 +186,10 @@ impl Does {
             | Self::ChangeApp
             | Self::DeleteApp
             | Self::ListRoutes
+            | Self::ShowRoute
+            | Self::CreateRoute
+            | Self::ChangeRoute
+            | Self::DeleteRoute
             | Self::ListScripts
             | Self::ShowScript
             | Self::PutScript
@@ -277,14 +285,14 @@ pub const CALLS: &[Call] = &[
     call(Get, "/apps", None, Does::ListApps, "The apps that you may read, by slug.").asking(PAGE_OF_APP),
     call(Post, "/apps", Some(AppWrite), Does::CreateApp, "Make an app with nothing in it."),
     call(Get, "/apps/{app}", Some(AppRead), Does::ShowApp, "One app, with its revision as `ETag`."),
-    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp, "Change slug, host or settings of an app; what is left out stays as it is."),
+    call(Patch, "/apps/{app}", Some(AppWrite), Does::ChangeApp, "Change slug, host or settings of an app; what is left out stays as it is. `auth` and `rate` ask for `AppManageRoutes`, too."),
     call(Delete, "/apps/{app}", Some(AppWrite), Does::DeleteApp, "Delete an app with everything in it. What waits is abandoned on record, and grants for it go."),
     call(Put, "/apps/{app}/manifest", Some(AppWrite), Does::Deploy, "Make the app what the manifest says; with `dry_run=true` only say what would change. Changed scripts, routes and triggers ask for their own capabilities, too.").asking(DRY_RUN),
     call(Get, "/apps/{app}/manifest", Some(AppRead), Does::Export, "The app as a manifest with its scripts."),
     call(Post, "/apps/{app}/pause", Some(AppWrite), Does::Pause(Part::App), "Let nothing of the app run."),
     call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App), "Let the app run again."),
     call(Get, "/apps/{app}/triggers", Some(AppRead), Does::ListTriggers, "The app's triggers, by name: what they match, and when schedules are due.").asking(PAGE),
-    call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger, "One trigger."),
+    call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger, "One trigger, with the app's revision as `ETag`."),
     call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger, "Make a trigger; here `{name}` is its kind: `kv`, `docs`, `dead-letter` or `schedule`. It runs as you."),
     call(Put, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::ChangeTrigger, "Change a trigger, all of it. It runs as you from then on."),
     call(Delete, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::DeleteTrigger, "Delete a trigger. What it has set off still runs."),
@@ -301,6 +309,10 @@ pub const CALLS: &[Call] = &[
     call(Put, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::SetSecret, "Set a secret, new or not."),
     call(Delete, "/apps/{app}/secrets/{name}", Some(AppSecrets), Does::DeleteSecret, "Delete a secret. Scripts that read it fail from then on."),
     call(Get, "/apps/{app}/routes", Some(AppRead), Does::ListRoutes, "The app's routes, by path and method, with where they are reached.").asking(PAGE),
+    call(Post, "/apps/{app}/routes", Some(AppManageRoutes), Does::CreateRoute, "Make a route, from an entry as a manifest has it. It runs as you."),
+    call(Get, "/apps/{app}/routes/{name}", Some(AppRead), Does::ShowRoute, "One route, with the app's revision as `ETag`; `{name}` is method and path, `POST /readings`."),
+    call(Put, "/apps/{app}/routes/{name}", Some(AppManageRoutes), Does::ChangeRoute, "Change a route, all of it but method and path. It runs as you from then on; it stays paused if it is."),
+    call(Delete, "/apps/{app}/routes/{name}", Some(AppManageRoutes), Does::DeleteRoute, "Delete a route. What it has accepted still runs."),
     call(Get, "/apps/{app}/kv", Some(AppData), Does::ListCollections(Kv), "The names of the app's KV collections.").asking(PAGE),
     call(Get, "/apps/{app}/kv/{collection}", Some(AppData), Does::ListEntries(Kv), "The entries of a collection, by key.").asking(ENTRIES),
     call(Get, "/apps/{app}/kv/{collection}/{key}", Some(AppData), Does::ShowEntry(Kv), "One entry, with who wrote it last, and its version as `ETag`."),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use picloud_api::BASE;
-use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
+use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
 use picloud_api::audit::AuditItem;
 use picloud_api::data::{CollectionItem, Edited, EntryItem, EntryPut};
 use picloud_api::deploy::Difference;
@@ -20,9 +20,10 @@ use picloud_api::letters::{
     ReplayRequest, TakeBackRequest,
 };
 use picloud_api::list::{AppItem, DeadLetterItem, ExecutionItem, OutboxItem, PAGE_ITEMS_MAX};
-use picloud_api::manifest::{Bundle, TriggerEntry};
+use picloud_api::manifest::{Bundle, RouteEntry, TriggerEntry};
 use picloud_api::principals::{GrantRequest, PrincipalAnswer, PrincipalItem, PrincipalRequest};
 use picloud_api::problem::{self, Problem};
+use picloud_api::routes::{RouteAnswer, RouteDeleted, RouteItem};
 use picloud_api::script::{
     DryRun, DryRunAnswer, Invoke, InvokeAnswer, RollBack, Script, ScriptChanged, ScriptItem,
     ScriptPut, Version, VersionItem,
@@ -198,6 +199,13 @@ fn takes_if_match(does: Does) -> bool {
         Does::Deploy
             | Does::ChangeApp
             | Does::DeleteApp
+            | Does::CreateRoute
+            | Does::ChangeRoute
+            | Does::DeleteRoute
+            | Does::CreateTrigger
+            | Does::ChangeTrigger
+            | Does::SwitchTrigger(_)
+            | Does::DeleteTrigger
             | Does::PutScript
             | Does::DeleteScript
             | Does::RollBack
@@ -239,6 +247,11 @@ fn shape(does: Does, all: &mut Schemas) -> Shape {
         Does::SetSecret => all.gives::<SecretAnswer>().taking::<SecretPut>(all),
         Does::DeleteSecret => all.gives::<SecretAnswer>(),
         Does::ListRoutes => all.lists::<RouteItem>(),
+        Does::ShowRoute => all.gives::<RouteItem>(),
+        Does::CreateRoute | Does::ChangeRoute => {
+            all.gives::<RouteAnswer>().taking::<RouteEntry>(all)
+        }
+        Does::DeleteRoute => all.gives::<RouteDeleted>(),
         Does::ListCollections(_) => all.lists::<CollectionItem>(),
         Does::ListEntries(_) => all.lists::<EntryItem>(),
         Does::ShowEntry(_) => all.gives::<EntryItem>(),

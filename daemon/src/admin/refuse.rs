@@ -3,7 +3,7 @@
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use picloud_api::problem::{Code, MEDIA_TYPE, Problem};
+use picloud_api::problem::{Code, EntryError, MEDIA_TYPE, Problem};
 
 use crate::flow::Refusal;
 use crate::flow::configure::Unfit;
@@ -49,11 +49,8 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     let code = match unfit {
         Unfit::NotAllowed { .. } => Code::NotAllowed,
         Unfit::NoSuchApp(_) | Unfit::NoSuchPart { .. } => Code::NotFound,
-        Unfit::BadTrigger(errors) => {
-            let mut problem = Problem::new(Code::BadTrigger, "nothing was changed");
-            problem.errors.clone_from(errors);
-            return problem;
-        }
+        Unfit::BadRoute(errors) => return wrong(Code::BadRoute, errors),
+        Unfit::BadTrigger(errors) => return wrong(Code::BadTrigger, errors),
         Unfit::Changed { .. } => Code::Changed,
         Unfit::InUse { .. } => Code::InUse,
         Unfit::TooMany { .. } => Code::TooMany,
@@ -74,6 +71,13 @@ pub fn unfit(unfit: &Unfit) -> Problem {
     }
 }
 
+/// An entry that is refused.
+fn wrong(code: Code, errors: &[EntryError]) -> Problem {
+    let mut problem = Problem::new(code, "nothing was changed");
+    problem.errors = errors.to_vec();
+    problem
+}
+
 fn hint(unfit: &Unfit) -> Option<&'static str> {
     match unfit {
         Unfit::Changed { .. } => Some("look at it again, then repeat"),
@@ -91,6 +95,7 @@ fn hint(unfit: &Unfit) -> Option<&'static str> {
         | Unfit::HostTaken { .. }
         | Unfit::PartTaken { .. }
         | Unfit::SlugTaken(_)
+        | Unfit::BadRoute(_)
         | Unfit::BadTrigger(_)
         | Unfit::TooMany { .. }
         | Unfit::UidTaken { .. }

@@ -3,6 +3,7 @@
 mod data;
 mod live;
 mod people;
+mod routes;
 mod scripts;
 mod work;
 
@@ -341,8 +342,11 @@ async fn somebody(admin: &Admin, uid: u32, capabilities: Vec<Capability>) {
     made.await.expect("principals can be made");
 }
 
+const ROUTE: &str = "routes/POST%20%2Freports";
+
 /// A path with everything variable filled in.
 fn filled(path: &str) -> String {
+    let path = path.replace("routes/{name}", ROUTE);
     let segments = path.split('/').map(|segment| match segment {
         "{app}" => "greenhouse",
         segment if segment.starts_with('{') => "keep",
@@ -394,7 +398,8 @@ async fn p8_who_may_read_gets_an_answer_from_every_call_that_reads_and_from_no_o
     for one in CALLS {
         let id = "01J9ZKQ3M8ABCDEFGHJKMNPQRS";
         let path = one.path.replace("{app}", "greenhouse");
-        let path = path.replace("triggers/{name}", "triggers/keep").replace("{name}", "warn");
+        let path = path.replace("triggers/{name}", "triggers/keep");
+        let path = path.replace("routes/{name}", ROUTE).replace("{name}", "warn");
         let path = path.replace("{version}", "1").replace("{id}", id);
         let path = path.replace("{collection}", "limits").replace("{key}", "dry");
         let (status, _) = call(&admin, 1000, one.method.as_str(), &path, "").await;

@@ -4,6 +4,7 @@ pub mod apps;
 pub mod deploy;
 pub mod pause;
 pub mod people;
+pub mod routes;
 pub mod scripts;
 pub mod secrets;
 pub mod tokens;
@@ -42,6 +43,8 @@ pub enum Unfit {
     NoSuchPart { app: String, kind: &'static str, name: String },
     #[error("app \"{app}\" has a {kind} \"{name}\" already")]
     PartTaken { app: String, kind: &'static str, name: String },
+    #[error("{}", first(.0))]
+    BadRoute(Vec<EntryError>),
     #[error("{}", first(.0))]
     BadTrigger(Vec<EntryError>),
     #[error("host {host} is claimed by app \"{app}\"")]
@@ -146,6 +149,22 @@ impl AppFields {
             revision: app.revision,
         }
     }
+}
+
+/// Who changes a part of an app, when, and at which revision of the app, if that matters to them.
+#[derive(Clone, Copy, Debug)]
+pub struct By {
+    pub principal: PrincipalId,
+    pub now: Timestamp,
+    /// The revision that the editor saw.
+    pub expected: Option<i64>,
+}
+
+/// An app that is still at the revision that its editor saw.
+fn app_at(catalog: &Catalog, id: AppId, expected: Option<i64>) -> Result<&Arc<App>, Unfit> {
+    let app = app_of(catalog, id)?;
+    apps::as_expected(Some(app), &app.slug, expected)?;
+    Ok(app)
 }
 
 /// An app by its number. It may have gone since the number was looked up.

@@ -78,7 +78,8 @@ fn script_entry(script: &Script, instance: &RunLimits) -> ScriptEntry {
     }
 }
 
-fn route_entry(route: &Route) -> RouteEntry {
+/// A route as an entry of a manifest.
+pub fn route_entry(route: &Route) -> RouteEntry {
     RouteEntry {
         method: route.method.to_string(),
         path: route.path.to_string(),

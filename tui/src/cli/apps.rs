@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
+use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
 use picloud_api::list::Page;
+use picloud_api::routes::RouteItem;
 
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, fetch_of, print};
@@ -106,7 +107,8 @@ pub(super) async fn run(
             let host = if no_host { Some(None) } else { host.map(Some) };
             let named = !allow_hosts.is_empty() || allow_no_host;
             let allow_hosts = named.then_some(allow_hosts);
-            let change = AppChange { slug, host, allow_hosts, expose_errors };
+            let change =
+                AppChange { slug, host, allow_hosts, expose_errors, ..AppChange::default() };
             let path = format!("/apps/{}", segment(&app));
             let app: App = client.patch_if(&path, &change, if_revision).await?;
             show(output, &app)

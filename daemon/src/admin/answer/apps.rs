@@ -1,21 +1,19 @@
-//! Apps one by one, and their routes.
+//! Apps one by one.
 
 use std::sync::Arc;
 
 use axum::response::Response;
-use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
-use picloud_api::list::{Page, PageQuery};
+use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
 use picloud_api::problem::{Code, Problem};
 
-use crate::admin::answer::{app_item, count, json, limit, tagged};
+use crate::admin::answer::{app_item, count, json, tagged};
 use crate::admin::calls::Request;
 use crate::admin::engine::Engine;
-use crate::catalog::{self, Catalog, INSTANCE};
+use crate::catalog::{self, Catalog};
 use crate::flow::configure::apps::{ChangeApp, CreateApp, plan_change, plan_create, plan_delete};
-use crate::flow::configure::pause::shown;
 use crate::ids::AppId;
 use crate::manifest::{access, words};
-use crate::route::Route;
+use crate::principal::Capability;
 
 pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Response, Problem> {
     let body: AppCreate = request.body(Code::Unfit)?;
@@ -39,8 +37,16 @@ pub(super) fn show(engine: &Engine, request: &Request) -> Result<Response, Probl
 
 pub(super) async fn change(engine: &Engine, request: &Request) -> Result<Response, Problem> {
     let body: AppChange = request.body(Code::Unfit)?;
+    let app = request.app()?;
+    let auth = body.auth.as_ref().and_then(Option::as_deref);
+    let rate = body.rate.as_ref().and_then(Option::as_deref);
+    let said = access::read(auth, body.hmac.as_ref(), rate).map_err(unfit)?;
+    if body.auth.is_some() || body.rate.is_some() {
+        // It is a change of all routes that do not say it themselves.
+        request.ask(Capability::AppManageRoutes, app)?;
+    }
     let change = ChangeApp {
-        app: request.app()?.id,
+        app: app.id,
         slug: body.slug.as_deref().map(words::slug).transpose().map_err(unfit)?,
         host: match &body.host {
             None => None,
@@ -49,6 +55,8 @@ pub(super) async fn change(engine: &Engine, request: &Request) -> Result<Respons
         },
         allow_hosts: body.allow_hosts.as_deref().map(allow_hosts).transpose()?,
         expose_errors: body.expose_errors,
+        auth: body.auth.is_some().then_some(said.auth),
+        rate: body.rate.is_some().then_some(said.rate),
         expected: request.expected()?,
         by: request.principal.id,
     };
@@ -102,41 +110,6 @@ fn app_of(engine: &Engine, catalog: &Catalog, app: &catalog::App) -> App {
         waiting: item.waiting,
         dead_letters: item.dead_letters,
         paused: item.paused,
-    }
-}
-
-/// The routes of an app by path and method; the cursor is `PATH METHOD` of the one before.
-pub(super) fn routes(engine: &Engine, request: &Request) -> Result<Response, Problem> {
-    let query: PageQuery = request.query()?;
-    let limit = limit(&query)?;
-    let app = request.app()?;
-    let after = query.after.unwrap_or_default();
-    let place = |route: &Route| format!("{} {}", route.path, route.method);
-    let mut routes: Vec<(String, &Arc<Route>)> =
-        app.routes.iter().map(|route| (place(route), route)).collect();
-    routes.retain(|(place, _)| *place > after);
-    routes.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let next = (routes.len() > limit).then(|| routes[limit - 1].0.clone());
-    let items =
-        routes.iter().take(limit).map(|(_, route)| route_item(&request.catalog, app, route));
-    json(&Page { items: items.collect(), next, now: engine.clock.now().0 })
-}
-
-fn route_item(catalog: &Catalog, app: &catalog::App, route: &Route) -> RouteItem {
-    let own = format!("/{}{}", app.slug, route.path);
-    let at_host = app.host.as_ref().map(|host| format!("//{host}{}", route.path));
-    let pauses = [INSTANCE, app.id.0, route.id.queue().0];
-    let pause = pauses.iter().find_map(|target| Some((*target, catalog.pauses.get(target)?)));
-    RouteItem {
-        app: app.slug.to_string(),
-        method: route.method.to_string(),
-        path: route.path.to_string(),
-        dispatch_mode: route.dispatch_mode.as_str().to_owned(),
-        script: route.script.to_string(),
-        auth: access::text(route.access.auth(&app.access)),
-        rate: route.access.rate(&app.access).to_string(),
-        urls: std::iter::once(own).chain(at_host).collect(),
-        paused: pause.map(|(target, pause)| shown(catalog, target, pause)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::response::Response;
 use picloud_api::list::{Page, PageQuery};
 use picloud_api::manifest::TriggerEntry;
 use picloud_api::problem::{Code, Problem};
@@ -10,13 +11,14 @@ use picloud_api::text;
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 use serde_json::{Map, Value};
 
+use crate::admin::answer::{by, tagged};
 use crate::admin::calls::Request;
 use crate::admin::engine::Engine;
 use crate::admin::refuse;
 use crate::catalog::{Catalog, INSTANCE};
 use crate::flow::configure::pause::shown;
 use crate::flow::configure::triggers::{
-    By, Named, Switch, Touched, find, plan_change, plan_create, plan_delete, plan_fire, plan_switch,
+    Named, Switch, Touched, find, plan_change, plan_create, plan_delete, plan_fire, plan_switch,
 };
 use crate::flow::fire::row_for;
 use crate::ids::TriggerId;
@@ -44,15 +46,15 @@ pub(super) async fn list(engine: &Engine, request: &Request) -> Result<Page<Trig
     Ok(Page { items: triggers.into_iter().take(limit).map(shown).collect(), next, now: now.0 })
 }
 
-pub(super) async fn show(engine: &Engine, request: &Request) -> Result<TriggerItem, Problem> {
+pub(super) async fn show(engine: &Engine, request: &Request) -> Result<Response, Problem> {
     let which = named(request)?;
-    let (_, trigger) = find(&request.catalog, &which).map_err(|unfit| refuse::unfit(&unfit))?;
+    let (app, trigger) = find(&request.catalog, &which).map_err(|unfit| refuse::unfit(&unfit))?;
     let marks = engine.schedule_marks().await?;
-    Ok(item(&request.catalog, trigger, &marks, engine.clock.now()))
+    tagged(&item(&request.catalog, trigger, &marks, engine.clock.now()), app.revision)
 }
 
 /// The last segment of the path is the kind.
-pub(super) async fn create(engine: &Engine, request: &Request) -> Result<TriggerAnswer, Problem> {
+pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Response, Problem> {
     let named = request.segment("name")?;
     let Some(kind) = TriggerKind::ALL.into_iter().find(|kind| in_a_path(*kind) == named) else {
         let known = TriggerKind::ALL.map(in_a_path).join(", ");
@@ -62,7 +64,7 @@ pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Trigger
         ));
     };
     let entry = entry(request, kind.as_str())?;
-    let (app, by) = (request.app()?.id, by(engine, request));
+    let (app, by) = (request.app()?.id, by(engine, request)?);
     let plan = move |catalog: &Catalog, next| plan_create(catalog, app, &entry, by, next);
     answer(engine, engine.configure(plan).await?).await
 }
@@ -71,8 +73,8 @@ fn in_a_path(kind: TriggerKind) -> String {
     kind.as_str().replace('_', "-")
 }
 
-pub(super) async fn change(engine: &Engine, request: &Request) -> Result<TriggerAnswer, Problem> {
-    let (which, by) = (named(request)?, by(engine, request));
+pub(super) async fn change(engine: &Engine, request: &Request) -> Result<Response, Problem> {
+    let (which, by) = (named(request)?, by(engine, request)?);
     let (_, before) = find(&request.catalog, &which).map_err(|unfit| refuse::unfit(&unfit))?;
     let entry = entry(request, before.details.kind().as_str())?;
     let plan = move |catalog: &Catalog, _| plan_change(catalog, &which, &entry, by);
@@ -83,16 +85,16 @@ pub(super) async fn switch(
     engine: &Engine,
     request: &Request,
     switch: Switch,
-) -> Result<TriggerAnswer, Problem> {
+) -> Result<Response, Problem> {
     request.no_body()?;
-    let (which, by) = (named(request)?, by(engine, request));
+    let (which, by) = (named(request)?, by(engine, request)?);
     let plan = move |catalog: &Catalog, _| plan_switch(catalog, &which, switch, by);
     answer(engine, engine.configure(plan).await?).await
 }
 
 pub(super) async fn delete(engine: &Engine, request: &Request) -> Result<TriggerDeleted, Problem> {
     request.no_body()?;
-    let (which, by) = (named(request)?, by(engine, request));
+    let (which, by) = (named(request)?, by(engine, request)?);
     let deleted = format!("{}/{}", request.app()?.slug, which.name);
     let plan = move |catalog: &Catalog, _| plan_delete(catalog, &which, by);
     engine.configure(plan).await?;
@@ -103,7 +105,7 @@ pub(super) async fn delete(engine: &Engine, request: &Request) -> Result<Trigger
 /// be allowed both to manage triggers and to invoke scripts.
 pub(super) async fn fire(engine: &Engine, request: &Request) -> Result<FireAnswer, Problem> {
     let body: FireRequest = request.body(Code::BadRequest)?;
-    let (which, by) = (named(request)?, by(engine, request));
+    let (which, by) = (named(request)?, by(engine, request)?);
     let app = request.app()?;
     if !request.may(Capability::AppInvoke, app.id) {
         let who = &request.principal.name;
@@ -152,10 +154,6 @@ fn named(request: &Request) -> Result<Named, Problem> {
     Ok(Named { app: request.app()?.id, name: request.segment("name")?.to_owned() })
 }
 
-fn by(engine: &Engine, request: &Request) -> By {
-    By { principal: request.principal.id, now: engine.clock.now() }
-}
-
 /// The body as an entry, in which the kind need not stand.
 fn entry(request: &Request, kind: &str) -> Result<TriggerEntry, Problem> {
     let mut fields: Map<String, Value> = request.body(Code::BadTrigger)?;
@@ -171,13 +169,14 @@ fn entry(request: &Request, kind: &str) -> Result<TriggerEntry, Problem> {
     Ok(entry)
 }
 
-async fn answer(engine: &Engine, touched: Touched) -> Result<TriggerAnswer, Problem> {
+async fn answer(engine: &Engine, touched: Touched) -> Result<Response, Problem> {
     let (catalog, marks) = (engine.catalog(), engine.schedule_marks().await?);
     let trigger = catalog.triggers.get(&touched.id).ok_or_else(|| {
         Problem::new(Code::Conflict, "somebody else has deleted the trigger meanwhile")
     })?;
     let trigger = item(&catalog, trigger, &marks, engine.clock.now());
-    Ok(TriggerAnswer { changed: touched.changed, trigger })
+    let revision = trigger.revision;
+    tagged(&TriggerAnswer { changed: touched.changed, trigger }, revision)
 }
 
 fn item(
@@ -186,6 +185,7 @@ fn item(
     marks: &HashMap<TriggerId, Mark>,
     now: Timestamp,
 ) -> TriggerItem {
+    let app = catalog.apps.get(&trigger.app);
     let targets = [trigger.id.queue().0, trigger.app.0, INSTANCE];
     let paused = targets
         .iter()
@@ -194,7 +194,8 @@ fn item(
     let mark = marks.get(&trigger.id);
     let mut item = TriggerItem {
         id: trigger.id.0,
-        app: catalog.apps.get(&trigger.app).map_or_else(String::new, |app| app.slug.to_string()),
+        app: app.map_or_else(String::new, |app| app.slug.to_string()),
+        revision: app.map_or(0, |app| app.revision),
         name: trigger.name.to_string(),
         kind: trigger.details.kind().as_str().to_owned(),
         script: trigger.script.to_string(),

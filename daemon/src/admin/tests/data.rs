@@ -1,8 +1,9 @@
 //! KV entries, documents, apps and routes: edited as a script would, by two, and with names as they are.
 
-use picloud_api::app::{App, AppDeleted, RouteItem};
+use picloud_api::app::{App, AppDeleted};
 use picloud_api::data::{CollectionItem, Edited, EntryItem};
 use picloud_api::list::Page;
+use picloud_api::routes::RouteItem;
 use serde_json::json;
 
 use super::*;

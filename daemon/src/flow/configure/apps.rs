@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit, app_of};
 use crate::ids::{AppId, PrincipalId};
-use crate::route::access::Access;
+use crate::manifest::access;
+use crate::route::access::{Access, Auth};
+use crate::route::rate::Rate;
 use crate::time::Timestamp;
 
 /// An app that shall be made, with nothing in it.
@@ -28,6 +30,9 @@ pub struct ChangeApp {
     pub host: Option<Option<Arc<str>>>,
     pub allow_hosts: Option<Vec<Arc<str>>>,
     pub expose_errors: Option<bool>,
+    /// `Some(None)`: it says nothing any more.
+    pub auth: Option<Option<Auth>>,
+    pub rate: Option<Option<Rate>>,
     /// The revision that the editor saw.
     pub expected: Option<i64>,
     pub by: PrincipalId,
@@ -68,6 +73,10 @@ pub fn plan_change(
         host: change.host.clone().unwrap_or_else(|| app.host.clone()),
         allow_hosts: change.allow_hosts.clone().unwrap_or_else(|| app.allow_hosts.clone()),
         expose_errors: change.expose_errors.unwrap_or(app.expose_errors),
+        access: Access {
+            auth: change.auth.clone().unwrap_or_else(|| app.access.auth.clone()),
+            rate: change.rate.unwrap_or(app.access.rate),
+        },
         ..before.clone()
     };
     if before == after {
@@ -141,6 +150,8 @@ fn audit(app: &AppFields, action: &str, principal: PrincipalId, at: Timestamp) -
         "host": app.host.as_deref(),
         "allow_hosts": app.allow_hosts.iter().map(|host| &**host).collect::<Vec<_>>(),
         "expose_errors": app.expose_errors,
+        "auth": app.access.auth.as_ref().map(access::text),
+        "rate": access::rate(&app.access),
     });
     CatalogChange::Audit(Audit {
         at,
@@ -175,6 +186,8 @@ mod tests {
             host: None,
             allow_hosts: None,
             expose_errors: None,
+            auth: None,
+            rate: None,
             expected: None,
             by: PrincipalId(1),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use picloud_api::deploy::{Changed, Difference};
 
 use crate::catalog::{App, Catalog, Script};
+use crate::flow::configure::routes::{always_signed_alike, secret_to_set};
 use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit};
 use crate::ids::{AppId, RouteId, ScriptId, TriggerId};
 use crate::manifest::Wanted;
@@ -279,15 +280,7 @@ impl<'a> Plan<'a> {
             .filter(|name| self.catalog.secret(self.id, name).is_none())
             .collect();
         let slug = &wanted.slug;
-        names
-            .into_iter()
-            .map(|name| {
-                format!(
-                    "there is no secret \"{name}\" yet, so nobody can call the routes that ask for it; set it: picloud \
-                     secrets set {slug}/{name} -"
-                )
-            })
-            .collect()
+        names.into_iter().map(|name| secret_to_set(slug, name)).collect()
     }
 
     fn finish(self, wanted: &Wanted, now: Timestamp) -> Planned<Difference> {
@@ -340,14 +333,7 @@ fn warnings(wanted: &Wanted) -> Vec<String> {
         warnings.push("nothing runs these scripts: there is no route and no trigger".to_owned());
     }
     for ((path, method), route) in &wanted.routes {
-        if let Auth::Hmac(hmac) = route.access.auth(&wanted.access)
-            && matches!(&**method, "GET" | "HEAD")
-            && !hmac.is_timed()
-        {
-            warnings.push(format!(
-                "route {method} {path}: of a request without a body the signature is always the same; sign a time as well"
-            ));
-        }
+        warnings.extend(always_signed_alike(method, path, route.access.auth(&wanted.access)));
     }
     for (name, trigger) in &wanted.triggers {
         if let TriggerDetails::DeadLetter { trigger: Some(of), .. } = &trigger.details

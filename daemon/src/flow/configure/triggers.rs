@@ -6,10 +6,9 @@ use picloud_api::manifest::{TRIGGERS_MAX, TriggerEntry};
 use picloud_api::problem::EntryError;
 
 use crate::catalog::{App, Catalog};
-use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit};
+use crate::flow::configure::{AppFields, Audit, By, CatalogChange, Planned, Unfit, app_at};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::manifest::{self, WantedTrigger, export};
-use crate::time::Timestamp;
 use crate::trigger::{Trigger, fit_the_matcher};
 
 /// Which trigger of which app.
@@ -17,13 +16,6 @@ use crate::trigger::{Trigger, fit_the_matcher};
 pub struct Named {
     pub app: AppId,
     pub name: String,
-}
-
-/// Who does it, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct By {
-    pub principal: PrincipalId,
-    pub now: Timestamp,
 }
 
 /// A trigger after a call.
@@ -48,7 +40,7 @@ pub fn plan_create(
     by: By,
     next: i64,
 ) -> Result<Planned<Touched>, Unfit> {
-    let app = app_of(catalog, app)?;
+    let app = app_at(catalog, app, by.expected)?;
     let wanted = check(catalog, app, entry)?;
     let of_app = || catalog.triggers.values().filter(|one| one.app == app.id);
     if of_app().any(|one| *one.name == *entry.name) {
@@ -81,7 +73,7 @@ pub fn plan_change(
     entry: &TriggerEntry,
     by: By,
 ) -> Result<Planned<Touched>, Unfit> {
-    let (app, before) = find(catalog, which)?;
+    let (app, before) = find_at(catalog, which, by.expected)?;
     if entry.name != which.name {
         return Err(wrong(entry, format!("is called \"{}\"; its name stays", which.name)));
     }
@@ -126,7 +118,7 @@ pub fn plan_switch(
     switch: Switch,
     by: By,
 ) -> Result<Planned<Touched>, Unfit> {
-    let (app, before) = find(catalog, which)?;
+    let (app, before) = find_at(catalog, which, by.expected)?;
     let enabled = switch == Switch::On;
     if before.enabled == enabled {
         let answer = Touched { id: before.id, changed: false };
@@ -144,7 +136,7 @@ pub fn plan_switch(
 
 /// Deletes a trigger. Rows that it made still run, also if it was paused: nobody could resume it by its name.
 pub fn plan_delete(catalog: &Catalog, which: &Named, by: By) -> Result<Planned<Touched>, Unfit> {
-    let (app, before) = find(catalog, which)?;
+    let (app, before) = find_at(catalog, which, by.expected)?;
     let mut changes = vec![CatalogChange::DeleteTrigger(before.id)];
     let target = before.id.queue().0;
     if catalog.pauses.contains_key(&target) {
@@ -174,7 +166,15 @@ pub fn find<'a>(
     catalog: &'a Catalog,
     which: &Named,
 ) -> Result<(&'a Arc<App>, &'a Arc<Trigger>), Unfit> {
-    let app = app_of(catalog, which.app)?;
+    find_at(catalog, which, None)
+}
+
+fn find_at<'a>(
+    catalog: &'a Catalog,
+    which: &Named,
+    expected: Option<i64>,
+) -> Result<(&'a Arc<App>, &'a Arc<Trigger>), Unfit> {
+    let app = app_at(catalog, which.app, expected)?;
     let mut triggers = catalog.triggers.values();
     let found = triggers.find(|one| one.app == app.id && *one.name == *which.name);
     let found = found.ok_or_else(|| Unfit::NoSuchPart {
@@ -183,10 +183,6 @@ pub fn find<'a>(
         name: which.name.clone(),
     })?;
     Ok((app, found))
-}
-
-fn app_of(catalog: &Catalog, app: AppId) -> Result<&Arc<App>, Unfit> {
-    catalog.apps.get(&app).ok_or_else(|| Unfit::NoSuchApp(app.to_string()))
 }
 
 /// Checks the entry as a part of the manifest that the app would have with it.
@@ -239,16 +235,7 @@ fn planned(
         }
         _ => None,
     });
-    let fields = AppFields {
-        id: app.id,
-        slug: Arc::clone(&app.slug),
-        host: app.host.clone(),
-        allow_hosts: app.allow_hosts.clone(),
-        expose_errors: app.expose_errors,
-        access: app.access.clone(),
-        revision: app.revision,
-    };
-    let mut all = vec![CatalogChange::PutApp(fields)];
+    let mut all = vec![CatalogChange::PutApp(AppFields::of(app))];
     all.extend(change);
     all.push(audit(app, noted, detail.unwrap_or_else(|| "{}".to_owned())));
     Planned { changes: all, answer, next }

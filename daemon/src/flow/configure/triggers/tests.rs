@@ -5,6 +5,7 @@ use crate::catalog::Pause;
 use crate::flow::configure::deploy::tests::{apply, deployed};
 use crate::ids::QueueId;
 use crate::outbox::row::OutboxSourceKind;
+use crate::time::Timestamp;
 use crate::trigger::TriggerDetails;
 
 const NOW: Timestamp = Timestamp(1_000);
@@ -39,7 +40,7 @@ fn noted(planned: &Planned<Touched>) -> (String, String) {
 #[test]
 fn a_trigger_is_made_once_and_runs_as_who_made_it() {
     let (catalog, who) = deployed();
-    let by = By { principal: who, now: NOW };
+    let by = By { principal: who, now: NOW, expected: None };
     let app = which(&catalog, "").app;
     let planned = plan_create(&catalog, app, &schedule(), by, 500).expect("it is right");
     assert_eq!((planned.answer.id, planned.next), (TriggerId(500), 501));
@@ -59,7 +60,7 @@ fn a_trigger_is_made_once_and_runs_as_who_made_it() {
 #[test]
 fn what_is_wrong_with_a_trigger_is_said_with_its_reason() {
     let (catalog, who) = deployed();
-    let by = By { principal: who, now: NOW };
+    let by = By { principal: who, now: NOW, expected: None };
     let app = which(&catalog, "").app;
     for (text, expected) in [
         ("kind = \"kv\"\nscript = \"warn\"\ncollection_glob = \"\"", "glob \"\": is empty"),
@@ -95,7 +96,7 @@ fn what_is_wrong_with_a_trigger_is_said_with_its_reason() {
 #[test]
 fn p4_a_trigger_whose_glob_is_too_much_for_the_matcher_of_its_app_is_refused() {
     let (catalog, who) = deployed();
-    let by = By { principal: who, now: NOW };
+    let by = By { principal: who, now: NOW, expected: None };
     let app = which(&catalog, "").app;
     let any = Arc::clone(catalog.triggers.values().next().expect("the greenhouse has some"));
     let glob: Arc<str> = "?".repeat(199).into();
@@ -118,7 +119,7 @@ fn p4_a_trigger_whose_glob_is_too_much_for_the_matcher_of_its_app_is_refused() {
 #[test]
 fn a_change_keeps_number_name_and_kind_and_runs_as_who_made_it() {
     let (catalog, who) = deployed();
-    let other = By { principal: PrincipalId(77), now: NOW };
+    let other = By { principal: PrincipalId(77), now: NOW, expected: None };
     let name = which(&catalog, "warn-when-dry");
     let before = Arc::clone(called(&catalog, "warn-when-dry"));
     let same = export::trigger_entry(&before);
@@ -145,7 +146,7 @@ fn a_change_keeps_number_name_and_kind_and_runs_as_who_made_it() {
 #[test]
 fn a_trigger_is_switched_off_and_on_and_stays_whose_it_is() {
     let (mut catalog, who) = deployed();
-    let by = By { principal: PrincipalId(77), now: NOW };
+    let by = By { principal: PrincipalId(77), now: NOW, expected: None };
     for (switch, action) in [(Switch::Off, "disable trigger"), (Switch::On, "enable trigger")] {
         let name = which(&catalog, "warn-when-dry");
         let planned = plan_switch(&catalog, &name, switch, by).expect("it is there");
@@ -164,7 +165,7 @@ fn what_is_deleted_takes_its_pause_along_so_that_its_rows_run() {
     let (mut catalog, who) = deployed();
     let QueueId(target) = called(&catalog, "warn-when-dry").id.queue();
     catalog.pauses.insert(target, Pause { reason: "x".into(), since: NOW, by: None });
-    let by = By { principal: who, now: NOW };
+    let by = By { principal: who, now: NOW, expected: None };
     let name = which(&catalog, "warn-when-dry");
     let planned = plan_delete(&catalog, &name, by).expect("it is there");
     assert_eq!(noted(&planned).0, "delete trigger");
@@ -177,7 +178,7 @@ fn what_is_deleted_takes_its_pause_along_so_that_its_rows_run() {
 #[test]
 fn setting_off_by_hand_is_noted_with_the_execution() {
     let (catalog, who) = deployed();
-    let by = By { principal: who, now: NOW };
+    let by = By { principal: who, now: NOW, expected: None };
     let name = which(&catalog, "warn-when-dry");
     let planned = plan_fire(&catalog, &name, "01J", by).expect("it is there");
     let [CatalogChange::Audit(audit)] = &planned.changes[..] else {
