@@ -5,6 +5,7 @@ mod bad_start;
 mod by_hand;
 mod card;
 mod command_line;
+mod completions;
 mod crash;
 mod disk;
 mod failing_card;

@@ -4,21 +4,19 @@ use std::io::Write;
 
 use clap::Subcommand;
 use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
-use picloud_api::list::Page;
 
+use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::list::{self, fetch_of, print};
-use crate::cli::{CliError, ListArgs};
+use crate::cli::list::{self, OfAppArgs, PageArgs, fetch_of_apps, print};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    List(ListArgs),
+    /// The apps, with what is in them and what waits.
+    List(PageArgs),
     /// One app.
-    Show {
-        app: String,
-    },
+    Show { app: String },
     /// Make an app with nothing in it.
     Create {
         slug: String,
@@ -68,8 +66,8 @@ pub(super) enum Verb {
 
 #[derive(Subcommand)]
 pub(super) enum RoutesVerb {
-    /// The routes of an app (--app).
-    List(ListArgs),
+    /// The routes of an app, or of all.
+    List(OfAppArgs),
 }
 
 pub(super) async fn run(
@@ -168,15 +166,13 @@ pub(super) async fn routes(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    RoutesVerb::List(mut args): RoutesVerb,
+    RoutesVerb::List(args): RoutesVerb,
 ) -> Result<(), CliError> {
-    let app =
-        args.app.take().ok_or_else(|| CliError::Usage("name an app with --app".to_owned()))?;
-    let list: Page<RouteItem> =
-        fetch_of(client, &format!("/apps/{}/routes", segment(&app)), &[], args).await?;
-    let headings = ["METHOD", "PATH", "MODE", "SCRIPT", "URL", "PAUSED"];
-    print(output, errors, &list, &headings, |route, now| {
+    let list = fetch_of_apps::<RouteItem>(client, "routes", args).await?;
+    let headings = ["APP", "METHOD", "PATH", "MODE", "SCRIPT", "URL", "PAUSED"];
+    print(output, errors, &list, &headings, |(app, route), now| {
         vec![
+            app.clone(),
             route.method.clone(),
             route.path.clone(),
             route.dispatch_mode.clone(),

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Subcommand;
 use picloud_api::executions::{AttemptDetail, Chain, ExecutionDetail, Link};
 
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause, took};
 use crate::cli::{CliError, ListArgs, show};
 use crate::client::{Client, segment};
@@ -37,7 +38,8 @@ pub(super) async fn run(
 }
 
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: ExecutionDetail = client.get(&format!("/executions/{}", segment(id))).await?;
+    let id = ids::whole(client, id, &[List::Executions]).await?;
+    let detail: ExecutionDetail = client.get(&format!("/executions/{}", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }
@@ -90,12 +92,13 @@ async fn chain(
     errors: &mut dyn Write,
     id: &str,
 ) -> Result<(), CliError> {
-    let chain: Chain = client.get(&format!("/executions/{}/chain", segment(id))).await?;
+    let id = ids::whole(client, id, List::ALL).await?;
+    let chain: Chain = client.get(&format!("/executions/{}/chain", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&chain)?);
     }
     for (depth, link) in tree(&chain.links) {
-        let mark = if link.id == id || link.letter_id.as_deref() == Some(id) { ">" } else { " " };
+        let mark = if link.id == id || link.letter_id.as_ref() == Some(&id) { ">" } else { " " };
         output.line(&format!("{mark} {}{}", "  ".repeat(depth), link_line(link, chain.now)))?;
     }
     if !chain.complete {

@@ -7,6 +7,7 @@ use picloud_api::executions::OutboxDetail;
 use picloud_api::letters::{Done, ReasonRequest};
 use serde_json::json;
 
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause};
 use crate::cli::{CliError, ListArgs, show};
 use crate::client::{Client, segment};
@@ -24,7 +25,7 @@ pub(super) enum Outbox {
     Cancel {
         id: String,
         /// Why, for whoever looks at the dead letter.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
         reason: String,
     },
 }
@@ -39,6 +40,7 @@ pub(super) async fn run(
         Outbox::List(args) => list::outbox(client, output, errors, args).await,
         Outbox::Show { id } => show(client, output, &id).await,
         Outbox::RunNow { id } => {
+            let id = whole(client, &id).await?;
             let path = format!("/outbox/{}/run-now", segment(&id));
             let done: Done = client.post(&path, &json!({})).await?;
             if output.form == Form::Json {
@@ -47,6 +49,7 @@ pub(super) async fn run(
             Ok(output.line(&format!("{} is due now", done.id))?)
         }
         Outbox::Cancel { id, reason } => {
+            let id = whole(client, &id).await?;
             let path = format!("/outbox/{}/cancel", segment(&id));
             let done: Done = client.post(&path, &ReasonRequest { reason }).await?;
             if output.form == Form::Json {
@@ -59,8 +62,13 @@ pub(super) async fn run(
     }
 }
 
+async fn whole(client: &Client, id: &str) -> Result<String, CliError> {
+    ids::whole(client, id, &[List::Outbox]).await
+}
+
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: OutboxDetail = client.get(&format!("/outbox/{}", segment(id))).await?;
+    let id = whole(client, id).await?;
+    let detail: OutboxDetail = client.get(&format!("/outbox/{}", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }
