@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod failing_card;
 pub mod history;
 pub mod ledger;
+pub mod manuals;
 pub mod measure;
 pub mod mount;
 pub mod outside;

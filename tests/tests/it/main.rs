@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod manuals;
 mod outside;
 mod people;
 mod process;
