@@ -15,4 +15,5 @@ pub mod simulation;
 pub mod source;
 pub mod store_file;
 pub mod tidy;
+pub mod tour;
 pub mod wait;

@@ -19,4 +19,5 @@ mod schedules;
 mod scripts;
 mod simulation;
 mod tidy;
+mod tour;
 mod work;
