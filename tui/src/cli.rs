@@ -128,7 +128,10 @@ impl CliError {
 
     fn hint(&self) -> Option<&str> {
         match self {
-            Self::Client(ClientError::NoDaemon { .. }) => Some(
+            Self::Client(ClientError::NoDaemon { place: Place::Address(_), .. }) => {
+                Some("does the daemon run there, with `[admin] listen` set to that port?")
+            }
+            Self::Client(ClientError::NoDaemon { place: Place::Socket(_), .. }) => Some(
                 "sudo systemctl start picloud, or name its socket with --socket PATH or $PICLOUD_SOCKET",
             ),
             Self::Client(ClientError::Closed { .. }) => {

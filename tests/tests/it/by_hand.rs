@@ -1,10 +1,13 @@
 //! What the owner does by hand with `picloud`: scripts, stored data and whole apps.
 
-use std::process::Output;
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Output};
 use std::thread;
 
 use picloud_tests::client::{Connection, Request};
-use picloud_tests::daemon::{InlineApp, Site};
+use picloud_tests::daemon::{InlineApp, Site, program};
 use picloud_tests::{store_file, wait};
 
 /// What was printed, if the command ended like that.
@@ -135,4 +138,33 @@ fn p2_an_app_that_is_deleted_while_it_runs_leaves_nothing_and_the_run_is_on_reco
     daemon.stop();
     let reasons = store_file::abandoned(&site.store);
     assert_eq!(reasons, [("slow".to_owned(), "app_deleted".to_owned())]);
+}
+
+#[test]
+fn a_socket_that_is_forwarded_is_as_good_as_the_daemons_own() {
+    let site = Site::new();
+    let daemon = site.start();
+    garden(&site);
+    let forwarded = site.path().join("pi.sock");
+    let listener = UnixListener::bind(&forwarded).expect("the folder is ours");
+    let there = site.socket();
+    thread::spawn(move || {
+        for here in listener.incoming().map_while(Result::ok) {
+            let there = UnixStream::connect(&there).expect("the daemon listens");
+            let pass = |mut from: UnixStream, mut to: UnixStream| {
+                thread::spawn(move || {
+                    let _ended = io::copy(&mut from, &mut to);
+                    let _ended = to.shutdown(Shutdown::Write);
+                })
+            };
+            let again = |stream: &UnixStream| stream.try_clone().expect("there are descriptors");
+            pass(again(&here), again(&there));
+            pass(there, here);
+        }
+    });
+    let mut command = Command::new(program("picloud"));
+    command.env("PICLOUD_SOCKET", "/nowhere").arg("--socket").arg(&forwarded);
+    let output = command.args(["apps", "list"]).output().expect("it is built with the tests");
+    assert!(printed(&output, 0).contains("\ngarden "), "{output:?}");
+    daemon.stop();
 }

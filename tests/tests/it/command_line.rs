@@ -101,6 +101,9 @@ async fn without_a_daemon_the_error_says_how_to_start_one() {
     assert_eq!(printed.exit, Exit::NoDaemon);
     assert!(printed.errors.contains("no daemon answers at "), "{}", printed.errors);
     assert!(printed.errors.contains("\nhint: sudo systemctl start picloud"), "{}", printed.errors);
+    let printed = picloud_at(&socket, &["--url", "http://127.0.0.1:1", "apps", "list"]).await;
+    assert_eq!(printed.exit, Exit::NoDaemon);
+    assert!(printed.errors.contains("`[admin] listen`"), "{}", printed.errors);
 }
 
 #[tokio::test]
@@ -406,5 +409,72 @@ async fn an_address_or_token_that_cannot_be_one_is_a_usage_error() {
         let printed = picloud_at(Path::new("/nowhere"), arguments).await;
         assert_eq!(printed.exit, Exit::Usage, "{arguments:?}: {}", printed.errors);
         assert!(printed.results.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn details_of_the_audit_log_are_told_in_words() {
+    let page = r#"{"items": [{"id": 1, "at": 0, "principal": "ada", "action": "put_entry", "object": "",
+        "detail": {"revision": 1, "changes": {"add app": 1}}}], "next": null, "now": 3000}"#;
+    let printed = picloud(200, page, &["audit", "list"]).await;
+    assert_eq!(
+        printed.results,
+        "WHEN     WHO  ACTION     WHAT          DETAIL\n\
+         3 s ago  ada  put entry  the instance  changes (add app 1), revision 1\n",
+        "{}",
+        printed.errors
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_all_apps_goes_from_app_to_app_until_there_are_enough() {
+    let answers = |asked: &str| {
+        let items = match asked.split('?').next().and_then(|path| path.rsplit_once('/')) {
+            Some((_, "apps")) => {
+                let app = |slug: &str| {
+                    format!(
+                        r#"{{"id": 1, "slug": "{slug}", "host": null, "revision": 1, "scripts": 1, "routes": 1,
+                        "triggers": 0, "waiting": 0, "dead_letters": 0, "paused": null}}"#
+                    )
+                };
+                format!("{}, {}", app("a"), app("b"))
+            }
+            _ => r#"{"name": "KEY", "set_at": 0, "set_by": "ada"}, {"name": "TOKEN", "set_at": 0, "set_by": null}"#
+                .to_owned(),
+        };
+        (200, format!(r#"{{"items": [{items}], "next": null, "now": 0}}"#))
+    };
+    let printed = picloud_told(answers, &["secrets", "list"]).await;
+    assert_eq!(
+        printed.results,
+        "SECRET   SET  BY   LOST\na/KEY    now  ada\na/TOKEN  now\nb/KEY    now  ada\nb/TOKEN  now\n",
+        "{}",
+        printed.errors
+    );
+    let printed = picloud_told(answers, &["secrets", "list", "--limit", "2"]).await;
+    assert_eq!(printed.results.lines().count(), 3, "{}", printed.results);
+    let printed = picloud_told(answers, &["secrets", "list", "--app", "b"]).await;
+    assert_eq!(printed.results.lines().nth(1), Some("b/KEY    now  ada"));
+    let printed = picloud_told(answers, &["secrets", "list", "--after", "x"]).await;
+    assert_eq!(printed.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_forwarded_socket_without_a_daemon_behind_it_is_told_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("pi.sock");
+    let listener = UnixListener::bind(&socket).expect("the socket can be made");
+    let forwarding = async {
+        // As ssh does when nobody listens at the other end.
+        loop {
+            drop(listener.accept().await);
+        }
+    };
+    tokio::select! {
+        () = forwarding => (),
+        printed = picloud_at(&socket, &["apps", "list"]) => {
+            assert_eq!(printed.exit, Exit::Failed);
+            assert!(printed.errors.contains("a forwarded socket"), "{}", printed.errors);
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cli::CliError;
 use crate::cli::list::{self, PageArgs};
 use crate::client::Client;
-use crate::output::{Output, relative};
+use crate::output::{Output, relative, utc};
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
@@ -48,7 +48,10 @@ fn detail(value: &Value) -> String {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => items.iter().map(nested).collect::<Vec<String>>().join(", "),
         Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| format!("{name} {}", nested(value));
+            let field = |(name, value): (&String, &Value)| match value.as_i64() {
+                Some(at) if name.ends_with("_at") => format!("{name} {}", utc(at)),
+                Some(_) | None => format!("{name} {}", nested(value)),
+            };
             fields.iter().map(field).collect::<Vec<String>>().join(", ")
         }
     }
@@ -63,6 +66,10 @@ mod tests {
     fn details_are_told_without_braces() {
         for (value, told) in [
             (json!({}), ""),
+            (
+                json!({"expires_at": 0, "principal": "ada"}),
+                "expires_at 1970-01-01T00:00:00Z, principal ada",
+            ),
             (
                 json!({"revision": 1, "changes": {"add app": 1, "add route": 6}}),
                 "changes (add app 1, add route 6), revision 1",
