@@ -35,9 +35,13 @@ impl Output<'_> {
         writeln!(self.results, "{}", text::visible(line))
     }
 
-    /// Lines of text, such as a script's source.
-    pub fn lines(&mut self, lines: &str) -> io::Result<()> {
-        writeln!(self.results, "{}", text::visible_lines(lines.trim_end()))
+    /// A script's source. In a pipe it is what it is; a terminal is shown what it would obey.
+    pub fn source(&mut self, source: &str) -> io::Result<()> {
+        match self.columns {
+            Some(_) => writeln!(self.results, "{}", text::visible_lines(source.trim_end())),
+            None if source.ends_with('\n') => write!(self.results, "{source}"),
+            None => writeln!(self.results, "{source}"),
+        }
     }
 
     /// One value as one line of JSON, with escapes for whatever a terminal would obey or hide.
@@ -320,6 +324,17 @@ mod tests {
         assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
         assert!(text.contains("\\u202e") && text.contains("\\udb40\\udc41"), "{text:?}");
         assert_eq!(serde_json::from_str::<String>(&text).expect("it is JSON"), hostile);
+
+        let mut results = Vec::new();
+        let mut output = Output {
+            results: &mut results,
+            columns: Some(80),
+            colours: Colours::Off,
+            form: Form::Text,
+        };
+        output.source(hostile).expect("writing to memory does not fail");
+        let text = String::from_utf8(results).expect("a source is text");
+        assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
 
         let mut errors = Vec::new();
         error(&mut errors, hostile, Some(hostile)).expect("writing to memory does not fail");

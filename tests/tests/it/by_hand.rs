@@ -67,7 +67,14 @@ fn a_script_is_edited_tried_run_and_taken_back() {
     let versions = printed(&site.picloud(&["scripts", "versions", "garden/seen"]), 0);
     assert_eq!(versions.lines().count(), 4, "{versions}");
     let shown = printed(&site.picloud(&["scripts", "show", "garden/seen"]), 0);
-    assert_eq!(shown, "garden/seen version 3\ntriggers: look\n\n42\n");
+    assert_eq!(shown, "script    garden/seen\nversion   3\ntriggers  look\n\n42\n");
+    // What is edited and put back is what it was, to the byte.
+    let odd = "// a\ttab\u{7}\n42\n\n";
+    printed(&site.picloud_given(&["scripts", "put", "garden/seen", "-"], odd), 0);
+    let source = site.picloud(&["scripts", "show", "garden/seen", "--source"]);
+    assert_eq!(printed(&source, 0), odd);
+    let old = ["scripts", "show", "garden/seen", "--source", "--version", "1"];
+    assert_eq!(printed(&site.picloud(&old), 0), "42\n");
     let used = printed(&site.picloud(&["scripts", "delete", "garden/seen", "--yes"]), 5);
     assert!(used.contains("is used by trigger \"look\""), "{used}");
     daemon.works_everything_off();
@@ -121,7 +128,10 @@ fn p2_an_app_that_is_deleted_while_it_runs_leaves_nothing_and_the_run_is_on_reco
     printed(&site.picloud(&["kv", "set", "short/c", "stay", "1"]), 0);
     let change = ["apps", "change", "short", "--host", "short.lan", "--expose-errors", "false"];
     let changed = printed(&site.picloud(&change), 0);
-    assert!(changed.starts_with("short revision 2\nhost: short.lan\n1 scripts"), "{changed}");
+    assert!(
+        changed.starts_with("app       short\nrevision  2\nhost      short.lan\n"),
+        "{changed}"
+    );
     printed(&site.picloud(&["apps", "change", "short", "--no-host", "--if-revision", "1"]), 5);
     let mut connection = Connection::tcp(daemon.address()).expect("it listens");
     let caller = thread::spawn(move || connection.send(&Request::post("/short/", "{}")));

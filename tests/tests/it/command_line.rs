@@ -372,7 +372,7 @@ async fn people_are_listed_and_shown_with_what_they_may_do() {
     let printed = picloud(200, one, &["principals", "show", "ada"]).await;
     assert_eq!(
         printed.results,
-        "ada (number 3)\nuid       none\ntokens    0\nruns as   2 routes, 1 triggers\nmay       AppRead\n"
+        "principal ada, number 3\nuid       none\ntokens    0\nruns as   2 routes, 1 triggers\nmay       AppRead\n"
     );
 }
 

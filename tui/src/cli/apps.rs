@@ -8,6 +8,7 @@ use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
 use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, OfAppArgs, PageArgs, fetch_of_apps, print};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -142,22 +143,20 @@ fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
     if output.form == Form::Json {
         return Ok(output.json(app)?);
     }
-    output.line(&format!("{} revision {}", app.slug, app.revision))?;
-    if let Some(host) = &app.host {
-        output.line(&format!("host: {host}"))?;
-    }
-    if !app.allow_hosts.is_empty() {
-        output.line(&format!("may call: {}", app.allow_hosts.join(", ")))?;
-    }
-    if app.expose_errors {
-        output.line("callers see the text of errors")?;
-    }
     let (scripts, routes, triggers) = (app.scripts, app.routes, app.triggers);
-    output.line(&format!("{scripts} scripts, {routes} routes, {triggers} triggers"))?;
-    let (waiting, letters) = (app.waiting, app.dead_letters);
-    output.line(&format!("{waiting} rows wait, {letters} dead letters are open"))?;
-    if let Some(pause) = &app.paused {
-        output.line(&format!("paused: {}", pause.reason))?;
+    let paused = app.paused.as_ref();
+    for (name, value) in [
+        ("app", app.slug.clone()),
+        ("revision", app.revision.to_string()),
+        ("host", app.host.clone().unwrap_or_default()),
+        ("may call", app.allow_hosts.join(", ")),
+        ("errors", if app.expose_errors { "callers see their text" } else { "" }.to_owned()),
+        ("has", format!("{scripts} scripts, {routes} routes, {triggers} triggers")),
+        ("waiting", app.waiting.to_string()),
+        ("dead", format!("{} open dead letters", app.dead_letters)),
+        ("paused", paused.map(|pause| pause.reason.clone()).unwrap_or_default()),
+    ] {
+        field(output, name, &value)?;
     }
     Ok(())
 }

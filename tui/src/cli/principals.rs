@@ -10,6 +10,7 @@ use picloud_api::principals::{
 use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, PageArgs};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output};
 
@@ -152,12 +153,12 @@ fn may(item: &PrincipalItem) -> Vec<String> {
 
 fn show(output: &mut Output<'_>, item: &PrincipalItem) -> Result<(), CliError> {
     let uid = item.uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-    output.line(&format!("{} (number {})", item.name, item.id))?;
-    output.line(&format!("uid       {uid}"))?;
-    output.line(&format!("tokens    {}", item.tokens))?;
-    output.line(&format!("runs as   {} routes, {} triggers", item.routes, item.triggers))?;
+    field(output, "principal", &format!("{}, number {}", item.name, item.id))?;
+    field(output, "uid", &uid)?;
+    field(output, "tokens", &item.tokens.to_string())?;
+    field(output, "runs as", &format!("{} routes, {} triggers", item.routes, item.triggers))?;
     for (n, one) in may(item).iter().enumerate() {
-        output.line(&format!("{} {one}", if n == 0 { "may      " } else { "         " }))?;
+        field(output, if n == 0 { "may" } else { "" }, one)?;
     }
     Ok(())
 }

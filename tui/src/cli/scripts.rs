@@ -17,6 +17,7 @@ use crate::cli::ask::{pair, text_of};
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::ids::{self, List};
 use crate::cli::list::{OfAppArgs, PageArgs, fetch_of, fetch_of_apps, print};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -27,13 +28,16 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 pub(super) enum Verb {
     /// The scripts of an app, or of all.
     List(OfAppArgs),
-    /// Source, version, limits, and who runs it.
+    /// Its version, what runs it, and its source.
     Show {
         #[arg(value_name = "APP/SCRIPT")]
         script: String,
         /// An older version that is kept.
         #[arg(long, value_name = "N")]
         version: Option<i64>,
+        /// The source alone, as it is: to be edited, and put back.
+        #[arg(long, conflicts_with = "json")]
+        source: bool,
     },
     /// The versions that are kept.
     Versions {
@@ -105,7 +109,10 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     match verb {
         Verb::List(args) => list(client, output, errors, args).await,
-        Verb::Show { script, version } => show(client, output, &script, version).await,
+        Verb::Show { script, version, source } => {
+            let part = if source { Part::Source } else { Part::All };
+            show(client, output, &script, (version, part)).await
+        }
         Verb::Versions { script, page } => versions(client, output, errors, &script, page).await,
         Verb::Put { script, file, if_version } => {
             let source = text_of(&file, SCRIPT_BYTES_MAX)?;
@@ -172,7 +179,7 @@ async fn show(
     client: &Client,
     output: &mut Output<'_>,
     script: &str,
-    version: Option<i64>,
+    (version, part): (Option<i64>, Part),
 ) -> Result<(), CliError> {
     let path = path(script)?;
     if let Some(version) = version {
@@ -180,25 +187,38 @@ async fn show(
         if output.form == Form::Json {
             return Ok(output.json(&version)?);
         }
-        let current = if version.current { ", current" } else { "" };
-        output.line(&format!("{script} version {}{current}", version.version))?;
-        return Ok(output.lines(&version.source)?);
-    }
-    let script: Script = client.get(&path).await?;
-    if output.form == Form::Json {
-        return Ok(output.json(&script)?);
-    }
-    output.line(&format!("{}/{} version {}", script.app, script.name, script.version))?;
-    for (label, names) in [("routes", &script.routes), ("triggers", &script.triggers)] {
-        if !names.is_empty() {
-            output.line(&format!("{label}: {}", names.join(", ")))?;
+        if part == Part::All {
+            let current = if version.current { ", the current one" } else { "" };
+            field(output, "script", script)?;
+            field(output, "version", &format!("{}{current}", version.version))?;
+            output.line("")?;
         }
+        return Ok(output.source(&version.source)?);
     }
-    if let Some(pause) = &script.paused {
-        output.line(&format!("tasks paused: {}", pause.reason))?;
+    let found: Script = client.get(&path).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&found)?);
     }
-    output.line("")?;
-    Ok(output.lines(&script.source)?)
+    if part == Part::All {
+        for (name, value) in [
+            ("script", format!("{}/{}", found.app, found.name)),
+            ("version", found.version.to_string()),
+            ("routes", found.routes.join(", ")),
+            ("triggers", found.triggers.join(", ")),
+            ("paused", found.paused.map(|pause| pause.reason).unwrap_or_default()),
+        ] {
+            field(output, name, &value)?;
+        }
+        output.line("")?;
+    }
+    Ok(output.source(&found.source)?)
+}
+
+/// What is shown of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    All,
+    Source,
 }
 
 async fn versions(

@@ -9,6 +9,7 @@ use crate::cli::CliError;
 use crate::cli::ask::{pair, text_of};
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, OfAppArgs, fetch_of_apps};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative, utc};
 
@@ -124,11 +125,11 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
         ("state", state(&item)),
         ("paused", item.paused.as_ref().map_or_else(String::new, |pause| pause.reason.clone())),
         ("problem", item.problem.clone().unwrap_or_default()),
-        ("next due", item.next_due.map(utc).unwrap_or_default()),
-        ("local time", item.next_due_local.clone().unwrap_or_default()),
-        ("last fired", item.last_fired.map(utc).unwrap_or_default()),
+        ("due", item.next_due.map(utc).unwrap_or_default()),
+        ("by clock", item.next_due_local.clone().unwrap_or_default()),
+        ("fired", item.last_fired.map(utc).unwrap_or_default()),
         ("ordering", item.entry.ordering.clone().unwrap_or_default()),
-        ("concurrency", item.entry.concurrency.map_or_else(String::new, |n| n.to_string())),
+        ("at once", item.entry.concurrency.map_or_else(String::new, |n| n.to_string())),
         (
             "retry",
             format!(
@@ -142,9 +143,7 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
         ("runs as", text(item.registered_by.as_deref())),
     ];
     for (name, value) in lines {
-        if !value.is_empty() {
-            output.line(&format!("{name:<12} {value}"))?;
-        }
+        field(output, name, &value)?;
     }
     Ok(())
 }
