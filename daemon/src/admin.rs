@@ -5,6 +5,8 @@ pub mod deploy;
 pub mod door;
 pub mod engine;
 pub mod fields;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod peer;
 pub mod reference;
 pub mod refuse;

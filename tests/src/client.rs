@@ -140,7 +140,8 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
-    fn read_response(&mut self) -> io::Result<Response> {
+    /// Reads the answer to what was written.
+    pub fn read_response(&mut self) -> io::Result<Response> {
         let status_line = self.read_line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| malformed(&status_line))?;

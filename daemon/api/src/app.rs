@@ -6,6 +6,7 @@ use crate::instance::Paused;
 
 /// The body of `POST /apps`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppCreate {
     pub slug: String,
@@ -19,6 +20,7 @@ pub struct AppCreate {
 
 /// The body of `PATCH /apps/{app}`: what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppChange {
     /// Another name in URLs; everything else about the app stays.
@@ -40,6 +42,7 @@ fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, 
 
 /// An app. Its revision is its `ETag`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct App {
     pub id: i64,
     pub slug: String,
@@ -59,6 +62,7 @@ pub struct App {
 
 /// What was deleted. What waited is abandoned, and what was stored goes, step by step from then on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppDeleted {
     pub id: i64,
     pub slug: String,
@@ -72,6 +76,7 @@ pub struct AppDeleted {
 
 /// A route in the list of an app's routes, by path and method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RouteItem {
     pub app: String,
     pub method: String,

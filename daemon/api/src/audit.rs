@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AuditItem {
     /// Later changes have greater numbers.
     pub id: i64,

@@ -7,6 +7,7 @@ use crate::script::{FiredItem, WriteItem};
 
 /// A collection in the list of those that an app has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CollectionItem {
     pub app: String,
     /// `kv` or `docs`.
@@ -16,6 +17,7 @@ pub struct CollectionItem {
 
 /// The query of a list of entries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EntriesQuery {
     /// Only keys that begin with this.
@@ -30,12 +32,14 @@ pub struct EntriesQuery {
 
 /// A value or a document. Its version is its `ETag`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EntryItem {
     pub app: String,
     /// `kv` or `docs`.
     pub space: String,
     pub collection: String,
     pub key: String,
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub value: Box<RawValue>,
     /// Greater with each write, also when the key was gone meanwhile.
     pub version: i64,
@@ -45,6 +49,7 @@ pub struct EntryItem {
 
 /// Who wrote an entry last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Writer {
     /// The script, when a run wrote it.
     pub script: Option<String>,
@@ -58,8 +63,10 @@ pub struct Writer {
 
 /// The body of `PUT .../{key}`, and of `POST .../{collection}`, which makes a document under a new id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EntryPut {
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub value: Box<RawValue>,
     /// A duration such as `10m`, after which the entry counts as absent. Of KV entries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +78,7 @@ pub struct EntryPut {
 
 /// What an edit did, or (a dry run) would do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Edited {
     pub app: String,
     pub dry_run: bool,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The answer to a deploy, also to a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Difference {
     pub app: String,
     /// 0 when the app is new.
@@ -18,6 +19,7 @@ pub struct Difference {
 
 /// One thing that is made, changed or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Changed {
     /// `add`, `change` or `remove`.
     pub change: String,

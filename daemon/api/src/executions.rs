@@ -7,11 +7,13 @@ use crate::list::{ExecutionItem, OutboxItem};
 
 /// The answer to `GET /outbox/{id}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxDetail {
     pub row: OutboxItem,
     /// The version of its script that would run now; absent when the script is gone.
     pub current_version: Option<i64>,
     /// What a caller signed in with is `(hidden)`.
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub event: Box<RawValue>,
     pub cause_id: Option<String>,
     /// The letter that it replays, or that it handles.
@@ -22,6 +24,7 @@ pub struct OutboxDetail {
 
 /// A row that ended without success and without a dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AbandonedItem {
     pub id: String,
     pub app: String,
@@ -38,15 +41,18 @@ pub struct AbandonedItem {
 
 /// The answer to `GET /abandoned/{id}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AbandonedDetail {
     pub abandoned: AbandonedItem,
     /// Absent when it was too large to keep; what a caller signed in with is `(hidden)`.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub event: Option<Box<RawValue>>,
     pub now: i64,
 }
 
 /// The answer to `GET /executions/{id}`: the attempts that memory has, the last one first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ExecutionDetail {
     pub id: String,
     pub root_id: String,
@@ -56,6 +62,7 @@ pub struct ExecutionDetail {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AttemptDetail {
     pub run: ExecutionItem,
     pub log: Vec<LogLine>,
@@ -64,6 +71,7 @@ pub struct AttemptDetail {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogLine {
     pub level: String,
     pub message: String,
@@ -73,6 +81,7 @@ pub struct LogLine {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EffectItem {
     /// `put`, `patch`, `increment`, `delete`, `enqueue`, `replay` or `discard`.
     pub does: String,
@@ -82,6 +91,7 @@ pub struct EffectItem {
 
 /// The answer to `GET /executions/{id}/chain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Chain {
     pub root_id: String,
     /// In the order in which their rows were made.
@@ -93,6 +103,7 @@ pub struct Chain {
 
 /// One row of a chain, wherever it is now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Link {
     /// Of the row.
     pub id: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The answer to `GET /instance`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Instance {
     pub version: String,
     /// New with each start.
@@ -23,6 +24,7 @@ pub struct Instance {
 
 /// Who asks, as the daemon sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Caller {
     pub name: String,
     pub uid: Option<u32>,
@@ -32,6 +34,7 @@ pub struct Caller {
 
 /// The body of a pause.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
     #[serde(default)]
@@ -40,6 +43,7 @@ pub struct PauseRequest {
 
 /// Something that is paused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Paused {
     /// What `picloud resume` takes: empty for the instance, `APP`, `APP/TRIGGER`, `APP/METHOD /path` for a route,
     /// `APP/script:NAME` for the tasks of a script.
@@ -52,6 +56,7 @@ pub struct Paused {
 
 /// The answer to a pause or resume.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PauseAnswer {
     /// Whether the call changed anything.
     pub changed: bool,

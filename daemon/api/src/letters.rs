@@ -7,11 +7,13 @@ use crate::list::{DeadLetterItem, FailureItem};
 
 /// The answer to `GET /dead-letters/{id}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LetterDetail {
     pub letter: DeadLetterItem,
     /// The version of its script that would run now; absent when the script is gone.
     pub current_version: Option<i64>,
     /// The event as its runs had it; what a caller signed in with is `(hidden)`.
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub event: Box<RawValue>,
     /// The row that died; its runs are executions of this id.
     pub row_id: String,
@@ -36,6 +38,7 @@ pub struct LetterDetail {
 
 /// The answer to `GET /dead-letters/groups`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LetterGroups {
     /// The one with the most letters first.
     pub groups: Vec<LetterGroup>,
@@ -48,6 +51,7 @@ pub struct LetterGroups {
 
 /// Letters of one script with one error, numbers and ids aside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LetterGroup {
     pub app: String,
     pub script: String,
@@ -68,6 +72,7 @@ pub struct LetterGroup {
 
 /// The answer to `GET /dead-letters/preview`: what a bulk call with the same filter would be about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Preview {
     pub count: usize,
     pub apps: Vec<AppCount>,
@@ -82,6 +87,7 @@ pub struct Preview {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppCount {
     pub app: String,
     pub count: usize,
@@ -89,10 +95,12 @@ pub struct AppCount {
 
 /// The body of `POST /dead-letters/{id}/replay`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReplayRequest {
     /// Instead of what the letter has: the payload of a task, the whole event of anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub payload: Option<Box<RawValue>>,
     /// For so long the replay waits and can be taken back; 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +112,7 @@ pub struct ReplayRequest {
 
 /// The body of `POST /dead-letters/{id}/discard` and of `POST /outbox/{id}/cancel`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReasonRequest {
     pub reason: String,
@@ -111,6 +120,7 @@ pub struct ReasonRequest {
 
 /// The body of `POST /dead-letters/replay` and `POST /dead-letters/discard`: what a preview saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BulkRequest {
     pub filter: String,
@@ -131,6 +141,7 @@ pub struct BulkRequest {
 
 /// The body of `POST /dead-letters/take-back`: letters whose replay is to be undone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TakeBackRequest {
     pub ids: Vec<String>,
@@ -138,6 +149,7 @@ pub struct TakeBackRequest {
 
 /// What became of a bulk call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BulkAnswer {
     pub done: Vec<String>,
     /// Resolved by somebody else meanwhile, or begun: left as they are.
@@ -150,6 +162,7 @@ pub struct BulkAnswer {
 
 /// The answer to a call that does something with one letter or one row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Done {
     pub id: String,
     /// Of a replay: the row that does it, and when it begins at the earliest.

@@ -11,6 +11,7 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 
 /// The query of a list call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// `next` of the page before.
@@ -28,6 +29,7 @@ pub struct PageQuery {
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Cursor of the next page; absent on the last one.
@@ -37,6 +39,7 @@ pub struct Page<T> {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppItem {
     pub id: i64,
     pub slug: String,
@@ -54,6 +57,7 @@ pub struct AppItem {
 
 /// A row of the outbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxItem {
     pub id: String,
     pub app: String,
@@ -79,6 +83,7 @@ pub struct OutboxItem {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeadLetterItem {
     pub id: String,
     pub app: String,
@@ -97,6 +102,7 @@ pub struct DeadLetterItem {
 
 /// A run that has ended, as memory has it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ExecutionItem {
     pub id: String,
     pub app: String,
@@ -118,6 +124,7 @@ pub struct ExecutionItem {
 
 /// Why a run did not succeed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FailureItem {
     pub kind: String,
     pub message: String,

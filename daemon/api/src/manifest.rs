@@ -24,6 +24,7 @@ pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 /// A manifest and the scripts that it names: what a deploy sends and an export gives back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
     pub manifest: Manifest,
@@ -32,6 +33,7 @@ pub struct Bundle {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub app: AppEntry,
@@ -44,6 +46,7 @@ pub struct Manifest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppEntry {
     pub slug: String,
@@ -60,6 +63,7 @@ pub struct AppEntry {
 
 /// A script and the limits that it lowers for itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScriptEntry {
     pub name: String,
@@ -85,6 +89,7 @@ pub struct ScriptEntry {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RouteEntry {
     pub method: String,
@@ -101,6 +106,7 @@ pub struct RouteEntry {
 /// `collection_glob` and `ops` are for `kv` and `docs`, `source` and `trigger` for `dead_letter`, `cron`, `time_zone` and
 /// `catch_up` for `schedule`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TriggerEntry {
     /// `kv`, `docs`, `dead_letter` or `schedule`.
@@ -141,6 +147,7 @@ pub struct TriggerEntry {
 
 /// What is not named has its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]

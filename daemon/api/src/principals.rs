@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One capability, for one app or (without `app`) for all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GrantItem {
     pub capability: String,
@@ -14,6 +15,7 @@ pub struct GrantItem {
 
 /// Somebody who is known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PrincipalItem {
     pub id: i64,
     pub name: String,
@@ -32,6 +34,7 @@ pub struct PrincipalItem {
 
 /// The body of `POST /principals`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalRequest {
     pub name: String,
@@ -43,6 +46,7 @@ pub struct PrincipalRequest {
 
 /// The body of a grant and of a revoke.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GrantRequest {
     pub capabilities: Vec<String>,
@@ -53,6 +57,7 @@ pub struct GrantRequest {
 
 /// The answer to every change of a principal: as it is now, or as it was when it was deleted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PrincipalAnswer {
     pub changed: bool,
     pub principal: PrincipalItem,

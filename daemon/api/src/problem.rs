@@ -7,6 +7,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body of every answer that is no success.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     pub status: u16,
     /// One of [`Code`]; a text here, so that a client understands a newer daemon.
@@ -24,6 +25,7 @@ pub struct Problem {
 
 /// One thing that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EntryError {
     /// `script "record"`, `route POST /readings`, `trigger "warn"`, `app`.
     pub entry: String,
@@ -84,7 +86,8 @@ codes! {
     OutboxFull = 503 "outbox_full" "too much is waiting";
     Unfit = 422 "unfit" "what is asked for cannot be done";
     Busy = 503 "busy" "too much is asked for at a time";
-    Paused = 503 "paused" "it is paused";
+    /// Nothing runs there until it is resumed.
+    Paused = 409 "paused" "it is paused";
     StorageLow = 503 "storage_low" "the disk is nearly full";
     TooManyConnections = 503 "too_many_connections" "there are too many connections";
     Stopping = 503 "stopping" "the daemon is stopping";

@@ -10,6 +10,7 @@ use crate::list::FailureItem;
 
 /// A script in a list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ScriptItem {
     pub app: String,
     pub name: String,
@@ -26,6 +27,7 @@ pub struct ScriptItem {
 
 /// The current version of a script. Its version is its `ETag`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Script {
     pub app: String,
     pub name: String,
@@ -40,6 +42,7 @@ pub struct Script {
 
 /// The body of `PUT .../scripts/{name}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScriptPut {
     pub source: String,
@@ -50,6 +53,7 @@ pub struct ScriptPut {
 
 /// What a script may lower. What is not named has the instance's limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScriptLimits {
     /// A duration such as `5s`.
@@ -73,6 +77,7 @@ pub struct ScriptLimits {
 
 /// The body of a roll-back: the old version whose source and limits become a new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RollBack {
     pub version: i64,
@@ -80,6 +85,7 @@ pub struct RollBack {
 
 /// What became of a script that was put, rolled back or deleted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ScriptChanged {
     pub app: String,
     pub name: String,
@@ -93,6 +99,7 @@ pub struct ScriptChanged {
 
 /// A version in the list of a script's versions, the newest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VersionItem {
     pub version: i64,
     pub created_at: i64,
@@ -103,6 +110,7 @@ pub struct VersionItem {
 
 /// One version of a script.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Version {
     pub app: String,
     pub name: String,
@@ -115,10 +123,12 @@ pub struct Version {
 
 /// The body of a dry run. `event` and `from` exclude each other; without both the event is an empty map.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DryRun {
     /// A map, as the script gets it, without `execution_id`, `attempt`, `depth` and `root_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub event: Option<Box<RawValue>>,
     /// Id of an outbox row, a dead letter or an execution whose event is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,11 +140,13 @@ pub struct DryRun {
 
 /// What a run would have done. Nothing of it was.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DryRunAnswer {
     /// `succeeded`, `failed`, or `unknown`: it came to a call to the outside, which a dry run does not send, and what follows
     /// nobody knows. The error says where; the rest is what came before.
     pub outcome: String,
     /// The script's result.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub result: Option<Box<RawValue>>,
     pub error: Option<FailureItem>,
     /// What would be stored, in the end.
@@ -156,6 +168,7 @@ pub struct DryRunAnswer {
 
 /// The end state of a value or document, and what it was before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WriteItem {
     /// `kv` or `docs`.
     pub space: String,
@@ -164,8 +177,10 @@ pub struct WriteItem {
     /// `set`, `create`, `update` or `delete`.
     pub op: String,
     /// Absent when there was none, and when it has more than [`VALUE_SHOWN_BYTES_MAX`].
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub before: Option<Box<RawValue>>,
     /// Absent when there is none then, and when it has more than [`VALUE_SHOWN_BYTES_MAX`].
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub after: Option<Box<RawValue>>,
     pub before_bytes: i64,
     pub after_bytes: i64,
@@ -177,6 +192,7 @@ pub const VALUE_SHOWN_BYTES_MAX: usize = 16 << 10;
 
 /// A trigger that a write sets off.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FiredItem {
     pub trigger: String,
     pub script: String,
@@ -188,8 +204,10 @@ pub struct FiredItem {
 
 /// A task, or the replay of a dead letter.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TaskItem {
     pub script: String,
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub event: Option<Box<RawValue>>,
     pub available_at: i64,
     pub key: Option<String>,
@@ -200,6 +218,7 @@ pub struct TaskItem {
 
 /// What would become of a dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LetterItem {
     pub id: String,
     /// `replayed` or `discarded`.
@@ -209,6 +228,7 @@ pub struct LetterItem {
 
 /// A call to the outside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallItem {
     pub method: String,
     /// Without its query, which may hold secrets.
@@ -220,23 +240,28 @@ pub struct CallItem {
 
 /// One line of a script's log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogItem {
     /// `debug`, `info`, `warn` or `error`.
     pub level: String,
     pub message: String,
     /// A map, when the script gave fields.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub fields: Option<Box<RawValue>>,
 }
 
 /// The body of an invocation. `event` and `payload` exclude each other; without both the payload is null.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Invoke {
     /// A map, as the script gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub event: Option<Box<RawValue>>,
     /// What a task gets as `event.payload`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub payload: Option<Box<RawValue>>,
     /// `sync`, which is the default: the answer is waited for. `async`: it is run later, with retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,11 +270,13 @@ pub struct Invoke {
 
 /// What came of an invocation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InvokeAnswer {
     pub execution_id: String,
     /// `answered`, `failed`, or (async) `accepted`.
     pub outcome: String,
     /// The script's result.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub result: Option<Box<RawValue>>,
     pub error: Option<InvokeFailure>,
     /// When an async one was accepted.
@@ -258,6 +285,7 @@ pub struct InvokeAnswer {
 
 /// Why a script that was invoked did not succeed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InvokeFailure {
     /// As the problems of routes have it: `script_failed`, `timed_out`, `budget_spent`, ...
     pub code: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One secret, without its value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SecretItem {
     pub name: String,
     pub set_at: i64,
@@ -18,6 +19,7 @@ pub struct SecretItem {
 
 /// The body of a `PUT`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SecretPut {
     pub value: String,
@@ -31,6 +33,7 @@ impl fmt::Debug for SecretPut {
 
 /// The answer to a change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SecretAnswer {
     pub name: String,
     pub changed: bool,

@@ -29,16 +29,17 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// What serde says of an unknown key, as a sentence with the nearest known key.
+/// What serde says, as a sentence: of an unknown key with the nearest known one, and never with the name of a type.
 ///
 /// Serde's wording (``unknown field `x`, expected one of `a`, `b` ``) is the only place where it names the keys that
-/// a type has; every other message comes back as it was.
-pub fn explain_unknown_key(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field `") else {
-        return message.to_owned();
-    };
-    let Some((key, known)) = rest.split_once('`') else {
-        return message.to_owned();
+/// a type has.
+pub fn explain(message: &str) -> String {
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+    let Some((key, known)) = unknown else {
+        return match message.split_once("expected struct ") {
+            Some((before, _)) => format!("{before}expected a map"),
+            None => message.to_owned(),
+        };
     };
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     unknown_key(key, known)
@@ -178,8 +179,10 @@ mod tests {
             .expect_err("the key is unknown");
         let message = error.to_string();
         let message = message.split(" at line").next().expect("split gives at least one part");
-        assert_eq!(explain_unknown_key(message), "unknown key \"hosst\"; did you mean \"host\"?");
-        assert_eq!(explain_unknown_key("something else"), "something else");
+        assert_eq!(explain(message), "unknown key \"hosst\"; did you mean \"host\"?");
+        assert_eq!(explain("something else"), "something else");
+        let message = "invalid type: null, expected struct GrantItem";
+        assert_eq!(explain(message), "invalid type: null, expected a map");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::principals::GrantItem;
 
 /// A token, without its secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenItem {
     pub id: i64,
     pub name: String,
@@ -23,6 +24,7 @@ pub struct TokenItem {
 
 /// The body of `POST /tokens`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Absent: the daemon makes one up.
@@ -40,6 +42,7 @@ pub struct TokenRequest {
 
 /// The answer to `POST /tokens`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenMade {
     pub token: TokenItem,
     /// Shown here and never again.
@@ -54,6 +57,7 @@ impl fmt::Debug for TokenMade {
 
 /// The answer to a revoke.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenAnswer {
     pub changed: bool,
     pub token: TokenItem,

@@ -7,6 +7,7 @@ use crate::manifest::{RetryEntry, TriggerEntry};
 
 /// A trigger as it is, and what becomes of it next.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TriggerItem {
     pub id: i64,
     pub app: String,
@@ -38,6 +39,7 @@ pub struct TriggerItem {
 
 /// The answer to a call that makes or changes a trigger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TriggerAnswer {
     /// Whether the call changed anything.
     pub changed: bool,
@@ -46,6 +48,7 @@ pub struct TriggerAnswer {
 
 /// The answer to a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TriggerDeleted {
     /// `APP/NAME`
     pub deleted: String,
@@ -53,6 +56,7 @@ pub struct TriggerDeleted {
 
 /// The body of a call that sets a trigger off.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FireRequest {
     /// The event of the run, a map. Without it one is made up that has the fields which the kind has.
@@ -62,6 +66,7 @@ pub struct FireRequest {
 
 /// The answer to it: the row is durable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FireAnswer {
     pub execution_id: String,
 }

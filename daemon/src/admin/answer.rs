@@ -33,10 +33,14 @@ mod outbox;
 mod page;
 
 /// The answer to a request.
+/// As `admin/openapi.rs` makes it.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
 #[expect(clippy::too_many_lines, reason = "a line for each call")]
 pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Problem> {
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
+        Does::ShowOpenApi => Ok(json_text(OPENAPI)),
         Does::ListApps => json(&apps(engine, &request)?),
         Does::Deploy => {
             let difference = put_manifest(engine, &request).await?;
@@ -111,7 +115,11 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Pr
 fn json(answer: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(answer)
         .map_err(|error| Problem::new(Code::Internal, format!("the answer is no JSON: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(json_text(body))
+}
+
+fn json_text(body: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// An answer with the version of what it shows, which `If-Match` takes.

@@ -57,6 +57,7 @@ impl Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
     ShowInstance,
+    ShowOpenApi,
     ListApps,
     Deploy,
     Export,
@@ -146,6 +147,7 @@ impl Does {
             | Self::ShowExecution
             | Self::ShowChain => true,
             Self::ShowInstance
+            | Self::ShowOpenApi
             | Self::ListApps
             | Self::Deploy
             | Self::Export
@@ -252,6 +254,7 @@ use Space::{Docs, Kv};
 #[rustfmt::skip]
 pub const CALLS: &[Call] = &[
     call(Get, "/instance", None, Does::ShowInstance, "The instance: what waits, what is paused, who you are."),
+    call(Get, "/openapi.json", None, Does::ShowOpenApi, "This API as an OpenAPI document."),
     call(Post, "/pause", Some(InstanceAdmin), Does::Pause(Part::Instance), "Let nothing run; what comes in is kept."),
     call(Post, "/resume", Some(InstanceAdmin), Does::Resume(Part::Instance), "Let everything run again that is not paused itself."),
     call(Get, "/apps", None, Does::ListApps, "The apps that you may read, by slug.").asking(PAGE_OF_APP),
@@ -433,22 +436,23 @@ impl Request {
                 .map_or_else(|| error.to_string(), ToString::to_string);
             // What stands before is serde's name for the place.
             let message = cause.rsplit(": ").next().unwrap_or(&cause);
-            Problem::new(
-                Code::BadRequest,
-                format!("in the query: {}", text::explain_unknown_key(message)),
-            )
+            Problem::new(Code::BadRequest, format!("in the query: {}", text::explain(message)))
         })
     }
 
     /// The body as JSON; an empty one is that of a call that needs none.
     pub fn body<T: DeserializeOwned>(&self, code: Code) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        // A list would be taken for the fields in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::new(code, "the body is a list; a map is wanted"));
+        }
         serde_json::from_slice(body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let code = if error.is_data() { code } else { Code::BadRequest };
             let message = error.to_string();
             let at = format!(" at line {line} column {column}");
-            let message = text::explain_unknown_key(message.strip_suffix(&at).unwrap_or(&message));
+            let message = text::explain(message.strip_suffix(&at).unwrap_or(&message));
             Problem::new(code, format!("the body, line {line}, column {column}: {message}"))
         })
     }

@@ -15,7 +15,8 @@ nothing else. With curl, as root or as a member of one of the groups below:
     curl --unix-socket /run/picloud/admin.sock http://localhost/api/v1/admin/instance
 
 Requests with a body say `content-type: application/json`. Unknown fields, in bodies and in queries, are errors. Clients
-leave unknown fields of answers alone. Every time is in milliseconds since 1970, by the daemon's clock.
+leave unknown fields of answers alone. `GET /openapi.json` is all this as an OpenAPI 3.1 document
+([openapi.json](openapi.json)). Every time is in milliseconds since 1970, by the daemon's clock.
 
 ## Who calls
 

@@ -265,6 +265,36 @@ async fn bad_requests_get_an_error_that_says_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_map_is_refused_without_a_word_of_the_code() {
+    let admin = admin().await;
+    for (body, said) in [
+        (r#"["at night"]"#, "the body is a list; a map is wanted"),
+        ("null", "the body, line 1, column 4: invalid type: null, expected a map"),
+    ] {
+        let refused = problem(&admin, 0, "POST", "/pause", body).await;
+        assert_eq!((refused.status, refused.detail.as_str()), (400, said));
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn p7_no_list_gives_ten_million_items_and_a_cursor_from_elsewhere_is_refused_or_harmless() {
+    let admin = admin().await;
+    for one in CALLS.iter().filter(|one| one.query.contains(&"limit")) {
+        let path = filled(one.path);
+        let many = problem(&admin, 0, "GET", &format!("{path}?limit=10000000"), "").await;
+        assert_eq!(many.detail, "limit is 10000000; 1 to 1000 are allowed", "{path}");
+        for cursor in ["01J9ZKQ3M8ABCDEFGHJKMNPQRS", "-1", "%00%2F", "%F0%9F%A6%80"] {
+            let (status, body) =
+                call(&admin, 0, "GET", &format!("{path}?after={cursor}"), "").await;
+            let said = String::from_utf8_lossy(&body);
+            assert!([200, 400, 404].contains(&status), "{path} {cursor}: {status} {said}");
+        }
+    }
+    admin.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_called_json_is_refused() {
     let admin = admin().await;
     let request = axum::extract::Request::builder()

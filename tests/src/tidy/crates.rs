@@ -26,7 +26,7 @@ pub const OWNERS: &[(&str, &str)] = &[
 ];
 
 /// All that the crate of wire types needs.
-pub const API_DEPENDENCIES: &[&str] = &["serde", "serde_json"];
+pub const API_DEPENDENCIES: &[&str] = &["serde", "serde_json", "utoipa"];
 
 const TESTS: &str = "picloud-tests";
 

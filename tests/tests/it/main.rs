@@ -1,6 +1,7 @@
 //! All integration tests in one program, so that they are linked once.
 
 mod admin_socket;
+mod bad_input;
 mod bad_start;
 mod by_hand;
 mod card;
@@ -11,6 +12,7 @@ mod disk;
 mod failing_card;
 mod letters;
 mod manuals;
+mod openapi;
 mod outside;
 mod people;
 mod process;

@@ -82,7 +82,7 @@ fn parse(path: &Path, text: &str) -> Result<Manifest, FolderError> {
             path: path.to_owned(),
             line: place.line,
             column: place.column,
-            message: text::explain_unknown_key(error.message()),
+            message: text::explain(error.message()),
             excerpt: text::excerpt(place.line, place.column, place.source_line),
         }
     })

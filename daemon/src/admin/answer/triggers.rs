@@ -161,7 +161,7 @@ fn entry(request: &Request, kind: &str) -> Result<TriggerEntry, Problem> {
     let mut fields: Map<String, Value> = request.body(Code::BadTrigger)?;
     fields.entry("kind").or_insert_with(|| kind.into());
     let entry: TriggerEntry = serde_json::from_value(Value::Object(fields)).map_err(|error| {
-        let message = text::explain_unknown_key(&error.to_string());
+        let message = text::explain(&error.to_string());
         Problem::new(Code::BadTrigger, format!("the body: {message}"))
     })?;
     if entry.kind != kind {
