@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use picloud_tests::daemon::program;
+use picloud_tests::source::{self, documents_are_to_be_written};
 use picloud_tests::tour::{self, Piece};
-use picloud_tests::{source, wait};
+use picloud_tests::wait;
 
 /// What the tour says in its first terminal, and the address that it names.
 const START: &str = "picloudd demo --dir ./pi";
@@ -112,11 +113,6 @@ fn user() -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-#[allow(clippy::disallowed_methods, reason = "the configuration of the tests")]
-fn is_to_be_written() -> bool {
-    std::env::var_os("PICLOUD_WRITE_DOCS").is_some()
-}
-
 #[test]
 fn the_tour_is_what_a_new_user_sees() {
     let path = source::root().join("docs/tour.md");
@@ -147,14 +143,14 @@ fn the_tour_is_what_a_new_user_sees() {
             printed = shell.run(&mine).replace(&address, ADDRESS);
             tour::masked(&printed, &user) == tour::masked(expected, &user)
         };
-        if !is_to_be_written() && only_looks(&mine) {
+        if !documents_are_to_be_written() && only_looks(&mine) {
             // That a run has ended is in the store before it is among the executions.
             let _same = wait::within(wait::PATIENCE, || is_as_expected().then_some(()));
         } else {
             is_as_expected();
         }
         known.extend(tour::ids(expected).into_iter().zip(tour::ids(&printed)));
-        if is_to_be_written() {
+        if documents_are_to_be_written() {
             *command = tour::with_ids(command, &known);
             *expected = printed;
         } else {
@@ -166,7 +162,7 @@ fn the_tour_is_what_a_new_user_sees() {
             );
         }
     }
-    if is_to_be_written() {
+    if documents_are_to_be_written() {
         fs::write(&path, tour::document(&pieces)).expect("the tour can be written");
     }
 }
