@@ -115,14 +115,14 @@ impl CliError {
                 error @ (ClientError::NoDaemon { source, .. } | ClientError::Closed { source, .. }),
             ) => format!("{error}: {source}"),
             Self::Folder(error) => error.text(),
+            Self::Print(error) => format!("{self}: {error}"),
             Self::Client(_)
             | Self::Usage(_)
             | Self::NotFound(_)
             | Self::Declined
             | Self::Script { .. }
             | Self::Unexpected { .. }
-            | Self::Partly { .. }
-            | Self::Print(_) => self.to_string(),
+            | Self::Partly { .. } => self.to_string(),
         }
     }
 

@@ -478,3 +478,26 @@ async fn a_forwarded_socket_without_a_daemon_behind_it_is_told_so() {
         }
     }
 }
+
+/// A disk without any room.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn results_that_cannot_be_printed_are_a_failure_with_its_cause() {
+    let mut errors = Vec::new();
+    let surroundings = surroundings(Path::new("/nowhere"), &["completions", "bash"]);
+    let exit = run(&surroundings, &mut Full, &mut errors).await;
+    let errors = String::from_utf8(errors).expect("errors are text");
+    assert_eq!(exit, Exit::Failed);
+    assert!(errors.starts_with("picloud: cannot print the result: no storage"), "{errors}");
+}
