@@ -4,6 +4,7 @@ pub mod complete;
 pub mod confirm;
 pub mod folder;
 pub mod help;
+pub mod surroundings;
 
 mod abandoned;
 mod apps;
@@ -26,8 +27,7 @@ mod tokens;
 mod triggers;
 mod words;
 
-use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,7 +37,8 @@ use crate::cli::complete::Shell;
 use crate::cli::confirm::Asking;
 use crate::cli::folder::FolderError;
 use crate::cli::list::PageArgs;
-use crate::client::{Client, ClientError, DEFAULT_SOCKET, Place, Waiting};
+use crate::cli::surroundings::Surroundings;
+use crate::client::{Client, ClientError, Place};
 use crate::output::{self, Colours, Form, Output};
 
 /// How a command ended. The numbers are the process's exit codes.
@@ -150,59 +151,6 @@ impl CliError {
                 "if that happens again, there may be no daemon at the other end of a forwarded socket",
             ),
             Self::Usage(_) | Self::NotFound(_) | Self::Declined | Self::Print(_) => None,
-        }
-    }
-}
-
-/// What a process is started with.
-pub struct Surroundings {
-    pub arguments: Vec<OsString>,
-    /// `$PICLOUD_SOCKET`
-    pub socket: Option<OsString>,
-    /// `$PICLOUD_URL`
-    pub url: Option<OsString>,
-    /// `$PICLOUD_TOKEN`
-    pub token: Option<OsString>,
-    pub asking: Asking,
-    /// Columns of the terminal that standard output is; `None` if it is none.
-    pub columns: Option<usize>,
-    pub colours: Colours,
-    /// Who is told when an answer takes long.
-    pub waiting: Waiting,
-    /// `$COMPLETE`, with which shells ask how a command can go on.
-    pub complete: Option<OsString>,
-}
-
-impl Surroundings {
-    #[allow(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    pub fn of_this_process() -> Surroundings {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let stdout = io::stdout();
-        let columns = stdout.is_terminal().then(|| {
-            let told = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
-            let named = || set("COLUMNS")?.to_str()?.parse().ok();
-            if told > 0 { usize::from(told) } else { named().unwrap_or(80) }
-        });
-        let colours =
-            if columns.is_some() && set("NO_COLOR").is_none() { Colours::On } else { Colours::Off };
-        Surroundings {
-            arguments: std::env::args_os().collect(),
-            socket: set("PICLOUD_SOCKET"),
-            url: set("PICLOUD_URL"),
-            token: set("PICLOUD_TOKEN"),
-            asking: if io::stdin().is_terminal() && io::stderr().is_terminal() {
-                Asking::Possible
-            } else {
-                Asking::Impossible
-            },
-            columns,
-            colours,
-            waiting: if io::stderr().is_terminal() {
-                Waiting::on_the_terminal()
-            } else {
-                Waiting::default()
-            },
-            complete: set("COMPLETE"),
         }
     }
 }
@@ -365,7 +313,7 @@ fn completed(surroundings: &Surroundings, results: &mut dyn Write) -> bool {
         words.get(at + 1)?.to_str().map(str::to_owned)
     };
     let client =
-        client(surroundings, said("--socket").map(Into::into), said("--url"), said("--token"));
+        surroundings.client(said("--socket").map(Into::into), said("--url"), said("--token"));
     // Nothing is said of what goes wrong: the line that is being written would be spoilt.
     let _broken = complete::print(shell, command(), words.to_vec(), client.ok().as_ref(), results);
     true
@@ -405,7 +353,7 @@ pub async fn run(
         colours,
         form: if arguments.json { Form::Json } else { Form::Text },
     };
-    let ended = match client(surroundings, arguments.socket, arguments.url, arguments.token) {
+    let ended = match surroundings.client(arguments.socket, arguments.url, arguments.token) {
         Ok(client) => {
             obey(arguments.command, &client, &mut output, errors, surroundings.asking).await
         }
@@ -420,40 +368,6 @@ pub async fn run(
             error.exit()
         }
     }
-}
-
-/// The daemon that is meant: arguments before the environment, an address before a socket.
-fn client(
-    surroundings: &Surroundings,
-    socket: Option<PathBuf>,
-    url: Option<String>,
-    token: Option<String>,
-) -> Result<Client, CliError> {
-    let text = |name: &str, value: &OsString| {
-        let value = value.clone().into_string();
-        value.map_err(|_| CliError::Usage(format!("{name} is no text")))
-    };
-    let named = |name: &str, value: &Option<OsString>| {
-        value.as_ref().map(|value| text(name, value)).transpose()
-    };
-    let token = match token {
-        Some(token) => Some(token),
-        None => named("$PICLOUD_TOKEN", &surroundings.token)?,
-    };
-    let url = match (url, &socket) {
-        (Some(url), _) => Some(url),
-        (None, Some(_)) => None,
-        (None, None) => named("$PICLOUD_URL", &surroundings.url)?,
-    };
-    let place = match url {
-        Some(url) => Place::of_url(&url).map_err(CliError::Usage)?,
-        None => {
-            let named = surroundings.socket.as_ref().map(PathBuf::from);
-            Place::Socket(socket.or(named).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
-        }
-    };
-    let client = Client::new(place, token).map_err(CliError::Usage)?;
-    Ok(client.waiting(surroundings.waiting.clone()))
 }
 
 async fn obey(
