@@ -26,9 +26,11 @@ use crate::faults::Faults;
 use crate::flow::configure::Unfit;
 use crate::flow::configure::people::plan_uid;
 use crate::groups::Groups;
+use crate::http::callers::{Callers, Secrets};
 use crate::http::listener;
 use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
+use crate::limits::HttpLimits;
 use crate::log::{self, Look};
 use crate::time::{Clock, SystemClock};
 use crate::{admin, catalog, demo};
@@ -258,12 +260,27 @@ impl Daemon {
             async move { dispatcher.look_up(id).await }
         };
         let limits = config.limits.http.clone();
-        let edge =
-            Arc::new(Edge::new(Arc::clone(&self.engine.catalog), limits, names, call, lookup));
+        let (catalog, callers) = (Arc::clone(&self.engine.catalog), self.callers(&limits));
+        let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
         self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop));
         if !self.engine.whole.load(Ordering::Relaxed) {
             self.check_in_background();
         }
+    }
+
+    /// Who routes are called by, with what they sign in with.
+    fn callers(&self, limits: &HttpLimits) -> Callers {
+        let (reader, vault) = (self.engine.reader.clone(), Arc::clone(&self.engine.vault));
+        let secrets: Secrets = Box::new(move |app, name| {
+            let (reader, vault) = (reader.clone(), Arc::clone(&vault));
+            Box::pin(async move {
+                let sealed = reader.secret(app.id, &name).await;
+                let sealed = sealed.map_err(|error| error.to_string())?;
+                vault.secret_of(&app, &name, sealed.as_deref())
+            })
+        });
+        let (clock, groups) = (Arc::clone(&self.engine.clock), Arc::clone(&self.engine.groups));
+        Callers::new(clock, groups, limits.rate_callers_max, secrets)
     }
 
     fn open_doors(&self, listeners: [Option<door::Listener>; 2]) {

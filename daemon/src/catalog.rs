@@ -6,8 +6,9 @@ use std::sync::Arc;
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::ids::{AppId, PrincipalId, QueueId, ScriptId, TriggerId};
-use crate::principal::{Principal, Token, TokenHash};
+use crate::principal::{Principal, Token, TokenHash, TokenState};
 use crate::route::Route;
+use crate::route::access::Access;
 use crate::route::table::RouteTable;
 use crate::time::Timestamp;
 use crate::trigger::{Trigger, TriggerSet};
@@ -44,6 +45,8 @@ pub struct App {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    /// Who may call its routes, where these do not say it themselves.
+    pub access: Access,
     pub revision: i64,
     pub scripts: HashMap<Arc<str>, Arc<Script>>,
     pub routes: Vec<Arc<Route>>,
@@ -118,6 +121,28 @@ impl Catalog {
 
     pub fn app(&self, slug: &str) -> Option<&Arc<App>> {
         self.apps.get(self.app_by_slug.get(slug)?)
+    }
+
+    /// The token that an `Authorization` header field shows and whom it stands for, or why it lets nobody in.
+    pub fn bearer(&self, shown: &str, now: Timestamp) -> Result<(&Token, &Arc<Principal>), String> {
+        let secret = match shown.split_once(' ') {
+            Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+            Some(_) | None => return Err("the header authorization is no Bearer TOKEN".to_owned()),
+        };
+        let hash =
+            TokenHash::of(secret).ok_or("the token is none of PiCloud's; they begin with pct_")?;
+        let token = self.tokens.get(&hash).ok_or("there is no such token")?;
+        let ended = |how: &str, at: Timestamp| {
+            let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+            Err(format!("token \"{}\" {how} at {at}", token.name))
+        };
+        match token.state(now) {
+            TokenState::Expired { at } => return ended("expired", at),
+            TokenState::Revoked { at } => return ended("was revoked", at),
+            TokenState::Valid => {}
+        }
+        let principal = self.principals.get(&token.principal);
+        Ok((token, principal.ok_or("the token's principal is gone")?))
     }
 
     /// The app that claims a host name, which is in lower case.

@@ -12,6 +12,7 @@ pub mod history;
 pub mod host;
 pub mod inbox;
 pub mod invoke;
+pub mod lookup;
 pub mod ready;
 pub mod rehearse;
 pub mod slots;

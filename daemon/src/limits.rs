@@ -146,6 +146,8 @@ part! {
         body_bytes_max: usize = 1 << 20, Bytes 0..=64 << 20;
         /// Fields of a form or a query; more is 413 or 400.
         fields_max: usize = 1_000, Count 1..=100_000;
+        /// Callers of routes with a rate that are counted each for itself; beyond, those that are new share one count a route.
+        rate_callers_max: usize = 4_096, Count 1..=1_000_000;
         /// Time for a request's head, from its first byte or the connection's start.
         head_ms: u64 = 10_000, Ms 10..=HOUR_MS;
         /// Time for which a connection may wait for its next request.

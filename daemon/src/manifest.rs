@@ -3,6 +3,7 @@
 //! Pure. [`check`] finds everything that is wrong with a bundle and names the entry; what it returns holds, and
 //! `flow::configure` compares it with what is there. [`export::bundle`] is the way back.
 
+pub mod access;
 pub mod details;
 pub mod export;
 pub mod words;
@@ -23,6 +24,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::retry::RetryPolicy;
 use crate::route::DispatchMode;
+use crate::route::access::Access;
 use crate::trigger::{Ordering, TriggerDetails, TriggerKind, fit_the_matcher};
 
 /// Errors that are shown of one manifest.
@@ -35,6 +37,7 @@ pub struct Wanted {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    pub access: Access,
     /// By name.
     pub scripts: BTreeMap<Arc<str>, WantedScript>,
     /// By path and method.
@@ -54,6 +57,7 @@ pub struct WantedRoute {
     pub script: Arc<str>,
     pub dispatch_mode: DispatchMode,
     pub retry: RetryPolicy,
+    pub access: Access,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +125,8 @@ pub fn check(
         .iter()
         .filter_map(|host| errors.take("app", words::allowed_host(host)))
         .collect();
+    let access = access::read(app.auth.as_deref(), app.hmac.as_ref(), app.rate.as_deref());
+    let access = errors.take("app", access).unwrap_or_default();
     let scripts = check_scripts(bundle, instance, compile, &mut errors);
     let manifest = &bundle.manifest;
     let names: Vec<&str> = manifest.scripts.iter().map(|script| script.name.as_str()).collect();
@@ -133,7 +139,7 @@ pub fn check(
         return Err(errors.found);
     }
     let expose_errors = app.expose_errors.unwrap_or(false);
-    Ok(Wanted { slug, host, allow_hosts, expose_errors, scripts, routes, triggers })
+    Ok(Wanted { slug, host, allow_hosts, expose_errors, access, scripts, routes, triggers })
 }
 
 /// Checks one trigger of an app that has these scripts and triggers.

@@ -7,7 +7,9 @@
 //! Paths are split at `/` first and percent-decoded then, segment by segment. So `%2F` stays inside its segment and nothing that
 //! is decoded can lead to another app. What could mean two things is refused instead of being cleaned up: see [`PathError`].
 
+pub mod access;
 pub mod answer;
+pub mod rate;
 pub mod table;
 
 use std::borrow::Cow;
@@ -18,6 +20,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::ids::{AppId, PrincipalId, RouteId};
 use crate::retry::RetryPolicy;
+use crate::route::access::Access;
 
 /// One route of an app.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,8 @@ pub struct Route {
     pub retry: RetryPolicy,
     /// Runs execute as who deployed it.
     pub principal: PrincipalId,
+    /// Who may call it, where that is not as the app says.
+    pub access: Access,
 }
 
 /// Whether the caller waits. The texts are stored.

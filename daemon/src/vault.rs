@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
+use crate::catalog::App;
 use crate::ids::AppId;
 
 const KEY_BYTES: usize = 32;
@@ -65,6 +66,23 @@ impl Vault {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = key.open_in_place(nonce, bound, &mut opened).map_err(|_| other_key())?;
         std::str::from_utf8(opened).map(Arc::from).map_err(|_| other_key())
+    }
+
+    /// The value of an app's secret as the store has it, or what its owner has to do.
+    pub fn secret_of(
+        &self,
+        app: &App,
+        name: &str,
+        sealed: Option<&[u8]>,
+    ) -> Result<Arc<str>, String> {
+        let set_it = format!("picloud secrets set {}/{name} -", app.slug);
+        let Some(sealed) = sealed else {
+            return Err(format!("there is no secret \"{name}\" in this app; set it: {set_it}"));
+        };
+        self.open(app.id, name, sealed).map_err(|error| {
+            let why = told(&error);
+            format!("the value of secret \"{name}\" is lost ({why}); set it again: {set_it}")
+        })
     }
 
     fn key(&self) -> Result<Arc<LessSafeKey>, VaultError> {

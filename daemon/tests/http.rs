@@ -5,6 +5,8 @@
 #[path = "http/server.rs"]
 mod server;
 
+#[path = "http/callers.rs"]
+mod callers;
 #[path = "http/requests.rs"]
 mod requests;
 #[path = "http/wire.rs"]

@@ -8,10 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use picloud_daemon::catalog::Catalog;
 use picloud_daemon::dispatcher::call::{Call, Reply};
+use picloud_daemon::groups::Groups;
+use picloud_daemon::http::callers::{Callers, Secrets};
 use picloud_daemon::http::listener::serve;
 use picloud_daemon::http::request::{Edge, Names};
 use picloud_daemon::ids::Id;
 use picloud_daemon::limits::HttpLimits;
+use picloud_daemon::time::SystemClock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,10 +32,11 @@ async fn without_descriptors_accepting_pauses_and_goes_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let no_call = async |_: Call| -> Reply { unreachable!("no app is there to be called") };
+    let no_secrets: Secrets = Box::new(|_, _| unreachable!("no route is there to ask for one"));
     let edge = Edge::new(
         Arc::new(ArcSwap::from_pointee(Catalog::default())),
-        HttpLimits { accept_pause_ms: 1, ..HttpLimits::default() },
-        Names::default(),
+        (HttpLimits { accept_pause_ms: 1, ..HttpLimits::default() }, Names::default()),
+        Callers::new(Arc::new(SystemClock::start()), Arc::new(Groups::none()), 1, no_secrets),
         no_call,
         async |_: Id| None,
     );

@@ -49,6 +49,10 @@ pub struct App {
     pub host: Option<String>,
     pub allow_hosts: Vec<String>,
     pub expose_errors: bool,
+    /// What holds for its routes, where these do not say it themselves: `none`, `token`, or `hmac with ...`.
+    pub auth: String,
+    /// Such as `10/s`, or `none`.
+    pub rate: String,
     pub revision: i64,
     pub scripts: i64,
     pub routes: i64,
@@ -84,6 +88,10 @@ pub struct RouteItem {
     /// `sync` or `async`.
     pub dispatch_mode: String,
     pub script: String,
+    /// Who may call it, its app's word included: `none`, `token`, or `hmac with ...`.
+    pub auth: String,
+    /// How often each caller may call it: such as `10/s`, or `none`.
+    pub rate: String,
     /// Where it is served, below any address of the machine: `/greenhouse/readings/{sensor}`, and with the app's host
     /// `//greenhouse.lan/readings/{sensor}`.
     pub urls: Vec<String>,

@@ -59,6 +59,15 @@ pub struct AppEntry {
     /// Whether callers see the text of a script's error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose_errors: Option<bool>,
+    /// Who may call its routes, where these do not say it themselves: `none`, which is the default, `token` or `hmac`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<String>,
+    /// With `auth = "hmac"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacEntry>,
+    /// How often each caller may call each of its routes: such as `10/s`, `100/m`, `1000/h`, or `none`, which is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
 }
 
 /// A script and the limits that it lowers for itself.
@@ -101,6 +110,36 @@ pub struct RouteEntry {
     /// Of an async route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryEntry>,
+    /// Who may call it; absent: as its app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<String>,
+    /// With `auth = "hmac"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacEntry>,
+    /// How often each caller may call it; absent: as its app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+}
+
+/// How requests are signed: HMAC-SHA256 over the body as it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HmacEntry {
+    /// The name of the app's secret that is the key.
+    pub secret: String,
+    /// The header field with the signature; `X-Hub-Signature-256` unless named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The header field with the time of sending in seconds since 1970, if that is signed too and not beside the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_header: Option<String>,
+    /// What is signed: `{body}`, or `{timestamp}.{body}` when requests are good for a while only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
+    /// How far the time of sending may be off: a duration, `5m` unless named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<String>,
 }
 
 /// `collection_glob` and `ops` are for `kv` and `docs`, `source` and `trigger` for `dead_letter`, `cron`, `time_zone` and

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::flow::configure::people::of_uid;
 use crate::groups::Groups;
 use crate::ids::PrincipalId;
-use crate::principal::{Capability, Grant, Principal, TokenHash, TokenState};
+use crate::principal::{Capability, Grant, Principal};
 use crate::time::Timestamp;
 
 /// The other end of a connection, as the kernel told when it was made.
@@ -74,26 +74,8 @@ pub fn bearer(
     now: Timestamp,
 ) -> Result<Option<Arc<Principal>>, Problem> {
     let Some(shown) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let words = shown.to_str().unwrap_or_default();
-    let secret = match words.split_once(' ') {
-        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
-        Some(_) | None => return Err(unknown("the header authorization is no Bearer TOKEN")),
-    };
-    let hash = TokenHash::of(secret)
-        .ok_or_else(|| unknown("the token is none of PiCloud's; they begin with pct_"))?;
-    let token = catalog.tokens.get(&hash);
-    let token = token.ok_or_else(|| unknown("there is no such token"))?;
-    let ended = |how: &str, at: Timestamp| {
-        let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-        unknown(&format!("token \"{}\" {how} at {at}", token.name))
-    };
-    match token.state(now) {
-        TokenState::Expired { at } => return Err(ended("expired", at)),
-        TokenState::Revoked { at } => return Err(ended("was revoked", at)),
-        TokenState::Valid => {}
-    }
-    let principal = catalog.principals.get(&token.principal);
-    let principal = principal.ok_or_else(|| unknown("the token's principal is gone"))?;
+    let found = catalog.bearer(shown.to_str().unwrap_or_default(), now);
+    let (_, principal) = found.map_err(|why| unknown(&why))?;
     Ok(Some(with_groups(principal, groups)))
 }
 

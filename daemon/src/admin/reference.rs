@@ -42,6 +42,9 @@ A run acts as a principal: a route's as the one that deployed it, a trigger's as
 is looked up when it runs. Take a capability away, and the next run that needs it is refused: a dead letter says which
 capability is missing, and a caller of a sync route gets a 502.
 
+Whoever may change an app's scripts decides what those runs do. So `AppManageScripts` in an app is worth what the principals
+may do that deployed its routes and registered its triggers: give it to whom you trust with the app.
+
 ";
 
 const CALLS_HEAD: &str = "\

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::catalog::App;
@@ -14,6 +13,7 @@ use crate::flow::{Command, Kept, Refusal};
 use crate::ids::Id;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use crate::outbox::row::{Claim, IdempotencyKey, Lease, OutboxRow, OutboxSourceKind};
+use crate::route::access::Caller;
 use crate::route::{DispatchMode, Route};
 use crate::store::writer::{CommitError, NotTaken};
 use crate::time::Timestamp;
@@ -29,6 +29,8 @@ pub struct Call {
     pub route: Arc<Route>,
     /// `event` as JSON text: method, path, params, query, headers, body, remote, auth.
     pub event: Arc<str>,
+    /// Who has called.
+    pub caller: Caller,
     /// The `Idempotency-Key` header and the SHA-256 of the body, hexadecimal.
     pub idempotency: Option<(Arc<str>, Arc<str>)>,
 }
@@ -66,24 +68,6 @@ impl Dispatcher {
             },
         };
         Reply::Answered { execution, result }
-    }
-
-    /// What is known of an async execution, as JSON text: of one that has ended only as long as memory has it.
-    pub async fn look_up(&self, id: Id) -> Option<Arc<str>> {
-        if let Ok(Some(stored)) = self.parts.reader.outbox_row(id).await
-            && !stored.row.is_sync()
-        {
-            let state = if stored.lease.is_some() { "running" } else { "waiting" };
-            let attempt = stored.row.attempt;
-            let known =
-                json!({"execution_id": id.to_string(), "state": state, "attempts": attempt});
-            return Some(known.to_string().into());
-        }
-        let ended = self.history.last_of(id)?;
-        let known = json!({
-            "execution_id": id.to_string(), "state": ended.end.as_str(), "attempts": ended.attempt,
-        });
-        Some(known.to_string().into())
     }
 
     pub(super) async fn accept(&self, row: OutboxRow) -> Result<Kept, InboxFailure> {
@@ -216,7 +200,7 @@ fn row_of(call: &Call, id: Id, now: Timestamp) -> OutboxRow {
     let idempotency = call.idempotency.as_ref().map(|(key, body_hash)| IdempotencyKey {
         app: app.id,
         route: route.id.0,
-        principal: route.principal,
+        principal: call.caller.principal(),
         key: Arc::clone(key),
         body_hash: Arc::clone(body_hash),
     });
@@ -338,9 +322,11 @@ mod tests {
             dispatch_mode: DispatchMode::Sync,
             retry: RetryPolicy::default(),
             principal: PrincipalId(9),
+            access: Default::default(),
         };
         let app = Arc::clone(&dispatcher.parts.catalog.load().apps[&APP]);
-        let call = Call { app, route: Arc::new(route), event: "{}".into(), idempotency: None };
+        let (route, event) = (Arc::new(route), "{}".into());
+        let call = Call { app, route, event, caller: Caller::Anybody, idempotency: None };
         tokio::select! {
             biased;
             reply = dispatcher.call(call) => panic!("{reply:?} came before the caller went"),

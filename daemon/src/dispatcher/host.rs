@@ -18,7 +18,7 @@ use crate::outgoing::{Caller, Outgoing};
 use crate::principal::{Capability, Principal};
 use crate::store::read::Reader;
 use crate::time::Clock;
-use crate::vault::{self, Vault};
+use crate::vault::Vault;
 
 /// The host of one run.
 pub struct RunHost {
@@ -60,17 +60,7 @@ impl Host for RunHost {
     fn secret(&self, name: &str) -> Result<Result<Arc<str>, NoSecret>, HostError> {
         let found = self.tokio.block_on(self.reader.secret(self.app.id, name));
         let found = found.map_err(|error| HostError(error.to_string()))?;
-        let set_it = format!("picloud secrets set {}/{name} -", self.app.slug);
-        let Some(sealed) = found else {
-            let message = format!("there is no secret \"{name}\" in this app; set it: {set_it}");
-            return Ok(Err(NoSecret(message)));
-        };
-        Ok(self.vault.open(self.app.id, name, &sealed).map_err(|error| {
-            let why = vault::told(&error);
-            NoSecret(format!(
-                "the value of secret \"{name}\" is lost ({why}); set it again: {set_it}"
-            ))
-        }))
+        Ok(self.vault.secret_of(&self.app, name, found.as_deref()).map_err(NoSecret))
     }
 
     fn call_outside(&self, call: &OutsideCall) -> Result<OutsideAnswer, OutsideError> {

@@ -17,6 +17,7 @@ use crate::catalog::{App, Catalog, Pause, Script};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
 use crate::principal::{Capability, Principal, Token};
 use crate::route::Route;
+use crate::route::access::Access;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
 
@@ -126,6 +127,7 @@ pub struct AppFields {
     pub host: Option<Arc<str>>,
     pub allow_hosts: Vec<Arc<str>>,
     pub expose_errors: bool,
+    pub access: Access,
     /// The revision that the change was made for, 0 for a new app; with the change it becomes one more. Two writers at
     /// once are told apart by it.
     pub revision: i64,
@@ -140,6 +142,7 @@ impl AppFields {
             host: app.host.clone(),
             allow_hosts: app.allow_hosts.clone(),
             expose_errors: app.expose_errors,
+            access: app.access.clone(),
             revision: app.revision,
         }
     }

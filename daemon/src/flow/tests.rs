@@ -81,6 +81,7 @@ fn catalog(triggers: Vec<Trigger>) -> Arc<Catalog> {
         host: None,
         allow_hosts: Vec::new(),
         expose_errors: false,
+        access: Default::default(),
         revision: 1,
         scripts: HashMap::from([("work".into(), Arc::new(script))]),
         routes: Vec::new(),

@@ -8,7 +8,10 @@ use http::header::{self, HeaderMap, HeaderValue};
 use crate::http::body::{push_body, push_query};
 use crate::http::problem::{Code, Problem};
 use crate::limits::HttpLimits;
+use crate::outbox::masked::HIDDEN;
 use crate::payload::MapWriter;
+use crate::principal::TokenHash;
+use crate::route::access::Caller;
 
 /// What is known of a request whose body has been read.
 pub(super) struct Incoming<'a> {
@@ -21,6 +24,9 @@ pub(super) struct Incoming<'a> {
     pub body: &'a [u8],
     /// Who is at the other end of the connection; what headers claim about that is ignored.
     pub peer: IpAddr,
+    pub caller: &'a Caller,
+    /// The header field that the caller has signed in with: the script gets to know only that it was there.
+    pub hidden: Option<&'a str>,
 }
 
 pub(super) fn event(incoming: &Incoming<'_>, limits: &HttpLimits) -> Result<String, Problem> {
@@ -36,11 +42,11 @@ pub(super) fn event(incoming: &Incoming<'_>, limits: &HttpLimits) -> Result<Stri
     }
     params.close();
     push_query(map.key("query"), incoming.query, limits)?;
-    push_headers(map.key("headers"), incoming.headers);
+    push_headers(map.key("headers"), incoming.headers, incoming.hidden);
     let content_type = content_type(incoming.headers)?;
     push_body(map.key("body"), content_type, incoming.body, limits)?;
     map.text("remote", &incoming.peer.to_string());
-    map.json("auth", "null");
+    push_caller(map.key("auth"), incoming.caller);
     map.close();
     Ok(out)
 }
@@ -59,8 +65,27 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
+fn push_caller(out: &mut String, caller: &Caller) {
+    match caller {
+        Caller::Anybody => out.push_str("null"),
+        Caller::Bearer { name, token, .. } => {
+            let mut map = MapWriter::open(out);
+            map.text("kind", "token");
+            map.text("principal", name);
+            map.text("token", token);
+            map.close();
+        }
+        Caller::Signer { secret } => {
+            let mut map = MapWriter::open(out);
+            map.text("kind", "hmac");
+            map.text("secret", secret);
+            map.close();
+        }
+    }
+}
+
 /// Names are in lower case. A header that occurs several times becomes one text, joined as the standard allows.
-fn push_headers(out: &mut String, headers: &HeaderMap) {
+fn push_headers(out: &mut String, headers: &HeaderMap, hidden: Option<&str>) {
     let mut map = MapWriter::open(out);
     // Lines of one name follow each other.
     let mut lines = headers.iter().peekable();
@@ -70,9 +95,16 @@ fn push_headers(out: &mut String, headers: &HeaderMap) {
             let between = if name == header::COOKIE { "; " } else { ", " };
             joined = Cow::Owned([&*joined, between, &*text(value)].concat());
         }
-        map.text(name.as_str(), &joined);
+        // A token of PiCloud is its bearer's, also where nobody asks for it.
+        let is_hidden = hidden == Some(name.as_str())
+            || (name == header::AUTHORIZATION && shows_token(&joined));
+        map.text(name.as_str(), if is_hidden { HIDDEN } else { &joined });
     }
     map.close();
+}
+
+fn shows_token(authorization: &str) -> bool {
+    authorization.split([' ', ',']).any(|word| TokenHash::of(word).is_some())
 }
 
 /// Bytes that are not UTF-8 are read as Latin-1, which never fails.
@@ -91,6 +123,8 @@ mod tests {
     fn an_event_is_json_with_all_of_the_request() {
         let mut headers = HeaderMap::new();
         headers.append("content-type", HeaderValue::from_static("application/json"));
+        headers.append("x-signature", HeaderValue::from_static("sha256=1"));
+        headers.append("x-signature", HeaderValue::from_static("sha256=2"));
         headers.append("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_static("2"));
         headers.append("cookie", HeaderValue::from_static("a=1"));
@@ -105,6 +139,8 @@ mod tests {
             headers: &headers,
             body: b"{\"t\": 2}",
             peer: IpAddr::from([192, 168, 1, 7]),
+            caller: &Caller::Signer { secret: "KEY".into() },
+            hidden: Some("x-signature"),
         };
         let text = event(&incoming, &HttpLimits::default()).expect("a good request");
         let found: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
@@ -115,6 +151,7 @@ mod tests {
             "query": {"x": "1"},
             "headers": {
                 "content-type": "application/json",
+                "x-signature": "(hidden)",
                 "x-a": "1, 2",
                 "cookie": "a=1; b=2",
                 "x-latin": "é\"",
@@ -122,7 +159,7 @@ mod tests {
             },
             "body": {"t": 2},
             "remote": "192.168.1.7",
-            "auth": null,
+            "auth": {"kind": "hmac", "secret": "KEY"},
         });
         assert_eq!(found, expected);
     }

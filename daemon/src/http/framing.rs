@@ -137,7 +137,7 @@ fn check_request_line(line: &[u8], limits: &HttpLimits) -> Result<Version, Probl
         return Err(bad("the method is none"));
     }
     if method == b"CONNECT" {
-        return Err(Problem::method_not_allowed("CONNECT", crate::route::METHODS.join(", ")));
+        return Err(Problem::method_not_allowed("CONNECT", &crate::route::METHODS.join(", ")));
     }
     if target.len() > limits.uri_bytes_max {
         return Err(uri_too_long(limits));

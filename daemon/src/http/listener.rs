@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dispatcher::call::{Call, Reply};
+use crate::dispatcher::lookup::Known;
 use crate::http::problem::{Code, Problem};
 use crate::http::request::Edge;
 use crate::http::wire::{Wire, WireIo};
@@ -32,7 +33,7 @@ pub async fn serve<C, F, L, G>(
     C: Fn(Call) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
     L: Fn(Id) -> G + Send + Sync + 'static,
-    G: Future<Output = Option<Arc<str>>> + Send + 'static,
+    G: Future<Output = Option<Known>> + Send + 'static,
 {
     let limits = edge.limits();
     let places = Places::new(limits.connections_max, limits.connections_per_ip_max);
@@ -85,7 +86,7 @@ async fn converse<C, F, L, G>(
     C: Fn(Call) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
     L: Fn(Id) -> G + Send + Sync + 'static,
-    G: Future<Output = Option<Arc<str>>> + Send + 'static,
+    G: Future<Output = Option<Known>> + Send + 'static,
 {
     // Answers are written whole; waiting for more to send would only delay them.
     if stream.set_nodelay(true).is_err() {

@@ -25,8 +25,14 @@ pub enum Code {
     JsonTooBig,
     /// 400
     BadIdempotencyKey,
+    /// 401: no token that is valid was shown where the route asks for one.
+    NotKnown,
+    /// 401: the signature that the route asks for is missing, wrong or too old.
+    NotSigned,
     /// 408: headers or body did not come in time.
     RequestTimeout,
+    /// 403: whom the token stands for may not call this.
+    NotAllowed,
     /// 404
     NoSuchApp,
     /// 404
@@ -43,6 +49,8 @@ pub enum Code {
     BadBody,
     /// 421: `Host` is none of this machine's names.
     ForeignHost,
+    /// 429: this caller has called this route too often.
+    RateLimited,
     /// 431
     HeadersTooLarge,
     /// 503
@@ -62,7 +70,10 @@ impl Code {
             Self::BadQuery => (400, "bad_query"),
             Self::JsonTooBig => (400, "json_too_big"),
             Self::BadIdempotencyKey => (400, "bad_idempotency_key"),
+            Self::NotKnown => (401, "not_known"),
+            Self::NotSigned => (401, "not_signed"),
             Self::RequestTimeout => (408, "request_timeout"),
+            Self::NotAllowed => (403, "not_allowed"),
             Self::NoSuchApp => (404, "no_such_app"),
             Self::NoSuchRoute => (404, "no_such_route"),
             Self::NotKept => (404, "not_kept"),
@@ -71,6 +82,7 @@ impl Code {
             Self::UriTooLong => (414, "uri_too_long"),
             Self::BadBody => (415, "bad_body"),
             Self::ForeignHost => (421, "foreign_host"),
+            Self::RateLimited => (429, "rate_limited"),
             Self::HeadersTooLarge => (431, "headers_too_large"),
             Self::TooManyConnections => (503, "too_many_connections"),
             Self::HttpVersion => (505, "http_version"),
@@ -94,7 +106,8 @@ pub struct Problem {
     code: Code,
     detail: String,
     hint: Option<String>,
-    allow: Option<String>,
+    /// What belongs to it beside `Content-Type` and, where the code says when to try again, `Retry-After`.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     execution: Option<Id>,
     changed: Changed,
 }
@@ -107,19 +120,23 @@ impl Problem {
             code,
             detail,
             hint: None,
-            allow: None,
+            header: None,
             execution: None,
             changed: Changed::Nothing,
         }
     }
 
-    pub fn method_not_allowed(method: &str, allow: String) -> Problem {
-        let mut problem = Problem::new(
-            Code::MethodNotAllowed,
-            format!("{method} is not among the methods of this path: {allow}"),
-        );
-        problem.allow = Some(allow);
-        problem
+    pub fn method_not_allowed(method: &str, allow: &str) -> Problem {
+        let detail = format!("{method} is not among the methods of this path: {allow}");
+        Problem::new(Code::MethodNotAllowed, detail).with_header(header::ALLOW, allow)
+    }
+
+    /// With a header field of visible ASCII characters.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Problem {
+        let value = HeaderValue::from_str(value);
+        self.header = Some(Box::new((name, value.expect("made of methods, names and digits"))));
+        self
     }
 
     #[must_use]
@@ -133,6 +150,10 @@ impl Problem {
         self.execution = Some(execution);
         self.changed = changed;
         self
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     pub fn status(&self) -> u16 {
@@ -168,10 +189,7 @@ impl Problem {
     /// The headers that belong to it, beside `Content-Type`.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let retry = self.code.retry_after_s().map(|s| (header::RETRY_AFTER, HeaderValue::from(s)));
-        let allow = self.allow.as_deref().map(|allow| {
-            (header::ALLOW, HeaderValue::from_str(allow).expect("methods are tokens"))
-        });
-        retry.into_iter().chain(allow)
+        retry.into_iter().chain(self.header.as_deref().cloned())
     }
 
     pub fn response(&self) -> Response<Full<Bytes>> {

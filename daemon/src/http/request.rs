@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::catalog::{App, Catalog};
 use crate::dispatcher::call::{Call, Reply};
+use crate::dispatcher::lookup::Known;
+use crate::http::callers::Callers;
 use crate::http::event::{Incoming, event};
 use crate::http::problem::{Code, Problem};
 use crate::http::response;
@@ -25,14 +27,15 @@ use crate::http::wire::{Onward, Wire};
 use crate::ids::Id;
 use crate::limits::HttpLimits;
 use crate::route::table::Find;
-use crate::route::{METHODS, split_path};
+use crate::route::{DispatchMode, METHODS, Route, split_path};
 
-/// What all requests share. `call` is the engine; a call whose future is dropped has lost its caller. `lookup` says as JSON text
-/// what is known of an async execution.
+/// What all requests share. `call` is the engine; a call whose future is dropped has lost its caller. `lookup` says what is known
+/// of an async execution.
 pub struct Edge<C, L> {
     catalog: Arc<ArcSwap<Catalog>>,
     hosts: HashSet<String>,
     limits: Arc<HttpLimits>,
+    callers: Callers,
     call: C,
     lookup: L,
 }
@@ -41,12 +44,13 @@ impl<C, L> Edge<C, L> {
     /// `machine` is the machine's name, without a domain; `hosts` are further names from the configuration.
     pub fn new(
         catalog: Arc<ArcSwap<Catalog>>,
-        limits: HttpLimits,
-        names: Names,
+        (limits, names): (HttpLimits, Names),
+        callers: Callers,
         call: C,
         lookup: L,
     ) -> Edge<C, L> {
-        Edge { catalog, hosts: names.allowed(), limits: Arc::new(limits), call, lookup }
+        let (hosts, limits) = (names.allowed(), Arc::new(limits));
+        Edge { catalog, hosts, limits, callers, call, lookup }
     }
 
     pub(super) fn limits(&self) -> &Arc<HttpLimits> {
@@ -82,7 +86,7 @@ where
     C: Fn(Call) -> F,
     F: Future<Output = Reply>,
     L: Fn(Id) -> G,
-    G: Future<Output = Option<Arc<str>>>,
+    G: Future<Output = Option<Known>>,
 {
     /// Answers whatever the parser took for a request.
     pub(super) async fn answer(
@@ -110,7 +114,7 @@ where
         let catalog = self.catalog.load_full();
         let by_host = self.host(&parts, &catalog)?;
         if parts.method == Method::TRACE {
-            return Err(Problem::method_not_allowed("TRACE", METHODS.join(", ")));
+            return Err(Problem::method_not_allowed("TRACE", &METHODS.join(", ")));
         }
         let path = parts.uri.path();
         if path == "*" && parts.method == Method::OPTIONS {
@@ -119,7 +123,13 @@ where
         let segments =
             split_path(path).map_err(|error| Problem::new(Code::BadPath, error.to_string()))?;
         if segments[0] == "_picloud" {
-            return self.own(&parts.method, &segments).await;
+            return match own(&parts.method, &segments)? {
+                Own::Health => Ok(healthy()),
+                Own::Execution(id) => {
+                    let id = id.parse().map_err(|_| not_kept(id))?;
+                    self.execution(id, (&catalog, by_host), &parts.headers, body).await
+                }
+            };
         }
         let (app, segments, path) = match by_host {
             Some(app) => (app, &segments[..], path),
@@ -134,12 +144,15 @@ where
             Find::Route { route, params } => (route, params),
             Find::Options { allow } => return Ok(options(&allow)),
             Find::MethodNotAllowed { allow } => {
-                return Err(Problem::method_not_allowed(method, allow));
+                return Err(Problem::method_not_allowed(method, &allow));
             }
             Find::NotFound => return Err(no_such_route(app, path)),
         };
+        let asked = self.callers.ask(&catalog, (app, route), &parts.headers)?;
+        self.callers.count(app, route, &asked, peer)?;
         let key = idempotency_key(&parts.headers)?;
         let body = self.read_body(&parts.headers, body).await?;
+        let caller = self.callers.know((app, route), asked, &body).await?;
         let incoming = Incoming {
             method,
             path,
@@ -148,11 +161,14 @@ where
             headers: &parts.headers,
             body: &body,
             peer,
+            caller: &caller,
+            hidden: route.access.auth(&app.access).header(),
         };
         let call = Call {
             app: Arc::clone(app),
             route: Arc::clone(route),
             event: event(&incoming, &self.limits)?.into(),
+            caller,
             idempotency: key.map(|key| (key.into(), sha256_hex(&body).into())),
         };
         let app = Arc::clone(app);
@@ -162,35 +178,32 @@ where
         response::response(&app, reply)
     }
 
-    /// What the daemon answers itself. Slugs never begin with `_`.
-    async fn own(
+    /// What is known of an execution, for whoever may call the route that has accepted it. All others are told that there is nothing,
+    /// or what the route asks.
+    async fn execution(
         &self,
-        method: &Method,
-        segments: &[Cow<'_, str>],
+        id: Id,
+        (catalog, by_host): (&Catalog, Option<&Arc<App>>),
+        headers: &HeaderMap,
+        body: IncomingBody,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        let is_read = method == Method::GET || method == Method::HEAD;
-        match &segments[1..] {
-            [name] if name == "healthz" && is_read => {
-                let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
-                let text = HeaderValue::from_static("text/plain; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, text);
-                Ok(response)
-            }
-            [name, id] if name == "executions" && is_read => {
-                let known = match id.parse::<Id>() {
-                    Ok(id) => (self.lookup)(id).await,
-                    Err(_) => None,
-                };
-                let known = known.ok_or_else(|| {
-                    Problem::new(Code::NotKept, format!("nothing is known of execution {id}"))
-                        .hint("what completed is forgotten after a while")
-                })?;
-                Ok(response::json(StatusCode::OK, Bytes::copy_from_slice(known.as_bytes())))
-            }
-            [name] if name == "healthz" => Err(own_method(method)),
-            [name, _] if name == "executions" => Err(own_method(method)),
-            _ => Err(Problem::new(Code::NoSuchRoute, "the daemon itself has no such path")),
-        }
+        let nothing = || not_kept(&id.to_string());
+        let known = (self.lookup)(id).await.ok_or_else(nothing)?;
+        let app = by_host.or_else(|| catalog.apps.get(&known.app));
+        let app = app.filter(|app| app.id == known.app).ok_or_else(nothing)?;
+        let is_its = |route: &&Arc<Route>| {
+            route.id == known.route && route.dispatch_mode == DispatchMode::Async
+        };
+        let route = app.routes.iter().find(is_its).ok_or_else(nothing)?;
+        // A token for another app learns nothing of this one.
+        let silent = |problem: Problem| match problem.code() {
+            Code::NotAllowed => nothing(),
+            _ => problem,
+        };
+        let asked = self.callers.ask(catalog, (app, route), headers).map_err(silent)?;
+        let body = self.read_body(headers, body).await?;
+        self.callers.know((app, route), asked, &body).await?;
+        Ok(response::known(id, &known))
     }
 
     /// Checks `Host`, and finds the app that claims that name.
@@ -320,6 +333,36 @@ fn bad_host(detail: &str) -> Problem {
     Problem::new(Code::BadHost, detail)
 }
 
+/// What the daemon answers itself. Slugs never begin with `_`.
+enum Own<'a> {
+    Health,
+    Execution(&'a str),
+}
+
+fn own<'a>(method: &Method, segments: &'a [Cow<'_, str>]) -> Result<Own<'a>, Problem> {
+    let own = match &segments[1..] {
+        [name] if name == "healthz" => Own::Health,
+        [name, id] if name == "executions" => Own::Execution(id),
+        _ => return Err(Problem::new(Code::NoSuchRoute, "the daemon itself has no such path")),
+    };
+    if method != Method::GET && method != Method::HEAD {
+        return Err(Problem::method_not_allowed(method.as_str(), "GET, HEAD"));
+    }
+    Ok(own)
+}
+
+fn healthy() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}
+
+fn not_kept(id: &str) -> Problem {
+    Problem::new(Code::NotKept, format!("nothing is known of execution {id}"))
+        .hint("what completed is forgotten after a while")
+}
+
 fn no_such_app(slug: &str) -> Problem {
     let detail = if slug.is_empty() {
         "the path names no app".to_owned()
@@ -336,10 +379,6 @@ fn no_such_route(app: &App, path: &str) -> Problem {
         return problem.hint("try it without the / at the end");
     }
     problem
-}
-
-fn own_method(method: &Method) -> Problem {
-    Problem::method_not_allowed(method.as_str(), "GET, HEAD".to_owned())
 }
 
 fn options(allow: &str) -> Response<Full<Bytes>> {

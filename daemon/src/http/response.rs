@@ -9,6 +9,7 @@ use http_body_util::Full;
 
 use crate::catalog::App;
 use crate::dispatcher::call::Reply;
+use crate::dispatcher::lookup::Known;
 use crate::http::problem::{Code, Problem};
 use crate::ids::Id;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
@@ -42,11 +43,22 @@ pub(super) fn response(app: &App, reply: Reply) -> Result<Response<Full<Bytes>>,
 }
 
 /// A response with a JSON text as its body.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
+}
+
+/// What is known of an execution.
+pub(super) fn known(id: Id, known: &Known) -> Response<Full<Bytes>> {
+    let mut body = String::with_capacity(96);
+    let mut map = MapWriter::open(&mut body);
+    map.text("execution_id", &id.to_string());
+    map.text("state", known.state.as_str());
+    map.json("attempts", &known.attempts.to_string());
+    map.close();
+    json(StatusCode::OK, body)
 }
 
 fn answered(result: &Arc<str>) -> Result<Response<Full<Bytes>>, answer::NotAResponse> {

@@ -8,7 +8,7 @@ use picloud_api::text;
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::limits::{self, Limit, Limits};
-use crate::manifest::{Errors, WantedRoute, WantedTrigger, details, words};
+use crate::manifest::{Errors, WantedRoute, WantedTrigger, access, details, words};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::route::DispatchMode;
 use crate::trigger::{Ordering, TriggerKind};
@@ -87,6 +87,9 @@ pub(super) fn routes(
         let script = script(known, &entry.script, &label, errors);
         let dispatch_mode = errors.take(&label, dispatch_mode(entry));
         let retry = errors.take(&label, retry(entry.retry.as_ref()));
+        let access =
+            access::read(entry.auth.as_deref(), entry.hmac.as_ref(), entry.rate.as_deref());
+        let access = errors.take(&label, access);
         let (Some(method), Some(path), Some(dispatch_mode)) = (method, path, dispatch_mode) else {
             continue;
         };
@@ -102,8 +105,8 @@ pub(super) fn routes(
             errors.add(&label, format!("matches the same requests as {method} {other}"));
             continue;
         }
-        if let (Some(script), Some(retry)) = (script, retry) {
-            routes.insert((path, method), WantedRoute { script, dispatch_mode, retry });
+        if let (Some(script), Some(retry), Some(access)) = (script, retry, access) {
+            routes.insert((path, method), WantedRoute { script, dispatch_mode, retry, access });
         }
     }
     routes

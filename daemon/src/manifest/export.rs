@@ -9,7 +9,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::{App, Script};
 use crate::limits::{self, Limits};
-use crate::manifest::{details, words};
+use crate::manifest::{access, details, words};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
 use crate::trigger::{Ordering, Trigger};
@@ -38,6 +38,9 @@ pub fn bundle<'a>(
                 host: app.host.as_ref().map(ToString::to_string),
                 allow_hosts: app.allow_hosts.iter().map(ToString::to_string).collect(),
                 expose_errors: app.expose_errors.then_some(true),
+                auth: access::auth(&app.access),
+                hmac: access::hmac(&app.access),
+                rate: access::rate(&app.access),
             },
             scripts: scripts.iter().map(|script| script_entry(script, instance)).collect(),
             routes: routes.iter().map(|route| route_entry(route)).collect(),
@@ -85,6 +88,9 @@ fn route_entry(route: &Route) -> RouteEntry {
             DispatchMode::Sync => None,
             DispatchMode::Async => retry_entry(&route.retry),
         },
+        auth: access::auth(&route.access),
+        hmac: access::hmac(&route.access),
+        rate: access::rate(&route.access),
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
             dispatch_mode: DispatchMode::Sync,
             retry: RetryPolicy::default(),
             principal: PrincipalId(1),
+            access: Default::default(),
         })
     }
 

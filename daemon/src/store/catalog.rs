@@ -74,6 +74,7 @@ fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
         allow_hosts: allow_hosts.into_iter().map(Arc::from).collect(),
         expose_errors: int(row, 4)? != 0,
         revision: int(row, 5)?,
+        access: parsed(row, 6)?,
         scripts: HashMap::new(),
         routes: Vec::new(),
     })
@@ -106,6 +107,7 @@ fn route(row: &SqliteRow) -> Result<Route, sqlx::Error> {
             .ok_or_else(|| odd("dispatch_mode", &mode))?,
         retry: parsed(row, 6)?,
         principal: PrincipalId(int(row, 7)?),
+        access: parsed(row, 8)?,
     })
 }
 

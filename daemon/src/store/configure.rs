@@ -202,7 +202,8 @@ async fn put_app(conn: &mut SqliteConnection, app: &AppFields) -> Result<(), Und
         .bind(app.host.as_deref())
         .bind(json(&hosts))
         .bind(i64::from(app.expose_errors))
-        .bind(app.revision);
+        .bind(app.revision)
+        .bind(json(&app.access));
     if query.execute(conn).await?.rows_affected() == 0 {
         return Err(Undone::Conflict(Arc::clone(&app.slug)));
     }
@@ -246,7 +247,8 @@ async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sql
         .bind(&*route.script)
         .bind(route.dispatch_mode.as_str())
         .bind(json(&route.retry))
-        .bind(route.principal.0);
+        .bind(route.principal.0)
+        .bind(json(&route.access));
     query.execute(conn).await.map(drop)
 }
 

@@ -3,16 +3,17 @@
 use sqlx::{Row, SqliteConnection};
 
 /// The schema that this daemon was built for.
-pub(crate) const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA_VERSION: i64 = 7;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0001_engine.sql"),
     include_str!("../../../migrations/sqlite/0002_schedules.sql"),
     include_str!("../../../migrations/sqlite/0003_secrets.sql"),
     include_str!("../../../migrations/sqlite/0004_letters.sql"),
     include_str!("../../../migrations/sqlite/0005_deleted_apps.sql"),
     include_str!("../../../migrations/sqlite/0006_tokens.sql"),
+    include_str!("../../../migrations/sqlite/0007_access.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);

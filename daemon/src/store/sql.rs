@@ -361,11 +361,11 @@ statements! {
     // The catalog.
 
     APPS = "-- apps
-        SELECT id, slug, host, allow_hosts, expose_errors, revision FROM apps ORDER BY id";
+        SELECT id, slug, host, allow_hosts, expose_errors, revision, access FROM apps ORDER BY id";
     SCRIPTS = "-- scripts
         SELECT id, app_id, name, version, source, limits FROM scripts ORDER BY id";
     ROUTES = "-- routes
-        SELECT id, app_id, method, path, script, dispatch_mode, retry, principal_id FROM routes ORDER BY id";
+        SELECT id, app_id, method, path, script, dispatch_mode, retry, principal_id, access FROM routes ORDER BY id";
     TRIGGERS = "-- triggers
         SELECT t.id, t.app_id, t.name, t.kind, t.script, t.enabled, t.retry, t.ordering, t.concurrency,
             t.registered_by_principal, coalesce(k.collection_glob, d.collection_glob), coalesce(k.ops, d.ops),
@@ -390,10 +390,11 @@ statements! {
         SELECT target, reason, since, by_principal FROM pauses ORDER BY target";
     /// `$6` is the revision that the change was made for; a row that has another one is left alone.
     APP_PUT = "-- app_put
-        INSERT INTO apps (id, slug, host, allow_hosts, expose_errors, revision)
-        VALUES ($1, $2, $3, $4, $5, $6 + 1)
+        INSERT INTO apps (id, slug, host, allow_hosts, expose_errors, revision, access)
+        VALUES ($1, $2, $3, $4, $5, $6 + 1, $7)
         ON CONFLICT (id) DO UPDATE SET slug = excluded.slug, host = excluded.host,
-            allow_hosts = excluded.allow_hosts, expose_errors = excluded.expose_errors, revision = excluded.revision
+            allow_hosts = excluded.allow_hosts, expose_errors = excluded.expose_errors, revision = excluded.revision,
+            access = excluded.access
         WHERE apps.revision = $6";
     APP_DELETE = "-- app_delete
         DELETE FROM apps WHERE id = $1";
@@ -407,10 +408,11 @@ statements! {
     SCRIPT_DELETE = "-- script_delete
         DELETE FROM scripts WHERE id = $1";
     ROUTE_PUT = "-- route_put
-        INSERT INTO routes (id, app_id, method, path, script, dispatch_mode, retry, principal_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        INSERT INTO routes (id, app_id, method, path, script, dispatch_mode, retry, principal_id, access)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (id) DO UPDATE SET method = excluded.method, path = excluded.path, script = excluded.script,
-            dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, principal_id = excluded.principal_id";
+            dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, principal_id = excluded.principal_id,
+            access = excluded.access";
     ROUTE_DELETE = "-- route_delete
         DELETE FROM routes WHERE id = $1";
     TRIGGER_PUT = "-- trigger_put

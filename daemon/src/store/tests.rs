@@ -21,6 +21,7 @@ use crate::limits::OutboxLimits;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OutboxRow};
 use crate::retry::RetryPolicy;
+use crate::route::access::Access;
 use crate::store::batch::{BatchReport, Batcher};
 use crate::store::open::{Store, StoreConfig};
 use crate::store::read::Reader;
@@ -82,6 +83,7 @@ pub(crate) async fn scratch_with_app() -> Scratch {
             host: None,
             allow_hosts: vec!["api.example.org".into()],
             expose_errors: false,
+            access: Access { auth: None, rate: "10/s".parse().ok() },
             revision: 0,
         }),
         CatalogChange::PutScript(Script {

@@ -253,8 +253,10 @@ async fn an_async_call_is_accepted_and_can_be_asked_about() {
     assert_eq!(json(&response), expected);
     let location = header(&response, "location").unwrap();
     assert_eq!(location, "/_picloud/executions/00000000000000000000000007");
-    assert_eq!(json(&server.get(location).await), json!({"state": "pending"}));
-    for id in ["00000000000000000000000008", "nonsense"] {
+    let known =
+        json!({"execution_id": "00000000000000000000000007", "state": "retrying", "attempts": 2});
+    assert_eq!(json(&server.get(location).await), known);
+    for id in ["0000000000000000000000000A", "nonsense"] {
         let response = server.get(&format!("/_picloud/executions/{id}")).await;
         assert_eq!(problem(&response), (404, "not_kept".to_owned()));
     }

@@ -1,20 +1,26 @@
 //! A listener with two apps, and clients that speak in bytes.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use picloud_daemon::catalog::{App, Catalog, CatalogRows};
 use picloud_daemon::dispatcher::call::{Call, Reply};
+use picloud_daemon::dispatcher::lookup::{Known, State};
+use picloud_daemon::groups::Groups;
+use picloud_daemon::http::callers::{Callers, Secrets};
 use picloud_daemon::http::listener::serve;
 use picloud_daemon::http::request::{Edge, Names};
-use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId};
+use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId, TokenId};
 use picloud_daemon::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use picloud_daemon::limits::HttpLimits;
+use picloud_daemon::principal::{Capability, Grant, Principal, Token, TokenHash, secret_text};
 use picloud_daemon::retry::RetryPolicy;
+use picloud_daemon::route::access::{Access, Auth, BODY, Hmac};
 use picloud_daemon::route::{DispatchMode, Route};
-use picloud_daemon::time::Timestamp;
+use picloud_daemon::time::{Clock, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -97,9 +103,33 @@ fn failed(kind: InboxFailureKind, changed: Changed) -> InboxResult {
     InboxResult::Failed(InboxFailure { kind, message: "the inner reason".to_owned(), changed })
 }
 
+/// A clock that tests move, from 2023-11-14 on.
+#[derive(Default)]
+pub(crate) struct Hand(AtomicU64);
+
+impl Hand {
+    pub(crate) fn forward(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// What [`Hand`] shows first, in seconds.
+pub(crate) const NOW_S: i64 = 1_700_000_000;
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(NOW_S * 1_000 + i64::try_from(self.0.load(Ordering::SeqCst)).unwrap())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<Hand>,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
 }
@@ -140,6 +170,7 @@ fn app(id: i64, slug: &str, host: Option<&str>, expose_errors: bool) -> App {
             dispatch_mode,
             retry: RetryPolicy::default(),
             principal: PrincipalId(1),
+            access: Default::default(),
         })
     };
     let mut routes: Vec<_> = ROUTES
@@ -149,18 +180,105 @@ fn app(id: i64, slug: &str, host: Option<&str>, expose_errors: bool) -> App {
             route(place, method, path, script, DispatchMode::Sync)
         })
         .collect();
-    routes.push(route(999, "POST", "/later", "echo", DispatchMode::Async));
+    routes.push(route(LATER, "POST", "/later", "echo", DispatchMode::Async));
     App {
         id: AppId(id),
         slug: slug.into(),
         host: host.map(Arc::from),
         allow_hosts: Vec::new(),
         expose_errors,
+        access: Default::default(),
         revision: 1,
         scripts: Default::default(),
         routes,
     }
 }
+
+/// The place of the async route in each app.
+const LATER: usize = 999;
+
+/// An app whose routes ask who calls. Its async route asks what `asks` says.
+fn guarded(id: i64, slug: &str, asks: Auth) -> App {
+    let mut app = app(id, slug, None, false);
+    app.access = Access { auth: Some(asks), rate: None };
+    let says = |auth: Option<Auth>, rate: Option<&str>| Access {
+        auth,
+        rate: rate.map(|rate| rate.parse().unwrap()),
+    };
+    let timed =
+        Hmac { header: "x-timed".into(), signed: "{timestamp}.{body}".into(), ..signs("KEY") };
+    let routes = [
+        ("POST", "/gone", says(Some(Auth::Hmac(signs("GONE"))), None)),
+        ("POST", "/timed", says(Some(Auth::Hmac(timed)), None)),
+        ("POST", "/open", says(Some(Auth::None), None)),
+        ("POST", "/twice", says(Some(Auth::None), Some("2/m"))),
+        ("POST", "/seldom", says(None, Some("2/m"))),
+    ];
+    for (place, (method, path, access)) in routes.into_iter().enumerate() {
+        let route = Route {
+            id: RouteId(id * 1_000 + 900 + i64::try_from(place).unwrap()),
+            method: method.into(),
+            path: path.into(),
+            script: "echo".into(),
+            access,
+            ..Route::clone(&app.routes[0])
+        };
+        app.routes.push(Arc::new(route));
+    }
+    app
+}
+
+/// GitHub's way.
+pub(crate) fn signs(secret: &str) -> Hmac {
+    Hmac {
+        secret: secret.into(),
+        header: "x-hub-signature-256".into(),
+        timestamp_header: None,
+        signed: BODY.into(),
+        tolerance_ms: 300_000,
+    }
+}
+
+/// Who has tokens. Each has its name's, and phone also that of old and of lost, which have ended.
+fn bearers() -> (Vec<Principal>, Vec<Token>) {
+    let who = [
+        ("phone", Capability::AppInvoke, Some(4)),
+        ("tablet", Capability::AppInvoke, None),
+        ("root", Capability::InstanceAdmin, None),
+        ("stranger", Capability::AppInvoke, Some(3)),
+        ("reader", Capability::AppRead, None),
+    ];
+    let principals = who.into_iter().zip(11..).map(|((name, capability, app), id)| Principal {
+        id: PrincipalId(id),
+        name: name.to_owned(),
+        uid: None,
+        grants: vec![Grant { capability, app: app.map(AppId) }],
+    });
+    let principals: Vec<Principal> = principals.collect();
+    let token = |name: &str, principal: &Principal| Token {
+        id: TokenId(20 + i64::from(name.as_bytes()[0])),
+        name: name.to_owned(),
+        hash: TokenHash::of(&secret_of(name)).unwrap(),
+        principal: principal.id,
+        created_at: Timestamp(0),
+        expires_at: (name == "old").then_some(Timestamp(NOW_S * 1_000)),
+        revoked_at: (name == "lost").then_some(Timestamp(1)),
+    };
+    let own = principals.iter().map(|one| token(&one.name, one));
+    let more = ["old", "lost", "second"].map(|name| token(name, &principals[0]));
+    let tokens = own.chain(more).collect();
+    (principals, tokens)
+}
+
+/// The secret of the token with this name.
+pub(crate) fn secret_of(token: &str) -> String {
+    let mut random = [0; 32];
+    random[..token.len()].copy_from_slice(token.as_bytes());
+    secret_text(&random)
+}
+
+/// The value of the secret that there is.
+pub(crate) const SECRET: &str = "It's a Secret to Everybody";
 
 /// A server whose limits of time are far away, so that only a test that is about one meets it.
 pub(crate) async fn server() -> Server {
@@ -180,8 +298,15 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
         ..HttpLimits::default()
     };
     change(&mut limits);
-    let apps = vec![app(1, "demo", Some("Claimed.example"), false), app(2, "other", None, true)];
-    let catalog = Catalog::build(CatalogRows { apps, ..CatalogRows::default() });
+    let apps = vec![
+        app(1, "demo", Some("Claimed.example"), false),
+        app(2, "other", None, true),
+        guarded(3, "hooks", Auth::Hmac(signs("KEY"))),
+        guarded(4, "doors", Auth::Token),
+    ];
+    let (principals, tokens) = bearers();
+    let rows = CatalogRows { apps, principals, tokens, ..CatalogRows::default() };
+    let catalog = Catalog::build(rows);
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     let engine = Arc::new(Engine {
         gate: Semaphore::new(0),
@@ -197,15 +322,33 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
             async move { engine.call(call).await }
         }
     };
-    let lookup =
-        |id| async move { (id == EXECUTION).then(|| Arc::from("{\"state\":\"pending\"}")) };
-    let edge = Arc::new(Edge::new(catalog, limits, names, call, lookup));
+    // Executions are called after the number of their app; that of 90 is of a route that is gone.
+    let lookup = |Id(id)| async move {
+        let app = if id == EXECUTION.0 { 1 } else { i64::try_from(id).unwrap() };
+        let route = RouteId(app * 1_000 + i64::try_from(LATER).unwrap());
+        let known = Known { app: AppId(app), route, state: State::Retrying, attempts: 2 };
+        match app {
+            1..10 => Some(known),
+            90 => Some(Known { app: AppId(1), route: RouteId(90), ..known }),
+            _ => None,
+        }
+    };
+    let clock: Arc<Hand> = Arc::default();
+    let secrets: Secrets = Box::new(|_, name| {
+        Box::pin(async move {
+            if &*name == "KEY" { Ok(SECRET.into()) } else { Err(format!("set {name}")) }
+        })
+    });
+    let groups = Arc::new(Groups::none());
+    let max = limits.rate_callers_max;
+    let callers = Callers::new(Arc::<Hand>::clone(&clock), groups, max, secrets);
+    let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // Not on the same tracker, which is there to see when the last connection has ended.
     TaskTracker::new().spawn(serve(listener, edge, tracker.clone(), stop.clone()));
-    Server { address, engine, stop, tracker }
+    Server { address, engine, clock, stop, tracker }
 }
 
 /// No test waits longer for what has to happen.

@@ -40,7 +40,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 18] = [
+pub const ALL: [Case; 19] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -51,6 +51,7 @@ pub const ALL: [Case; 18] = [
     depth::CLAIM_COST,
     matching::MATCHING,
     depth::LISTS,
+    depth::BULK,
     depth::NEIGHBOUR,
     board::MEMORY,
     board::IDLE,

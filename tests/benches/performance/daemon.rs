@@ -39,6 +39,22 @@ pub struct Daemon<'a> {
     perf: RefCell<Option<Child>>,
 }
 
+/// Makes admin calls.
+pub struct Caller(Address);
+
+impl Caller {
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let body = body.map(Value::to_string);
+        let request = Request::new(method, &format!("{BASE}{path}"), body.as_deref());
+        let (status, text) = load::ask(&self.0, &request)
+            .with_context(|| format!("{method} {path} had no answer"))?;
+        if !(200..300).contains(&status) {
+            bail!("{method} {path} was answered {status}: {text:.300}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("{method} {path} gave no JSON"))
+    }
+}
+
 impl<'a> Daemon<'a> {
     /// Starts it on a new store.
     pub fn start(ground: &'a Ground, disk: Disk) -> Result<Daemon<'a>> {
@@ -112,14 +128,12 @@ impl<'a> Daemon<'a> {
 
     /// One admin call that must succeed.
     pub fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let body = body.map(Value::to_string);
-        let request = Request::new(method, &format!("{BASE}{path}"), body.as_deref());
-        let (status, text) = load::ask(&self.admin, &request)
-            .with_context(|| format!("{method} {path} had no answer"))?;
-        if !(200..300).contains(&status) {
-            bail!("{method} {path} was answered {status}: {text:.300}");
-        }
-        serde_json::from_str(&text).with_context(|| format!("{method} {path} gave no JSON"))
+        self.caller().call(method, path, body)
+    }
+
+    /// Who makes admin calls, also on another thread.
+    pub fn caller(&self) -> Caller {
+        Caller(self.admin.clone())
     }
 
     /// Rows that wait or run.
@@ -297,11 +311,17 @@ pub fn bench_app() -> App {
     app("bench", &scripts, &routes, &[trigger])
 }
 
-/// An app with the one-line script alone.
+/// An app with the one-line script, and one that writes.
 pub fn other_app() -> App {
-    let scripts = [("hello", r#"#{ hello: "world" }"#)];
-    let route = json!({ "method": "GET", "path": "/hello", "script": "hello" });
-    app("other", &scripts, &[route], &[])
+    let scripts = [
+        ("hello", r#"#{ hello: "world" }"#),
+        ("note", r#"kv::collection("notes").set("last", 1)"#),
+    ];
+    let routes = [
+        json!({ "method": "GET", "path": "/hello", "script": "hello" }),
+        json!({ "method": "POST", "path": "/note", "script": "note" }),
+    ];
+    app("other", &scripts, &routes, &[])
 }
 
 fn app(slug: &str, scripts: &[(&str, &str)], routes: &[Value], triggers: &[Value]) -> App {

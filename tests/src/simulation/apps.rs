@@ -170,6 +170,7 @@ fn deploy(app: AppId, changes: &mut Vec<CatalogChange>) {
         host: None,
         allow_hosts: Vec::new(),
         expose_errors: false,
+        access: Default::default(),
         revision: 0,
     }));
     for (id, name) in [(work(app), "work"), (handle(app), "handle")] {

@@ -101,7 +101,13 @@ fn p9_requests_that_only_read_write_no_bytes() {
             ),
             ("fail", r#"kv::collection("c").set("k", 1); throw "no""#),
         ],
-        routes: &[("POST /", "write", ""), ("GET /", "read", ""), ("GET /fail", "fail", "")],
+        routes: &[
+            ("POST /", "write", ""),
+            ("GET /", "read", ""),
+            ("GET /fail", "fail", ""),
+            ("GET /asks", "read", "auth = \"token\""),
+            ("GET /rare", "read", "rate = \"1/h\""),
+        ],
         manifest: "",
     });
     assert_eq!(daemon.post("/reads/", "{}").status, 200);
@@ -112,8 +118,15 @@ fn p9_requests_that_only_read_write_no_bytes() {
         let answer = connection.send(&Request::get("/reads/")).expect("it answers");
         assert_eq!(answer.body, b"[1,2,10]", "{answer:?}");
     }
-    // What fails and what is not there change nothing either.
-    for (target, status) in [("/reads/fail", 502), ("/reads/nothing", 404), ("/nothing", 404)] {
+    // What fails, what is not there and who is not let in change nothing either.
+    for (target, status) in [
+        ("/reads/fail", 502),
+        ("/reads/nothing", 404),
+        ("/nothing", 404),
+        ("/reads/asks", 401),
+        ("/reads/rare", 200),
+        ("/reads/rare", 429),
+    ] {
         let answer = connection.send(&Request::get(target)).expect("it answers");
         assert_eq!(answer.status, status, "{answer:?}");
     }

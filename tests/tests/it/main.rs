@@ -4,6 +4,7 @@ mod admin_socket;
 mod bad_input;
 mod bad_start;
 mod by_hand;
+mod callers;
 mod card;
 mod command_line;
 mod completions;

@@ -151,6 +151,8 @@ fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
         ("host", app.host.clone().unwrap_or_default()),
         ("may call", app.allow_hosts.join(", ")),
         ("errors", if app.expose_errors { "callers see their text" } else { "" }.to_owned()),
+        ("auth", if app.auth == "none" { String::new() } else { app.auth.clone() }),
+        ("rate", if app.rate == "none" { String::new() } else { app.rate.clone() }),
         ("has", format!("{scripts} scripts, {routes} routes, {triggers} triggers")),
         ("waiting", app.waiting.to_string()),
         ("dead", format!("{} open dead letters", app.dead_letters)),
@@ -168,7 +170,7 @@ pub(super) async fn routes(
     RoutesVerb::List(args): RoutesVerb,
 ) -> Result<(), CliError> {
     let list = fetch_of_apps::<RouteItem>(client, "routes", args).await?;
-    let headings = ["APP", "METHOD", "PATH", "MODE", "SCRIPT", "URL", "PAUSED"];
+    let headings = ["APP", "METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
     print(output, errors, &list, &headings, |(app, route), now| {
         vec![
             app.clone(),
@@ -176,6 +178,8 @@ pub(super) async fn routes(
             route.path.clone(),
             route.dispatch_mode.clone(),
             route.script.clone(),
+            route.auth.clone(),
+            route.rate.clone(),
             route.urls.join(" "),
             route.paused.as_ref().map_or_else(String::new, |pause| {
                 format!("{}: {}", relative(pause.since, now), pause.reason)

@@ -35,6 +35,9 @@ fn to_toml(manifest: &Manifest) -> String {
     line(&mut text, "host", app.host.as_ref());
     line(&mut text, "allow_hosts", (!app.allow_hosts.is_empty()).then_some(&app.allow_hosts));
     line(&mut text, "expose_errors", app.expose_errors.as_ref());
+    line(&mut text, "auth", app.auth.as_ref());
+    line(&mut text, "hmac", app.hmac.as_ref());
+    line(&mut text, "rate", app.rate.as_ref());
     for script in &manifest.scripts {
         text.push_str("\n[[scripts]]\n");
         line(&mut text, "name", Some(&script.name));
@@ -59,6 +62,9 @@ fn to_toml(manifest: &Manifest) -> String {
         line(&mut text, "script", Some(&route.script));
         line(&mut text, "dispatch_mode", route.dispatch_mode.as_ref());
         line(&mut text, "retry", route.retry.as_ref());
+        line(&mut text, "auth", route.auth.as_ref());
+        line(&mut text, "hmac", route.hmac.as_ref());
+        line(&mut text, "rate", route.rate.as_ref());
     }
     for trigger in &manifest.triggers {
         text.push_str("\n[[triggers]]\n");
@@ -100,6 +106,9 @@ slug = "greenhouse"
 host = "plants.local"
 allow_hosts = ["api.example.org"]
 expose_errors = true
+auth = "hmac"
+hmac = { secret = "GITHUB" }
+rate = "100/m"
 
 [[scripts]]
 name = "record"
@@ -119,6 +128,9 @@ path = "/readings/{sensor}"
 script = "record"
 dispatch_mode = "async"
 retry = { max_attempts = 5, backoff = "linear", base = "1s", max_delay = "15m", jitter = 0.2 }
+auth = "hmac"
+hmac = { secret = "SLACK", header = "x-slack-signature", timestamp_header = "x-slack-request-timestamp", signed = "v0:{timestamp}:{body}", tolerance = "5m" }
+rate = "none"
 
 [[triggers]]
 kind = "docs"

@@ -14,7 +14,7 @@ use crate::catalog::{self, Catalog, INSTANCE};
 use crate::flow::configure::apps::{ChangeApp, CreateApp, plan_change, plan_create, plan_delete};
 use crate::flow::configure::pause::shown;
 use crate::ids::AppId;
-use crate::manifest::words;
+use crate::manifest::{access, words};
 use crate::route::Route;
 
 pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Response, Problem> {
@@ -93,6 +93,8 @@ fn app_of(engine: &Engine, catalog: &Catalog, app: &catalog::App) -> App {
         host: item.host,
         allow_hosts: app.allow_hosts.iter().map(ToString::to_string).collect(),
         expose_errors: app.expose_errors,
+        auth: access::text(app.access.auth(&app.access)),
+        rate: app.access.rate(&app.access).to_string(),
         revision: item.revision,
         scripts: item.scripts,
         routes: item.routes,
@@ -131,6 +133,8 @@ fn route_item(catalog: &Catalog, app: &catalog::App, route: &Route) -> RouteItem
         path: route.path.to_string(),
         dispatch_mode: route.dispatch_mode.as_str().to_owned(),
         script: route.script.to_string(),
+        auth: access::text(route.access.auth(&app.access)),
+        rate: route.access.rate(&app.access).to_string(),
         urls: std::iter::once(own).chain(at_host).collect(),
         paused: pause.map(|(target, pause)| shown(catalog, target, pause)),
     }

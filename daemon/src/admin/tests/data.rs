@@ -247,6 +247,7 @@ async fn a_route_shows_its_script_where_it_is_served_and_what_pauses_it() {
     assert_eq!((route.method.as_str(), route.dispatch_mode.as_str()), ("POST", "sync"));
     assert_eq!(route.urls, ["/greenhouse/readings/{sensor}", "//greenhouse.lan/readings/{sensor}"]);
     assert_eq!(route.paused.as_ref().expect("its app is").target, "greenhouse");
+    assert_eq!((route.auth.as_str(), route.rate.as_str()), ("none", "none"));
     let next = page.next.expect("there are more").replace(' ', "%20");
     let path = format!("/apps/greenhouse/routes?after={next}");
     let page: Page<RouteItem> = ok(&admin, 0, "GET", &path, "").await;

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::catalog::{App, Catalog};
 use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit, app_of};
 use crate::ids::{AppId, PrincipalId};
+use crate::route::access::Access;
 use crate::time::Timestamp;
 
 /// An app that shall be made, with nothing in it.
@@ -44,6 +45,7 @@ pub fn plan_create(
         host: create.host.clone(),
         allow_hosts: create.allow_hosts.clone(),
         expose_errors: create.expose_errors,
+        access: Access::default(),
         revision: 0,
     };
     names_are_free(catalog, &fields)?;

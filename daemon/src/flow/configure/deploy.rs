@@ -2,7 +2,7 @@
 
 mod difference;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use picloud_api::deploy::{Changed, Difference};
@@ -13,6 +13,7 @@ use crate::ids::{AppId, RouteId, ScriptId, TriggerId};
 use crate::manifest::Wanted;
 use crate::principal::{Capability, Principal};
 use crate::route::Route;
+use crate::route::access::Auth;
 use crate::time::Timestamp;
 use crate::trigger::{Trigger, TriggerDetails};
 
@@ -118,10 +119,14 @@ impl<'a> Plan<'a> {
         let (before, after) = (app.allow_hosts.join(" "), wanted.allow_hosts.join(" "));
         details.compare("allow_hosts", before.as_str(), after.as_str());
         details.compare("expose_errors", app.expose_errors, wanted.expose_errors);
+        let others = details.0.len();
+        difference::access(&mut details, &app.access, &wanted.access);
+        let is_access = details.0.len() > others;
         if !details.0.is_empty() {
             self.note("change", "app", &wanted.slug, details.0);
         }
-        Ok(())
+        // It is a change of all routes that do not say it themselves.
+        if is_access { self.ask(Capability::AppManageRoutes, &wanted.slug) } else { Ok(()) }
     }
 
     fn scripts(&mut self, wanted: &Wanted) -> Result<(), Unfit> {
@@ -200,6 +205,7 @@ impl<'a> Plan<'a> {
                 dispatch_mode: wanted.dispatch_mode,
                 retry: wanted.retry.clone(),
                 principal: self.principal.id,
+                access: wanted.access.clone(),
             }));
         }
         self.ask_if_more_than(noted, Capability::AppManageRoutes, slug)
@@ -262,14 +268,36 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Secrets that routes ask for and that nobody has set yet: these may come later, as in a new app they have to.
+    fn secrets_to_set(&self, wanted: &Wanted) -> Vec<String> {
+        let of_routes = wanted.routes.values().map(|route| route.access.auth(&wanted.access));
+        let names: BTreeSet<&str> = of_routes
+            .filter_map(|auth| match auth {
+                Auth::Hmac(hmac) => Some(&*hmac.secret),
+                Auth::None | Auth::Token => None,
+            })
+            .filter(|name| self.catalog.secret(self.id, name).is_none())
+            .collect();
+        let slug = &wanted.slug;
+        names
+            .into_iter()
+            .map(|name| {
+                format!(
+                    "there is no secret \"{name}\" yet, so nobody can call the routes that ask for it; set it: picloud \
+                     secrets set {slug}/{name} -"
+                )
+            })
+            .collect()
+    }
+
     fn finish(self, wanted: &Wanted, now: Timestamp) -> Planned<Difference> {
         let revision_before = self.app.map_or(0, |app| app.revision);
         let mut answer = Difference {
             app: wanted.slug.to_string(),
             revision_before,
             revision: revision_before,
+            warnings: [warnings(wanted), self.secrets_to_set(wanted)].concat(),
             changes: self.changed,
-            warnings: warnings(wanted),
         };
         if answer.changes.is_empty() {
             return Planned { changes: Vec::new(), answer, next: self.next };
@@ -281,6 +309,7 @@ impl<'a> Plan<'a> {
             host: wanted.host.clone(),
             allow_hosts: wanted.allow_hosts.clone(),
             expose_errors: wanted.expose_errors,
+            access: wanted.access.clone(),
             revision: revision_before,
         })];
         changes.extend(self.changes);
@@ -309,6 +338,16 @@ fn warnings(wanted: &Wanted) -> Vec<String> {
     let mut warnings = Vec::new();
     if wanted.routes.is_empty() && wanted.triggers.is_empty() && !wanted.scripts.is_empty() {
         warnings.push("nothing runs these scripts: there is no route and no trigger".to_owned());
+    }
+    for ((path, method), route) in &wanted.routes {
+        if let Auth::Hmac(hmac) = route.access.auth(&wanted.access)
+            && matches!(&**method, "GET" | "HEAD")
+            && !hmac.is_timed()
+        {
+            warnings.push(format!(
+                "route {method} {path}: of a request without a body the signature is always the same; sign a time as well"
+            ));
+        }
     }
     for (name, trigger) in &wanted.triggers {
         if let TriggerDetails::DeadLetter { trigger: Some(of), .. } = &trigger.details

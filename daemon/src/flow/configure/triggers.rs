@@ -245,6 +245,7 @@ fn planned(
         host: app.host.clone(),
         allow_hosts: app.allow_hosts.clone(),
         expose_errors: app.expose_errors,
+        access: app.access.clone(),
         revision: app.revision,
     };
     let mut all = vec![CatalogChange::PutApp(fields)];

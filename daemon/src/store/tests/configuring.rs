@@ -12,6 +12,7 @@ use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
 use crate::outbox::row::OutboxSourceKind;
 use crate::principal::{Capability, Grant, Principal};
 use crate::retry::RetryPolicy;
+use crate::route::access::{Access, Auth, BODY, Hmac};
 use crate::route::{DispatchMode, Route};
 use crate::schedule::CatchUp;
 use crate::store::configure::ConfigureError;
@@ -27,6 +28,7 @@ fn app(revision: i64) -> CatalogChange {
         host: Some("plants.local".into()),
         allow_hosts: vec![],
         expose_errors: true,
+        access: Access::default(),
         revision,
     })
 }
@@ -58,6 +60,16 @@ fn schedule() -> Trigger {
     }
 }
 
+fn github() -> Hmac {
+    Hmac {
+        secret: "GITHUB".into(),
+        header: "x-hub-signature-256".into(),
+        timestamp_header: None,
+        signed: BODY.into(),
+        tolerance_ms: 300_000,
+    }
+}
+
 #[tokio::test]
 async fn what_is_configured_is_loaded_as_it_was_put() {
     let mut scratch = scratch_with_app().await;
@@ -70,6 +82,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
         dispatch_mode: DispatchMode::Async,
         retry: RetryPolicy::default(),
         principal: PrincipalId(9),
+        access: Access { auth: Some(Auth::Hmac(github())), rate: None },
     };
     let principal = Principal {
         id: PrincipalId(9),
@@ -96,6 +109,7 @@ async fn what_is_configured_is_loaded_as_it_was_put() {
     let greenhouse = catalog.app("greenhouse").expect("is there");
     assert_eq!(greenhouse.allow_hosts, ["api.example.org".into()]);
     assert_eq!(*greenhouse.routes[0], route);
+    assert_eq!(greenhouse.access.rate.map(|rate| rate.to_string()).as_deref(), Some("10/s"));
     assert_eq!(greenhouse.scripts["work"].id, SCRIPT);
     assert_eq!(*catalog.triggers[&kv.id], kv);
     assert_eq!(*catalog.triggers[&TriggerId(61)], letter_trigger());

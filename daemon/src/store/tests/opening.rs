@@ -52,21 +52,21 @@ async fn a_second_daemon_is_refused() {
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let mut scratch = scratch().await;
-    sqlx::query("UPDATE meta SET schema_version = 7, oldest_daemon = 7")
+    sqlx::query("UPDATE meta SET schema_version = 907, oldest_daemon = 907")
         .execute(scratch.conn())
         .await
         .expect("updates");
     let (folder, batcher) = scratch.into_parts();
     drop(batcher);
     let refused = refusal(config(&folder)).await;
-    assert!(matches!(refused, StoreError::Newer { version: 7, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { version: 907, .. }), "{refused}");
     assert!(refused.to_string().contains("install a newer picloud"), "{refused}");
 }
 
 #[tokio::test]
 async fn a_newer_schema_that_this_daemon_may_use_is_opened() {
     let mut scratch = scratch().await;
-    sqlx::query("UPDATE meta SET schema_version = 7")
+    sqlx::query("UPDATE meta SET schema_version = 907")
         .execute(scratch.conn())
         .await
         .expect("updates");

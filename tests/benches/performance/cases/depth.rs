@@ -1,5 +1,6 @@
 //! What a deep outbox costs those who have to do with it.
 
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -7,6 +8,7 @@ use picloud_daemon::store::bench::claim_micros;
 use picloud_tests::measure::figure::{Round, Target, Unit};
 use picloud_tests::measure::histogram::Histogram;
 use picloud_tests::measure::load::Request;
+use serde_json::json;
 
 use super::{Case, Profiled, Rounds, line};
 use crate::daemon::{Daemon, bench_app, other_app};
@@ -57,6 +59,13 @@ pub const LISTS: Case = Case {
     lines: &[
         line("outbox_p99", "outbox, p99", Unit::Millis, Target::AtMost(20.0)),
         line("letters_p99", "dead letters, p99", Unit::Millis, Target::AtMost(20.0)),
+        line(
+            "filtered_p99",
+            "outbox, by a filter that few pass, p99",
+            Unit::Millis,
+            Target::AtMost(20.0),
+        ),
+        line("groups", "dead letters grouped by error, once", Unit::Millis, Target::Open),
         line("outbox_p50", "outbox, p50", Unit::Millis, Target::Open),
         line("letters_p50", "dead letters, p50", Unit::Millis, Target::Open),
     ],
@@ -71,30 +80,93 @@ fn lists(ground: &Ground) -> Result<Round> {
     let store = ground.copy_of(&ground.backlog(rows, letters)?)?;
     let daemon = Daemon::start_on(ground, store, Disk::AsItIs)?;
     let pages = ground.options.size(500, 15);
-    let outbox = walk(&daemon, "/outbox", pages)?;
-    let letters = walk(&daemon, "/dead-letters", pages)?;
+    let outbox = walk(&daemon, "/outbox?limit=100", pages, Page::Full)?;
+    let letters = walk(&daemon, "/dead-letters?limit=100", pages, Page::Full)?;
+    let filtered = "/outbox?limit=100&filter=state:retry%20script:nothing";
+    let filtered = walk(&daemon, filtered, pages, Page::Any)?;
+    let started = Instant::now();
+    daemon.admin("GET", "/dead-letters/groups", None)?;
+    let groups = started.elapsed().as_secs_f64() * 1_000.0;
     daemon.stop()?;
     Ok(vec![
         ("outbox_p99", outbox.p99_ms()),
         ("letters_p99", letters.p99_ms()),
+        ("filtered_p99", filtered.p99_ms()),
+        ("groups", groups),
         ("outbox_p50", outbox.median_ms()),
         ("letters_p50", letters.median_ms()),
     ])
 }
 
-fn walk(daemon: &Daemon, list: &str, pages: i64) -> Result<Histogram> {
+/// What a page has to hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Full,
+    /// With a filter it ends when it has looked at enough.
+    Any,
+}
+
+fn walk(daemon: &Daemon, list: &str, pages: i64, holds: Page) -> Result<Histogram> {
     let mut times = Histogram::default();
-    let mut path = format!("{list}?limit=100");
+    let mut path = list.to_owned();
     for page in 0..pages {
         let started = Instant::now();
         let answer = daemon.admin("GET", &path, None)?;
         times.record(started.elapsed());
         let items = answer["items"].as_array().context("a list has items")?.len();
-        ensure!(items == 100, "page {page} of {list} has {items} items");
-        let next = answer["next"].as_str().context("a list with more pages has a cursor")?;
-        path = format!("{list}?limit=100&after={next}");
+        ensure!(items == 100 || holds == Page::Any, "page {page} of {list} has {items} items");
+        path = match answer["next"].as_str() {
+            Some(next) => format!("{list}&after={next}"),
+            None => list.to_owned(),
+        };
     }
     Ok(times)
+}
+
+pub const BULK: Case = Case {
+    name: "bulk",
+    title: "p99 of another app's sync writes at 64 connections, without and while 100,000 dead letters are replayed in \
+            bulk (quick: 2,000), held so that none of them runs.",
+    bases: &[],
+    lines: &[
+        line("growth", "p99 with the bulk call by p99 without", Unit::Plain, Target::AtMost(2.0)),
+        line("without", "p99 without", Unit::Millis, Target::Open),
+        line("with", "p99 with", Unit::Millis, Target::Open),
+        line("replayed", "dead letters replayed", Unit::PerSecond, Target::Open),
+    ],
+    rounds: Rounds::OneIfQuick,
+    profiled: Profiled::No,
+    round: bulk,
+};
+
+fn bulk(ground: &Ground) -> Result<Round> {
+    let letters = ground.options.size(100_000, 2_000);
+    let store = ground.copy_of(&ground.backlog(letters, letters)?)?;
+    let daemon = Daemon::start_on(ground, store, Disk::AsItIs)?;
+    daemon.deploy(&other_app())?;
+    let request = Request::post("/other/note", "{}");
+    let without = daemon.full_load(&request, 200)?.times.p99_ms();
+    let preview = daemon.admin("GET", "/dead-letters/preview?app=bench", None)?;
+    ensure!(preview["count"] == letters, "{} dead letters match", preview["count"]);
+    let body = json!({ "filter": "", "app": "bench", "up_to": preview["up_to"], "expect": letters,
+        "as_of": preview["as_of"], "hold_ms": 600_000 });
+    let caller = daemon.caller();
+    let replay = thread::spawn(move || {
+        let started = Instant::now();
+        let answer = caller.call("POST", "/dead-letters/replay", Some(&body))?;
+        let done = answer["done"].as_array().context("a bulk call says what is done")?.len();
+        ensure!(done as i64 == letters, "{done} of {letters} are replayed");
+        Ok(letters as f64 / started.elapsed().as_secs_f64())
+    });
+    let with = daemon.full_load(&request, 200)?.times.p99_ms();
+    let replayed = replay.join().expect("it does not panic")?;
+    daemon.stop()?;
+    Ok(vec![
+        ("growth", with / without),
+        ("without", without),
+        ("with", with),
+        ("replayed", replayed),
+    ])
 }
 
 pub const NEIGHBOUR: Case = Case {

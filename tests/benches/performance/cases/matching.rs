@@ -78,6 +78,7 @@ fn route(n: i64) -> Route {
         dispatch_mode: DispatchMode::Sync,
         retry: RetryPolicy::default(),
         principal: PrincipalId(2),
+        access: Default::default(),
     }
 }
 

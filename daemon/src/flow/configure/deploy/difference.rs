@@ -6,9 +6,10 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::Script;
 use crate::limits::{self, Limits};
-use crate::manifest::{WantedRoute, WantedScript, WantedTrigger, details, words};
+use crate::manifest::{self, WantedRoute, WantedScript, WantedTrigger, details, words};
 use crate::retry::RetryPolicy;
 use crate::route::Route;
+use crate::route::access::Access;
 use crate::trigger::Trigger;
 
 /// Sentences about what is different.
@@ -52,7 +53,18 @@ pub(super) fn route(before: &Route, after: &WantedRoute) -> Vec<String> {
     details.compare("script", &before.script, &after.script);
     details.compare("dispatch_mode", before.dispatch_mode.as_str(), after.dispatch_mode.as_str());
     details.compare("retry", &*retry_text(&before.retry), &*retry_text(&after.retry));
+    access(&mut details, &before.access, &after.access);
     details.0
+}
+
+pub(super) fn access(details: &mut Details, before: &Access, after: &Access) {
+    let auth = |access: &Access| {
+        access.auth.as_ref().map_or_else(|| "unsaid".to_owned(), manifest::access::text)
+    };
+    let rate =
+        |access: &Access| manifest::access::rate(access).unwrap_or_else(|| "unsaid".to_owned());
+    details.compare("auth", &*auth(before), &*auth(after));
+    details.compare("rate", &*rate(before), &*rate(after));
 }
 
 pub(super) fn trigger(before: &Trigger, after: &WantedTrigger) -> Vec<String> {

@@ -45,6 +45,7 @@ fn copy(app: &App) -> App {
         host: app.host.clone(),
         allow_hosts: app.allow_hosts.clone(),
         expose_errors: app.expose_errors,
+        access: app.access.clone(),
         revision: app.revision,
         scripts: app.scripts.clone(),
         routes: app.routes.clone(),
@@ -64,6 +65,7 @@ fn apply_one(rows: &mut CatalogRows, change: CatalogChange) {
                 host: fields.host,
                 allow_hosts: fields.allow_hosts,
                 expose_errors: fields.expose_errors,
+                access: fields.access.clone(),
                 revision: fields.revision + 1,
                 scripts,
                 routes,
@@ -350,6 +352,66 @@ fn p8_who_lacks_a_capability_deploys_nothing() {
 }
 
 #[test]
+fn p8_who_may_call_an_apps_routes_is_changed_only_by_who_manages_routes() {
+    let (catalog, _) = deployed();
+    let app = catalog.app("greenhouse").expect("it was deployed").id;
+    let may = |capabilities: &[Capability]| Principal {
+        id: PrincipalId(60),
+        name: "ada".to_owned(),
+        uid: Some(1000),
+        grants: capabilities
+            .iter()
+            .map(|one| crate::principal::Grant { capability: *one, app: Some(app) })
+            .collect(),
+    };
+    let writer = may(&[Capability::AppWrite]);
+    for line in ["auth = \"token\"", "rate = \"1/s\""] {
+        let after = wanted(&GREENHOUSE.replace("[app]", &format!("[app]\n{line}")));
+        let refused = plan_deploy(&catalog, &after, &writer, 100, NOW).expect_err("ada may not");
+        assert_eq!(refused.to_string(), "ada lacks AppManageRoutes for app \"greenhouse\"");
+        let both = may(&[Capability::AppWrite, Capability::AppManageRoutes]);
+        assert!(plan_deploy(&catalog, &after, &both, 100, NOW).is_ok());
+    }
+}
+
+#[test]
+fn who_may_call_is_deployed_compared_and_exported_as_it_was_written() {
+    let (catalog, _) = deployed();
+    let guarded = GREENHOUSE.replace("[app]", "[app]\nauth = \"token\"\nrate = \"100/m\"").replace(
+        "path = \"/reports\"",
+        "path = \"/reports\"\nauth = \"hmac\"\nhmac = { secret = \"GITHUB\" }\nrate = \"none\"",
+    );
+    let after = wanted(&guarded);
+    let planned = redeploy(&catalog, &after, 100);
+    assert_eq!(
+        lines(&planned.answer),
+        [
+            "change app greenhouse auth: unsaid -> token; rate: unsaid -> 100/m",
+            "change route POST /reports auth: unsaid -> hmac with GITHUB in x-hub-signature-256; \
+             rate: unsaid -> none",
+        ]
+    );
+    let [warning] = &planned.answer.warnings[..] else { panic!("{:?}", planned.answer.warnings) };
+    assert!(warning.contains("picloud secrets set greenhouse/GITHUB -"), "{warning}");
+    let mut catalog = apply(catalog, planned.changes);
+    let app = catalog.app("greenhouse").expect("it was deployed");
+    let id = app.id;
+    let exported = export::bundle(app, catalog.triggers.values(), &RunLimits::default());
+    let again = check(&exported, &RunLimits::default(), &compile).expect("it is right");
+    assert_eq!(again, after);
+    let sealed = CatalogChange::PutSecret(crate::flow::configure::secrets::Secret {
+        app: id,
+        name: "GITHUB".into(),
+        sealed: Vec::new(),
+        set_at: NOW,
+        set_by: PrincipalId(1),
+    });
+    catalog = apply(catalog, vec![sealed]);
+    let planned = redeploy(&catalog, &after, 100);
+    assert!(planned.changes.is_empty() && planned.answer.warnings.is_empty());
+}
+
+#[test]
 fn a_host_belongs_to_one_app() {
     let (catalog, root) = empty();
     let mut first = wanted("[app]\nslug = \"one\"\nhost = \"plants.local\"");
@@ -366,4 +428,16 @@ fn what_is_hardly_meant_is_warned_of() {
     let alone = wanted("[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"");
     let planned = plan_deploy(&catalog, &alone, &root, 10, NOW).expect("root may deploy");
     assert!(planned.answer.warnings[0].starts_with("nothing runs these scripts"));
+    for (method, keys, warnings) in
+        [("GET", "", 2), ("POST", "", 1), ("GET", ", tolerance = \"5m\"", 1)]
+    {
+        let signed = wanted(&format!(
+            "[app]\nslug = \"a\"\n[[scripts]]\nname = \"s\"\nfile = \"s.rhai\"\n[[routes]]\nmethod = \"{method}\"\n\
+             path = \"/x\"\nscript = \"s\"\nauth = \"hmac\"\nhmac = {{ secret = \"A\"{keys} }}\n"
+        ));
+        let planned = plan_deploy(&catalog, &signed, &root, 10, NOW).expect("root may deploy");
+        let found = planned.answer.warnings;
+        assert_eq!(found.len(), warnings, "{found:?}");
+        assert_eq!(found.iter().any(|one| one.starts_with("route GET /x: ")), warnings == 2);
+    }
 }
