@@ -1,9 +1,12 @@
 //! What people need not type in full: the tab key, and the beginnings of ids.
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use picloud_tests::daemon::{InlineApp, Site, program};
+use picloud_tests::wait::Since;
 
 fn garden(site: &Site) {
     site.deploy_app(&InlineApp {
@@ -71,6 +74,17 @@ fn without_a_daemon_the_tab_key_offers_what_it_can_and_says_nothing() {
     let nowhere = PathBuf::from("/nowhere/admin.sock");
     assert_eq!(offered(nowhere.clone(), &["picloud", "apps", "show", ""]), [""; 0]);
     assert_eq!(offered(nowhere, &["picloud", "apps", "sh"]), ["show"]);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_does_not_keep_the_tab_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("admin.sock");
+    let _silent = UnixListener::bind(&socket).expect("the folder is ours");
+    let begin = Since::now();
+    assert_eq!(offered(socket, &["picloud", "apps", "show", ""]), [""; 0]);
+    // Any other question is given a minute.
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
 }
 
 #[test]
