@@ -90,8 +90,10 @@ round() (
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
 # What takes away the ground that the rest stands on comes last.
 last='^(DeleteApp|DeletePrincipal|Revoke|RevokeToken)$'
-round "$root/tests/fuzz-api.toml" --exclude-operation-id-regex "$last"
-round /dev/null --exclude-operation-id-regex "$last"
+# And what has no end does not come at all.
+rest="$last|^StreamEvents\$"
+round "$root/tests/fuzz-api.toml" --exclude-operation-id-regex "$rest"
+round /dev/null --exclude-operation-id-regex "$rest"
 round /dev/null --include-operation-id-regex "$last"
 kill -0 "$daemon"
 answers

@@ -2,15 +2,19 @@
 
 pub mod calls;
 pub mod deploy;
+pub mod doctor;
 pub mod door;
 pub mod engine;
 pub mod fields;
+pub mod metrics;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod peer;
+pub mod pulse;
 pub mod reference;
 pub mod refuse;
 pub mod socket;
+pub mod stall;
 
 mod answer;
 mod pace;
@@ -23,7 +27,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http_body_util::{BodyExt as _, Limited};
@@ -123,12 +127,21 @@ async fn read(
 ) -> Result<Request, Problem> {
     let time = Duration::from_millis(engine.limits.body_ms);
     let (uri, is_json) = (request.uri().clone(), refuse::is_json(request.headers()));
-    let if_match = request.headers().get(header::IF_MATCH);
-    let if_match = if_match.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let if_match = header_of(request.headers(), "if-match");
+    let last_event_id = header_of(request.headers(), "last-event-id");
     let catalog = engine.catalog();
     let allowed = caller(engine, peer, &catalog, request.headers()).and_then(|principal| {
-        let read =
-            Request { call, principal, peer, path, uri, if_match, body: Bytes::new(), catalog };
+        let read = Request {
+            call,
+            principal,
+            peer,
+            path,
+            uri,
+            if_match,
+            last_event_id,
+            body: Bytes::new(),
+            catalog,
+        };
         read.check_capability().map(|()| read)
     });
     let mut read = match allowed {
@@ -155,6 +168,10 @@ async fn read(
         read.catalog = engine.catalog();
     }
     Ok(read)
+}
+
+fn header_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// Who a request is from: whom its token stands for, or else the user at the other end of the socket.

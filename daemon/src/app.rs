@@ -262,6 +262,13 @@ impl Daemon {
         let limits = config.limits.http.clone();
         let (catalog, callers) = (Arc::clone(&self.engine.catalog), self.callers(&limits));
         let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
+        let (pulse, until) = (admin::pulse::beat(Arc::clone(&self.admin)), stop.clone());
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = pulse => {}
+                () = until.cancelled() => {}
+            }
+        });
         self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop));
         if !self.engine.whole.load(Ordering::Relaxed) {
             self.check_in_background();

@@ -7,16 +7,19 @@
 pub mod attempt;
 pub mod call;
 pub mod conclude;
+pub mod ends;
 pub mod executor;
 pub mod history;
 pub mod host;
 pub mod inbox;
 pub mod invoke;
+pub mod live;
 pub mod lookup;
 pub mod ready;
 pub mod rehearse;
 pub mod slots;
 pub mod takeover;
+pub mod tally;
 pub mod threads;
 
 use std::collections::HashMap;
@@ -33,19 +36,22 @@ use crate::config::SyncDurability;
 use crate::flow::facts::Room;
 use crate::gate::{Permits, Work};
 use crate::ids::{AppId, Id, Ids, QueueId, TriggerId};
-use crate::limits::OutboxLimits;
+use crate::limits::{AdminLimits, OutboxLimits};
 use crate::outbox::decide::SUSPECT_AFTER;
 use crate::outbox::row::Claim;
 use crate::store::backlog::Left;
 use crate::store::read::Reader;
+use crate::store::told::{Became, Told};
 use crate::store::writer::{Handover, Writer};
 use crate::time::{Clock, Timestamp, step};
 
 use executor::ScriptExecutor;
 use history::History;
 use inbox::InFlight;
+use live::{Live, Move, Moved, What};
 use ready::{Ready, Run};
 use slots::Slots;
+use tally::Tally;
 use threads::{Calling, LOOK_EVERY, Threads};
 
 /// Rows that the dispatcher holds at most, and what they may weigh but for the last one.
@@ -73,8 +79,10 @@ pub struct Parts {
     pub awake_max: usize,
     /// Sync requests that may wait for a permit; one app may take half.
     pub sync_waiting_max: usize,
-    /// Ended runs that are remembered.
-    pub executions_max: usize,
+    /// What is remembered of what happened, and for whom.
+    pub admin_limits: AdminLimits,
+    /// Whether anybody looks on, as the store sees it.
+    pub watched: Arc<AtomicBool>,
     pub limits: Arc<OutboxLimits>,
     pub durability: SyncDurability,
     /// Where reads of the store are waited for.
@@ -91,8 +99,23 @@ pub struct Dispatcher {
     due: watch::Sender<Option<Timestamp>>,
     requests: InFlight,
     pub history: History,
+    pub live: Arc<Live>,
+    pub tally: Tally,
     /// Set when the daemon can wait for runs no longer.
     cancelled: Arc<AtomicBool>,
+}
+
+/// How full the dispatcher is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Runs that hold a permit.
+    pub running: usize,
+    pub running_async: usize,
+    /// Runs that wait for one.
+    pub in_line: usize,
+    /// Rows of the store that are here.
+    pub held: usize,
+    pub stopping: bool,
 }
 
 struct State {
@@ -132,7 +155,13 @@ impl Dispatcher {
             stuck: Vec::new(),
         };
         Arc::new(Dispatcher {
-            history: History::new(parts.executions_max),
+            history: History::new(parts.admin_limits.executions_max),
+            live: Arc::new(Live::new(
+                &parts.admin_limits,
+                Arc::clone(&parts.watched),
+                Arc::clone(&parts.clock),
+            )),
+            tally: Tally::default(),
             parts,
             writer: OnceLock::new(),
             state: Mutex::new(state),
@@ -187,8 +216,26 @@ impl Dispatcher {
         self.lock().ready.in_use()
     }
 
+    /// How full it is.
+    pub fn load(&self) -> Load {
+        let state = self.lock();
+        let (running, running_async) = state.ready.in_use_of();
+        Load {
+            running,
+            running_async,
+            in_line: state.ready.len(),
+            held: state.held.rows,
+            stopping: state.stopping,
+        }
+    }
+
+    pub fn permits(&self) -> &Permits {
+        &self.parts.permits
+    }
+
     /// Stops: what has not started goes back, what runs may finish until `drain` is over, then it is cancelled.
     pub async fn stop(self: &Arc<Self>, drain: Duration) {
+        self.live.close();
         let waiting = {
             let mut state = self.lock();
             state.stopping = true;
@@ -423,6 +470,22 @@ impl Handover for Arc<Dispatcher> {
     fn next_due(&self, at: Option<Timestamp>, left: Left) {
         self.lock().held.left = left;
         self.due.send_if_modified(|due| std::mem::replace(due, at) != at);
+    }
+
+    fn told(&self, told: Vec<Told>) {
+        let now = self.parts.clock.now();
+        let moved = |told: &Told| {
+            let row = &told.row;
+            let (to, available_at) = match told.became {
+                Became::Pending(at) => (Move::pending(at, row.attempt, now), Some(at)),
+                Became::DeadLetter => (Move::Dead, None),
+                Became::Nothing => (Move::TakenBack, None),
+            };
+            let available_at = available_at.filter(|at| !at.is_held());
+            let moved = Moved { available_at, ..Moved::of(row, to) };
+            (Some(row.app), What::Row(Box::new(moved)))
+        };
+        self.live.publish(now, told.iter().map(moved));
     }
 
     fn writable(&self) {

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -83,6 +83,72 @@ pub struct Engine {
     pub owner: Id,
     /// Whether the file is known to be whole; set by whoever has looked through it.
     pub whole: Arc<AtomicBool>,
+    pub began: Began,
+    pub places: Places,
+}
+
+/// Where things of this daemon are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub store: PathBuf,
+    pub key_file: PathBuf,
+    /// Where routes are served.
+    pub address: Option<SocketAddr>,
+}
+
+impl Places {
+    fn of(setup: &Setup) -> Places {
+        Places {
+            store: setup.store.clone(),
+            key_file: setup.key_file.clone(),
+            address: setup.own_address,
+        }
+    }
+}
+
+/// How this start came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    pub why: Why,
+    /// Rows that the last daemon held when it died.
+    pub taken_up: usize,
+}
+
+/// Why the daemon started, as far as the store and the memory of this machine tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// There was no store.
+    First,
+    /// The last daemon had stopped in order.
+    Stopped,
+    /// The last daemon died, the machine did not.
+    Died,
+    /// Both did.
+    PowerCut,
+}
+
+impl Why {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first_start",
+            Self::Stopped => "stopped_in_order",
+            Self::Died => "daemon_died",
+            Self::PowerCut => "power_cut",
+        }
+    }
+
+    /// `notes` are what the last daemon noted in memory that outlives it, but not the machine.
+    fn of(store: &Store, notes: &Path) -> Why {
+        if store.is_new() {
+            Why::First
+        } else if store.was_clean {
+            Why::Stopped
+        } else if notes.exists() {
+            Why::Died
+        } else {
+            Why::PowerCut
+        }
+    }
 }
 
 /// Why an engine does not start.
@@ -114,8 +180,8 @@ const CLOSE_READERS_MAX: Duration = Duration::from_secs(2);
 pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let owner = setup.ids.next(setup.clock.now());
     let slots_path = setup.runtime_directory.join("running");
-    let (batcher, reader) = open(&setup, owner, &slots::read(&slots_path)).await?;
-    let whole = batcher.whole();
+    let (batcher, reader, began) = open(&setup, owner, &slots_path).await?;
+    let places = Places::of(&setup);
     let Setup { clock, ids, groups, limits, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = Slots::create(&slots_path, permits.all)
@@ -135,7 +201,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         programs: Programs::default(),
         tokio: tokio.clone(),
     };
-    let (catalog, seen) = (batcher.catalog(), batcher.seen());
+    let (catalog, seen, whole) = (batcher.catalog(), batcher.seen(), batcher.whole());
     let dispatcher = Dispatcher::new(Parts {
         owner,
         executor,
@@ -147,7 +213,8 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         permits,
         awake_max: setup.cores.max(1),
         sync_waiting_max: limits.gate.sync_waiting_max,
-        executions_max: limits.admin.executions_max,
+        admin_limits: limits.admin.clone(),
+        watched: batcher.watched(),
         limits: Arc::clone(&batcher.limits),
         durability: setup.durability,
         tokio,
@@ -176,11 +243,17 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         limits,
         owner,
         whole,
+        began,
+        places,
     })
 }
 
 /// Opens the store and puts in order what the last daemon left.
-async fn open(setup: &Setup, owner: Id, running: &[Id]) -> Result<(Batcher, Reader), EngineError> {
+async fn open(
+    setup: &Setup,
+    owner: Id,
+    notes: &Path,
+) -> Result<(Batcher, Reader, Began), EngineError> {
     let Setup { clock, ids, limits, .. } = setup;
     let store = StoreConfig {
         path: setup.store.clone(),
@@ -189,29 +262,33 @@ async fn open(setup: &Setup, owner: Id, running: &[Id]) -> Result<(Batcher, Read
     };
     let opened = Store::open(store.clone(), owner).await?;
     clock.not_before(opened.newest);
+    let why = Why::of(&opened, notes);
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, outbox, setup.faults.clone()).await?;
     let reader = Reader::new(&store);
-    take_over(&mut batcher, &reader, running, ids, &**clock).await?;
+    let running = slots::read(notes);
+    let taken_up = take_over(&mut batcher, &reader, &running, ids, &**clock).await?;
     if setup.pausing == Pausing::FromTheStart {
         pause(&mut batcher, clock.now()).await.map_err(EngineError::Pause)?;
     }
-    Ok((batcher, reader))
+    Ok((batcher, reader, Began { why, taken_up }))
 }
 
-/// Ends the claims of owners that died, page by page.
+/// Ends the claims of owners that died, page by page. Returns how many there were.
 async fn take_over(
     batcher: &mut Batcher,
     reader: &Reader,
     running: &[Id],
     ids: &Ids,
     clock: &dyn Clock,
-) -> Result<(), EngineError> {
+) -> Result<usize, EngineError> {
+    let mut taken_up = 0;
     loop {
         let orphans = reader.orphans(batcher.owner(), TAKE_OVER_ROWS).await?;
         if orphans.is_empty() {
-            return Ok(());
+            return Ok(taken_up);
         }
+        taken_up += orphans.len();
         let claims =
             orphans.into_iter().map(|(row, lease)| Claim { row: Arc::new(row), lease }).collect();
         let catalog = batcher.catalog().load_full();

@@ -41,6 +41,20 @@ pub enum Kind {
 
 const SOURCES: Kind = Kind::OneOf(&["http", "kv", "docs", "task", "dead_letter"]);
 
+/// How runs end.
+const OUTCOME: Kind = Kind::OneOf(&[
+    "completed",
+    "answered",
+    "retried",
+    "dead_lettered",
+    "handler_failed",
+    "abandoned",
+    "released",
+    "lease_lost",
+]);
+/// Why rows are abandoned.
+const REASON: Kind = Kind::OneOf(&["caller_gone", "depth_limit", "owner_died", "app_deleted"]);
+
 /// States of a row of the outbox.
 pub const STATES: &[&str] = &["running", "due", "later", "retry", "paused", "behind"];
 /// What a dead letter may be. Without `is:` a list shows what is open.
@@ -93,7 +107,7 @@ pub const ABANDONED: Grammar = Grammar {
         ("source", SOURCES),
         ("origin", Kind::Name),
         ("trigger", Kind::Name),
-        ("reason", Kind::OneOf(&["caller_gone", "depth_limit", "owner_died", "app_deleted"])),
+        ("reason", REASON),
         ("age", Kind::Age),
         ("root", Kind::Prefix),
         ("id", Kind::Prefix),
@@ -109,22 +123,70 @@ pub const EXECUTIONS: Grammar = Grammar {
         ("source", SOURCES),
         ("origin", Kind::Name),
         ("trigger", Kind::Name),
-        (
-            "outcome",
-            Kind::OneOf(&[
-                "completed",
-                "answered",
-                "retried",
-                "dead_lettered",
-                "handler_failed",
-                "abandoned",
-                "released",
-                "lease_lost",
-            ]),
-        ),
+        ("outcome", OUTCOME),
         ("error", Kind::Text),
         ("try", Kind::Number),
         ("age", Kind::Age),
+        ("root", Kind::Prefix),
+        ("id", Kind::Prefix),
+    ],
+};
+
+/// Levels of log lines.
+const LEVEL: Kind = Kind::OneOf(&["debug", "info", "warn", "error"]);
+
+pub const LOG_LINES: Grammar = Grammar {
+    list: "the log",
+    keys: &[
+        ("level", LEVEL),
+        ("message", Kind::Text),
+        ("app", Kind::Name),
+        ("script", Kind::Name),
+        ("version", Kind::Number),
+        ("source", SOURCES),
+        ("origin", Kind::Name),
+        ("trigger", Kind::Name),
+        ("try", Kind::Number),
+        ("age", Kind::Age),
+        ("root", Kind::Prefix),
+        ("id", Kind::Prefix),
+    ],
+};
+
+/// Events of all kinds: what an event has nothing of never fits.
+pub const EVENTS: Grammar = Grammar {
+    list: "the events",
+    keys: &[
+        ("kind", Kind::OneOf(&["outbox", "execution", "log", "stats"])),
+        ("app", Kind::Name),
+        ("script", Kind::Name),
+        ("version", Kind::Number),
+        ("source", SOURCES),
+        ("origin", Kind::Name),
+        ("trigger", Kind::Name),
+        (
+            "state",
+            Kind::OneOf(&[
+                "due",
+                "later",
+                "behind",
+                "run",
+                "retry",
+                "done",
+                "dead",
+                "abandoned",
+                "taken_back",
+                "lost",
+            ]),
+        ),
+        ("outcome", OUTCOME),
+        ("reason", REASON),
+        ("level", LEVEL),
+        ("message", Kind::Text),
+        ("error", Kind::Text),
+        ("try", Kind::Number),
+        ("age", Kind::Age),
+        ("key", Kind::Name),
         ("root", Kind::Prefix),
         ("id", Kind::Prefix),
     ],
@@ -140,7 +202,7 @@ pub trait Fields {
 }
 
 /// Keys in which a word without a key is looked for, as far as a list has them.
-const WORDS_IN: [&str; 7] = ["app", "script", "origin", "key", "error", "reason", "id"];
+const WORDS_IN: [&str; 8] = ["app", "script", "origin", "key", "error", "reason", "message", "id"];
 
 /// A filter that fits its list.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -64,6 +64,10 @@ impl ExecutionGate {
         self.in_use
     }
 
+    pub fn in_use_async(&self) -> usize {
+        self.in_use_async
+    }
+
     /// Whether any work of this sort can start, whichever app it belongs to.
     pub fn is_open(&self, work: Work) -> bool {
         self.in_use < self.limits.all

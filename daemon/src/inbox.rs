@@ -61,6 +61,22 @@ pub enum Changed {
 }
 
 impl InboxFailureKind {
+    pub const ALL: [InboxFailureKind; 13] = [
+        Self::NotAResponse,
+        Self::ScriptFailed,
+        Self::Busy,
+        Self::Paused,
+        Self::Stopping,
+        Self::TimedOut,
+        Self::BudgetSpent,
+        Self::StorageLow,
+        Self::DiskFull,
+        Self::InFlight,
+        Self::AnswerNotKept,
+        Self::KeyReused,
+        Self::Internal,
+    ];
+
     /// The line of the status table for a run that failed.
     pub fn of(kind: FailureKind) -> InboxFailureKind {
         match kind {

@@ -7,6 +7,7 @@
 pub mod config;
 pub mod failure;
 pub mod faults;
+pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod log;
@@ -40,5 +41,6 @@ pub mod dispatcher;
 pub mod engine;
 pub mod groups;
 pub mod http;
+pub mod machine;
 pub mod outgoing;
 pub mod vault;

@@ -287,6 +287,14 @@ part! {
         executions_max: usize = 1_000, Count 0..=100_000;
         /// Dry runs at a time; they take no permits of the gate. More get 503.
         dry_runs_max: usize = 2, Count 1..=4;
+        /// Readers of live events at a time.
+        event_readers_max: usize = 32, Count 1..=1_024;
+        /// Live events that are kept for readers which are slow or come back; none while nobody looks on.
+        events_max: usize = 10_000, Count 10..=1_000_000;
+        /// Bytes that these may take.
+        events_bytes_max: usize = 8 << 20, Bytes 65_536..=1 << 30;
+        /// Time for which a caller may take nothing of its answer; then the connection is closed.
+        write_ms: u64 = 30_000, Ms 10..=HOUR_MS;
     }
 }
 

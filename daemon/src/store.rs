@@ -12,6 +12,7 @@ mod upkeep;
 
 // writing
 pub mod batch;
+pub mod commits;
 pub mod configure;
 
 mod again;
@@ -21,6 +22,7 @@ mod clock;
 mod facts;
 pub mod purge;
 mod sweep;
+pub mod told;
 
 // the thread
 pub mod behind;
@@ -31,6 +33,7 @@ mod desk;
 // reading
 pub mod lists;
 pub mod read;
+pub mod standing;
 
 mod catalog;
 mod details;

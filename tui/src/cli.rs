@@ -15,14 +15,17 @@ mod dead_letters;
 mod deploy;
 mod executions;
 mod export;
+mod follow;
 mod ids;
 mod list;
+mod logs;
 mod outbox;
 mod pause;
 mod principals;
 mod scripts;
 mod secrets;
 mod show;
+mod stats;
 mod tokens;
 mod triggers;
 mod words;
@@ -76,6 +79,9 @@ pub enum CliError {
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
+    /// The doctor has found something.
+    #[error("{0} of the checks failed")]
+    Ill(usize),
     /// Some of many things could not be done; how many is among the results.
     #[error("{failed} failed: {first}")]
     Partly { failed: usize, first: String },
@@ -104,6 +110,7 @@ impl CliError {
             Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
             | Self::Folder(_)
+            | Self::Ill(_)
             | Self::Declined
             | Self::Print(_) => Exit::Failed,
         }
@@ -123,7 +130,8 @@ impl CliError {
             | Self::Declined
             | Self::Script { .. }
             | Self::Unexpected { .. }
-            | Self::Partly { .. } => self.to_string(),
+            | Self::Partly { .. }
+            | Self::Ill(_) => self.to_string(),
         }
     }
 
@@ -150,7 +158,9 @@ impl CliError {
             Self::Client(ClientError::Broken(_)) => Some(
                 "if that happens again, there may be no daemon at the other end of a forwarded socket",
             ),
-            Self::Usage(_) | Self::NotFound(_) | Self::Declined | Self::Print(_) => None,
+            Self::Usage(_) | Self::NotFound(_) | Self::Ill(_) | Self::Declined | Self::Print(_) => {
+                None
+            }
         }
     }
 }
@@ -247,6 +257,12 @@ enum Command {
     /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What scripts log.
+    Logs(logs::Logs),
+    /// How much there is to do, and how it goes.
+    Stats(stats::StatsArgs),
+    /// Check everything that you can put right, and say how.
+    Doctor,
     /// Keep the instance, an app or a trigger from running; what comes in is kept.
     Pause {
         /// APP, APP/TRIGGER, 'APP/METHOD /path' or APP/script:NAME; nothing: the instance
@@ -279,6 +295,15 @@ struct ListArgs {
 /// All that can be said to `picloud`, with what its words stand for.
 pub fn command() -> clap::Command {
     words::explained(Arguments::command()).after_help(help::below())
+}
+
+#[derive(Args)]
+struct WatchArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Print what happens from now on, until you stop it.
+    #[arg(long, conflicts_with_all = ["limit", "all", "after"])]
+    watch: bool,
 }
 
 /// Runs the command line on the process's own streams.
@@ -400,6 +425,9 @@ async fn obey(
         Command::Executions(command) => executions::run(command, client, output, errors).await,
         Command::Triggers(command) => triggers::run(command, client, output, errors, asking).await,
         Command::Secrets(command) => secrets::run(client, output, errors, asking, command).await,
+        Command::Logs(command) => logs::run(command, client, output, errors).await,
+        Command::Stats(args) => stats::stats(args, client, output, errors).await,
+        Command::Doctor => stats::doctor(client, output).await,
         Command::Principals(command) => {
             principals::run(command, client, output, errors, asking).await
         }

@@ -21,9 +21,9 @@ use tokio::net::{TcpStream, UnixStream};
 /// Where the daemon listens when nobody says.
 pub const DEFAULT_SOCKET: &str = "/run/picloud/admin.sock";
 /// Bytes of an answer: a page of a thousand items with long errors is far below.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A deploy of the largest bundle on the smallest board takes some seconds.
-const ANSWER_SECONDS_MAX: u64 = 60;
+pub(crate) const ANSWER_SECONDS_MAX: u64 = 60;
 
 /// Asks the daemon, with a connection for each question.
 #[derive(Clone)]
@@ -205,10 +205,7 @@ impl Client {
             return serde_json::from_slice(&body)
                 .map_err(|error| ClientError::Odd(error.to_string()));
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-            Err(_) => Err(ClientError::Odd(format!("status {status} without a problem"))),
-        }
+        Err(refusal(status, &body))
     }
 
     async fn exchange(
@@ -218,6 +215,17 @@ impl Client {
         body: Bytes,
         version: Option<i64>,
     ) -> Result<(http::StatusCode, Bytes), ClientError> {
+        let mut request = self.request(method, path, body)?;
+        if let Some(version) = version {
+            let version = HeaderValue::try_from(format!("\"{version}\""));
+            let version = version.map_err(|error| ClientError::Broken(error.to_string()))?;
+            request.headers_mut().insert(header::IF_MATCH, version);
+        }
+        send(self.connect().await?, request).await
+    }
+
+    /// A connection to the daemon.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, ClientError> {
         let closed = |source: io::Error| {
             let place = self.place.clone();
             if source.kind() == io::ErrorKind::PermissionDenied {
@@ -226,15 +234,26 @@ impl Client {
                 ClientError::NoDaemon { place, source }
             }
         };
+        match &self.place {
+            Place::Socket(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(closed)?)),
+            Place::Address(address) => {
+                Ok(Box::new(TcpStream::connect(address).await.map_err(closed)?))
+            }
+        }
+    }
+
+    /// A question to it.
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
         let host = match &self.place {
             Place::Socket(_) => "localhost",
             Place::Address(address) => address.as_str(),
         };
-        let mut request = Request::builder();
-        if let Some(version) = version {
-            request = request.header(header::IF_MATCH, format!("\"{version}\""));
-        }
-        let mut request = request
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{BASE}{path}"))
             .header(header::HOST, host)
@@ -244,20 +263,18 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        match &self.place {
-            Place::Socket(path) => {
-                send(UnixStream::connect(path).await.map_err(closed)?, request).await
-            }
-            Place::Address(address) => {
-                send(TcpStream::connect(address).await.map_err(closed)?, request).await
-            }
-        }
+        Ok(request)
     }
 }
 
+/// A connection, whatever it goes over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// One question on a connection of its own.
 async fn send(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: Box<dyn Stream>,
     request: Request<Full<Bytes>>,
 ) -> Result<(http::StatusCode, Bytes), ClientError> {
     let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
@@ -273,6 +290,14 @@ async fn send(
     // The connection ends when the question, which owns the sender, has its answer.
     let (answer, _ended) = tokio::join!(question, connection);
     answer
+}
+
+/// What the daemon says when it says no.
+pub(crate) fn refusal(status: http::StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => ClientError::Problem(Box::new(problem)),
+        Err(_) => ClientError::Odd(format!("status {status} without a problem")),
+    }
 }
 
 fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {

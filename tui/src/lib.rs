@@ -2,4 +2,6 @@
 
 pub mod cli;
 pub mod client;
+pub mod opened;
 pub mod output;
+pub mod sse;

@@ -89,6 +89,9 @@ codes! {
     /// Nothing runs there until it is resumed.
     Paused = 409 "paused" "it is paused";
     StorageLow = 503 "storage_low" "the disk is nearly full";
+    /// There may be only so many at a time.
+    TooManyReaders = 503 "too_many_readers" "too many look on already";
+    NotReady = 503 "not_ready" "the daemon cannot do its work";
     TooManyConnections = 503 "too_many_connections" "there are too many connections";
     Stopping = 503 "stopping" "the daemon is stopping";
     Internal = 500 "internal" "the daemon could not do its part";

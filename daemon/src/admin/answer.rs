@@ -2,9 +2,12 @@
 
 mod apps;
 mod data;
+mod events;
+mod logs;
 mod people;
 mod scripts;
 mod secrets;
+mod stats;
 mod triggers;
 
 use std::sync::Arc;
@@ -37,7 +40,7 @@ mod page;
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 #[expect(clippy::too_many_lines, reason = "a line for each call")]
-pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Problem> {
+pub(super) async fn to(engine: &Arc<Engine>, request: Request) -> Result<Response, Problem> {
     match request.call.does {
         Does::ShowInstance => json(&instance(engine, &request)),
         Does::ShowOpenApi => Ok(json_text(OPENAPI)),
@@ -109,6 +112,13 @@ pub(super) async fn to(engine: &Engine, request: Request) -> Result<Response, Pr
         Does::CreateToken => json(&people::create_token(engine, &request).await?),
         Does::RevokeToken => json(&people::revoke_token(engine, &request).await?),
         Does::ListAudit => json(&people::audit(engine, &request).await?),
+        Does::ListLogs => json(&logs::list(engine, &request)?),
+        Does::StreamEvents => events::stream(engine, &request),
+        Does::ShowStats => json(&stats::stats(engine, &request).await?),
+        Does::ShowMetrics => stats::metrics(engine).await,
+        Does::ShowDoctor => json(&stats::doctor(engine).await?),
+        Does::ShowHealth => json(&stats::healthy()),
+        Does::ShowReadiness => json(&stats::ready(engine)?),
     }
 }
 
@@ -144,8 +154,6 @@ fn accepted(answer: &impl Serialize) -> Result<Response, Problem> {
 fn instance(engine: &Engine, request: &Request) -> Instance {
     let catalog = &request.catalog;
     let counts = engine.counts();
-    let mut numbers: Vec<i64> = catalog.pauses.keys().copied().collect();
-    numbers.sort_unstable();
     let capabilities = Capability::ALL.into_iter().filter(|one| request.principal.may(*one, None));
     Instance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -157,10 +165,7 @@ fn instance(engine: &Engine, request: &Request) -> Instance {
         running: counts.running,
         dead_letters: counts.dead_letters,
         storage_low: engine.is_storage_low(),
-        pauses: numbers
-            .into_iter()
-            .map(|number| shown(catalog, number, &catalog.pauses[&number]))
-            .collect(),
+        pauses: engine.pauses(catalog),
         caller: Caller {
             name: request.principal.name.clone(),
             uid: request.principal.uid,

@@ -125,11 +125,19 @@ pub enum Does {
     CreateToken,
     RevokeToken,
     ListAudit,
+    ListLogs,
+    StreamEvents,
+    ShowStats,
+    ShowMetrics,
+    ShowDoctor,
+    ShowHealth,
+    ShowReadiness,
 }
 
 impl Does {
     /// Whether the app that a call is about is known only once what its path or body names is found. The answer then
     /// checks the capability in that app.
+    #[expect(clippy::too_many_lines, reason = "a line for each call")]
     pub fn finds_its_app(self) -> bool {
         match self {
             Self::ShowOutboxRow
@@ -198,7 +206,14 @@ impl Does {
             | Self::ListTokens
             | Self::CreateToken
             | Self::RevokeToken
-            | Self::ListAudit => false,
+            | Self::ListAudit
+            | Self::ListLogs
+            | Self::StreamEvents
+            | Self::ShowStats
+            | Self::ShowMetrics
+            | Self::ShowDoctor
+            | Self::ShowHealth
+            | Self::ShowReadiness => false,
         }
     }
 }
@@ -239,6 +254,8 @@ const PAGE_OF_APP: &[&str] = &["after", "limit", "app"];
 const FILTERED: &[&str] = &["after", "limit", "app", "filter"];
 /// The query of what is about all that passes a filter.
 const FILTER: &[&str] = &["app", "filter"];
+/// The query of what can be had for one app.
+const OF_APP: &[&str] = &["app"];
 const ENTRIES: &[&str] = &["prefix", "after", "limit"];
 const DRY_RUN: &[&str] = &["dry_run"];
 
@@ -324,6 +341,13 @@ pub const CALLS: &[Call] = &[
     call(Get, "/executions", Some(AppRead), Does::ListExecutions, "Runs that ended lately, as memory has them, the newest first.").asking(FILTERED),
     call(Get, "/executions/{id}", Some(AppRead), Does::ShowExecution, "One execution: its attempts with their log lines and what they wrote, as memory has them."),
     call(Get, "/executions/{id}/chain", Some(AppRead), Does::ShowChain, "Everything that is known of the causes and consequences of an execution."),
+    call(Get, "/logs", Some(AppRead), Does::ListLogs, "Lines that scripts logged lately, as memory has them with their runs, the newest first.").asking(FILTERED),
+    call(Get, "/events", Some(AppRead), Does::StreamEvents, "What happens, as server-sent events: moves of outbox rows, ended runs, log lines, statistics each second. `Last-Event-ID` goes on behind that event; who is too slow is told how much it missed.").asking(FILTER),
+    call(Get, "/stats", Some(AppRead), Does::ShowStats, "Rates, times, what waits and runs, store, memory; of one app or of all.").asking(OF_APP),
+    call(Get, "/metrics", Some(AppRead), Does::ShowMetrics, "The same for Prometheus, in its text format, version 0.0.4."),
+    call(Get, "/doctor", Some(AppRead), Does::ShowDoctor, "Checks of everything that an owner can put right, each with what to do."),
+    call(Get, "/healthz", None, Does::ShowHealth, "Whether the daemon answers."),
+    call(Get, "/readyz", None, Does::ShowReadiness, "Whether it can do its work; otherwise 503 with the reasons."),
     call(Get, "/principals", Some(PrincipalsManage), Does::ListPrincipals, "Who is known, and what they may do.").asking(PAGE),
     call(Post, "/principals", Some(PrincipalsManage), Does::CreatePrincipal, "Make a principal, with a uid or without, and with grants that you have yourself."),
     call(Get, "/principals/{name}", Some(PrincipalsManage), Does::ShowPrincipal, "One principal, by name or number."),
@@ -346,6 +370,8 @@ pub struct Request {
     pub uri: Uri,
     /// The `If-Match` header.
     pub if_match: Option<String>,
+    /// Of a reader of events that comes back.
+    pub last_event_id: Option<String>,
     pub body: Bytes,
     pub catalog: Arc<Catalog>,
 }

@@ -28,6 +28,7 @@ use tracing::{debug, warn};
 use crate::admin::pace::{self, Pace, Paced};
 use crate::admin::peer::Peer;
 use crate::admin::refuse;
+use crate::admin::stall::Stalling;
 use crate::groups::Groups;
 use crate::limits::AdminLimits;
 use crate::log::field;
@@ -201,7 +202,8 @@ fn converse(
 ) -> impl Future<Output = ()> + use<> {
     let guest = place.who;
     let pace: Arc<Pace> = Arc::default();
-    let paced = Paced::new(stream, Arc::clone(&pace), limits);
+    let stalling = Stalling::new(stream, limits.write_ms);
+    let paced = Paced::new(stalling, Arc::clone(&pace), limits);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         pace.answer();

@@ -2,10 +2,12 @@
 
 pub mod data;
 mod scripts;
+pub mod stats;
 mod triggers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem, OutboxItem};
@@ -18,7 +20,7 @@ use crate::admin::{peer, refuse};
 use crate::catalog::Catalog;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
-use crate::engine;
+use crate::engine::{self, Began, Places};
 use crate::failure::Failure;
 use crate::flow::Command;
 use crate::flow::configure::{Planned, Unfit};
@@ -58,6 +60,12 @@ pub struct Engine {
     /// Turns of dry runs.
     dry_runs: Arc<Semaphore>,
     pub reader: Reader,
+    pub began: Began,
+    pub places: Places,
+    /// Whether the store's file is known to be whole.
+    pub whole: Arc<AtomicBool>,
+    /// Bytes of free space below which nothing new is taken in.
+    pub free_bytes_min: u64,
     pub(super) dispatcher: Arc<Dispatcher>,
     writer: Writer,
     seen: Arc<Seen>,
@@ -96,6 +104,10 @@ impl Engine {
             compile: Arc::new(move |source| runtime.compile(source).map(drop)),
             vault: Arc::clone(&engine.vault),
             secret_limits: engine.limits.secrets.clone(),
+            began: engine.began,
+            places: engine.places.clone(),
+            whole: Arc::clone(&engine.whole),
+            free_bytes_min: engine.limits.store.free_bytes_min,
             outbox_limits: Arc::new(engine.limits.outbox.clone()),
             dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
             dispatcher: Arc::clone(&engine.dispatcher),

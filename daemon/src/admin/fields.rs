@@ -1,5 +1,7 @@
 //! What filters see of the items of each list.
 
+pub mod events;
+
 use std::borrow::Cow;
 
 use crate::admin::engine::{Standing, origin, slug, state};

@@ -9,9 +9,11 @@ use picloud_api::app::{App, AppChange, AppCreate, AppDeleted, RouteItem};
 use picloud_api::audit::AuditItem;
 use picloud_api::data::{CollectionItem, Edited, EntryItem, EntryPut};
 use picloud_api::deploy::Difference;
+use picloud_api::events::{Begin, Closed, LogEntry, Missed, OutboxEvent};
 use picloud_api::executions::{
     AbandonedDetail, AbandonedItem, Chain, ExecutionDetail, OutboxDetail,
 };
+use picloud_api::health::{Checks, Healthy};
 use picloud_api::instance::{Instance, PauseAnswer, PauseRequest};
 use picloud_api::letters::{
     BulkAnswer, BulkRequest, Done, LetterDetail, LetterGroups, Preview, ReasonRequest,
@@ -26,12 +28,14 @@ use picloud_api::script::{
     ScriptPut, Version, VersionItem,
 };
 use picloud_api::secrets::{SecretAnswer, SecretItem, SecretPut};
+use picloud_api::stats::Stats;
 use picloud_api::tokens::{TokenAnswer, TokenItem, TokenMade, TokenRequest};
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::admin::calls::{CALLS, Call, Does};
+use crate::admin::metrics;
 
 /// The document, as it is checked in.
 pub fn document() -> String {
@@ -83,7 +87,8 @@ fn operation(call: &Call, problem: &Value, schemas: &mut Schemas) -> Value {
     let asks = call.capability.map_or("known", |capability| capability.as_str());
     let mut good = Map::new();
     for (status, description) in statuses(call.does) {
-        let content = json!({ "application/json": { "schema": shape.gives } });
+        let mut content = Map::new();
+        content.insert(media_type(call.does).to_owned(), json!({ "schema": shape.gives }));
         good.insert(
             (*status).to_owned(),
             json!({ "description": description, "content": content }),
@@ -112,6 +117,14 @@ fn operation(call: &Call, problem: &Value, schemas: &mut Schemas) -> Value {
     operation
 }
 
+fn media_type(does: Does) -> &'static str {
+    match does {
+        Does::StreamEvents => "text/event-stream",
+        Does::ShowMetrics => metrics::MEDIA_TYPE,
+        _ => "application/json",
+    }
+}
+
 fn statuses(does: Does) -> &'static [(&'static str, &'static str)] {
     match does {
         Does::Invoke => &[("200", "It ran."), ("202", "It will run.")],
@@ -132,6 +145,15 @@ fn parameters(call: &Call) -> Vec<Value> {
             "description": "The ETag that was shown: nothing is changed if it has another version meanwhile.",
             "required": false,
             "schema": { "type": "string", "pattern": "^\"[0-9]{1,18}\"$" },
+        }));
+    }
+    if call.does == Does::StreamEvents {
+        all.push(json!({
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "The id of the last event that was seen: the stream goes on behind it.",
+            "required": false,
+            "schema": { "type": "string", "pattern": "^[0-9A-HJKMNP-TV-Z]{26}-[0-9]{1,18}$" },
         }));
     }
     all
@@ -191,6 +213,7 @@ struct Shape {
     gives: Value,
 }
 
+#[expect(clippy::too_many_lines, reason = "a line for each call")]
 fn shape(does: Does, all: &mut Schemas) -> Shape {
     match does {
         Does::ShowInstance => all.gives::<Instance>(),
@@ -250,6 +273,19 @@ fn shape(does: Does, all: &mut Schemas) -> Shape {
         Does::ListExecutions => all.lists::<ExecutionItem>(),
         Does::ShowExecution => all.gives::<ExecutionDetail>(),
         Does::ShowChain => all.gives::<Chain>(),
+        Does::ListLogs => all.lists::<LogEntry>(),
+        Does::StreamEvents => {
+            // What stands in its data, for whoever reads it.
+            all.of::<Begin>();
+            all.of::<Missed>();
+            all.of::<Closed>();
+            all.of::<OutboxEvent>();
+            all.text()
+        }
+        Does::ShowStats => all.gives::<Stats>(),
+        Does::ShowMetrics => all.text(),
+        Does::ShowDoctor => all.gives::<Checks>(),
+        Does::ShowHealth | Does::ShowReadiness => all.gives::<Healthy>(),
         Does::ListPrincipals => all.lists::<PrincipalItem>(),
         Does::ShowPrincipal => all.gives::<PrincipalItem>(),
         Does::CreatePrincipal => all.gives::<PrincipalAnswer>().taking::<PrincipalRequest>(all),
@@ -306,6 +342,10 @@ impl Schemas {
             },
         });
         Shape { takes: None, needs_body: false, gives }
+    }
+
+    fn text(&mut self) -> Shape {
+        Shape { takes: None, needs_body: false, gives: json!({ "type": "string" }) }
     }
 
     /// Any map.

@@ -16,9 +16,11 @@ use crate::outbox::decide::Outcome;
 use crate::route::answer;
 
 use super::Dispatcher;
+use super::ends::Ends;
 use super::executor::{Job, Mode};
 use super::history::Wrote;
 use super::inbox::Caller;
+use super::live::{Move, Moved};
 use super::ready::{Run, Start};
 
 /// What came of an attempt, before it is settled.
@@ -36,6 +38,8 @@ pub struct Attempt {
     pub script_version: i64,
     pub took: Duration,
     pub log: Vec<LogLine>,
+    /// What is told of the row's end beside the end itself.
+    pub ends: Ends,
     /// The secrets that the run read: what else is told of it goes through it.
     pub mask: Mask,
 }
@@ -72,6 +76,7 @@ impl Attempt {
             script_version: 0,
             took: Duration::ZERO,
             log: Vec::new(),
+            ends: Ends::default(),
             mask: Mask::default(),
         }
     }
@@ -146,6 +151,10 @@ impl Dispatcher {
             cancelled: &self.cancelled,
             mode: Mode::ForReal,
         };
+        if self.live.is_watched() {
+            let moved = Moved { attempt: row.attempt + 1, ..Moved::of(&row, Move::Run) };
+            self.live.moved(moved);
+        }
         // Without the note a crash would charge nobody; that is no reason not to run.
         let noted = self.parts.slots.occupy(slot, row.id);
         let executed = self.parts.executor.execute(&job);
@@ -163,6 +172,7 @@ impl Dispatcher {
             script_version: script.version,
             took: self.parts.clock.monotonic().saturating_sub(began),
             log: executed.log,
+            ends: Ends::default(),
             mask: executed.report.mask,
         }
     }

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 use super::Dispatcher;
 use super::inbox::{Progress, Waiter};
 use super::ready::Run;
+use super::tally::Replied;
 
 /// A request that has found its route and whose body is in order.
 #[derive(Clone, Debug)]
@@ -53,9 +54,25 @@ const SYNC_TOKEN: i64 = 0;
 impl Dispatcher {
     /// Answers a request. When the future is dropped the caller is gone.
     pub async fn call(self: &Arc<Self>, call: Call) -> Reply {
+        let (app, began) = (call.app.id, self.parts.clock.monotonic());
+        self.tally.requested(app, began);
+        let reply = self.reply_to(&call).await;
+        let replied = match &reply {
+            Reply::Accepted { .. } => Replied::Accepted,
+            Reply::Answered { result: InboxResult::Answered(_), .. } => Replied::Answered,
+            Reply::Answered { result: InboxResult::Failed(failure), .. } => {
+                Replied::Failed(failure.kind)
+            }
+        };
+        let took = self.parts.clock.monotonic().saturating_sub(began);
+        self.tally.replied(app, replied, took);
+        reply
+    }
+
+    async fn reply_to(self: &Arc<Self>, call: &Call) -> Reply {
         let now = self.parts.clock.now();
         let execution = self.parts.ids.next(now);
-        let row = row_of(&call, execution, now);
+        let row = row_of(call, execution, now);
         let result = match call.route.dispatch_mode {
             DispatchMode::Async => match self.accept(row).await {
                 Ok(Kept::Accepted { execution, at }) => return Reply::Accepted { execution, at },

@@ -17,6 +17,7 @@ use crate::outbox::row::{AbandonReason, Claim};
 
 use super::Dispatcher;
 use super::attempt::{Attempt, Verdict};
+use super::ends::Ends;
 use super::history::{End, Execution, execution_of, wrote};
 use super::inbox::Caller;
 use super::ready::Run;
@@ -157,6 +158,7 @@ impl Dispatcher {
         attempt.wrote = wrote(&attempt.effects, &attempt.mask);
         let commits = !attempt.effects.is_empty() || result.is_some();
         let (end, failure) = told(&action, answer.is_some());
+        attempt.ends = Ends::of(&action);
         let settle = Settle {
             claim: run.claim.clone(),
             stored,
@@ -366,7 +368,7 @@ impl Dispatcher {
         let queued =
             run.start.map_or(run.handed_at, |start| start.at).saturating_sub(run.handed_at);
         let started_at = run.start.map_or_else(|| self.parts.clock.now(), |start| start.now);
-        let execution = Execution {
+        let execution = Arc::new(Execution {
             effects: attempt.effects_count,
             wrote: attempt.wrote,
             script_version: attempt.script_version,
@@ -375,8 +377,9 @@ impl Dispatcher {
             took_us: u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
             log: attempt.log,
             ..execution_of(row, end, started_at)
-        };
+        });
         tell(&execution, &self.parts.catalog.load());
+        self.count_and_show(run, &execution, &attempt.verdict, attempt.ends);
         self.history.record(execution);
         self.let_go(&run.claim);
     }
@@ -526,7 +529,8 @@ pub(super) mod tests {
             permits: Permits::of(&limits.gate, 1),
             awake_max: 1,
             sync_waiting_max: 1,
-            executions_max: 1,
+            admin_limits: Limits::default().admin,
+            watched: batcher.watched(),
             limits: Arc::new(limits.outbox),
             durability,
             tokio,
@@ -563,7 +567,7 @@ pub(super) mod tests {
         let execution = dispatcher.history.last_of(row.id).expect("it ended");
         assert_eq!((execution.end, execution.effects), (End::Answered, 0));
         assert_eq!(
-            execution.failure.map(|failure| failure.message),
+            execution.failure.as_ref().map(|failure| failure.message.clone()),
             Some(storage_is_low().message)
         );
         dispatcher.stop(Duration::ZERO).await;

@@ -93,7 +93,7 @@ pub fn wrote(effects: &[Effect], mask: &Mask) -> Vec<Wrote> {
 }
 
 /// How an attempt ended, as people are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     Completed,
     Answered,
@@ -106,6 +106,17 @@ pub enum End {
 }
 
 impl End {
+    pub const ALL: [End; 8] = [
+        Self::Completed,
+        Self::Answered,
+        Self::Retried,
+        Self::DeadLettered,
+        Self::HandlerFailed,
+        Self::Abandoned,
+        Self::Released,
+        Self::LeaseLost,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -129,7 +140,7 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct Kept {
-    executions: VecDeque<Execution>,
+    executions: VecDeque<Arc<Execution>>,
     /// How many have been forgotten: the number of the oldest that is kept.
     forgotten: u64,
     log_bytes: usize,
@@ -145,7 +156,9 @@ impl Kept {
         while self.event_bytes > EVENTS_BYTES_MAX {
             let place = usize::try_from(self.events_from - self.forgotten).unwrap_or(usize::MAX);
             let Some(oldest) = self.executions.get_mut(place) else { return };
-            self.event_bytes -= oldest.event.take().map_or(0, |event| event.len());
+            // Who still shows it goes on with what it has.
+            let event = Arc::make_mut(oldest).event.take();
+            self.event_bytes -= event.map_or(0, |event| event.len());
             self.events_from += 1;
         }
     }
@@ -156,7 +169,7 @@ impl History {
         History { kept: Mutex::default(), executions_max }
     }
 
-    pub fn record(&self, execution: Execution) {
+    pub fn record(&self, execution: Arc<Execution>) {
         let mut kept = self.kept.lock().expect("no panic while held");
         kept.log_bytes += log_bytes(&execution);
         kept.event_bytes += event_bytes(&execution);
@@ -177,7 +190,7 @@ impl History {
         app: Option<AppId>,
         before: Option<u64>,
         limit: usize,
-    ) -> Vec<(u64, Execution)> {
+    ) -> Vec<(u64, Arc<Execution>)> {
         self.find(before, limit, |one| app.is_none_or(|app| app == one.app))
     }
 
@@ -187,7 +200,7 @@ impl History {
         before: Option<u64>,
         limit: usize,
         passes: impl Fn(&Execution) -> bool,
-    ) -> Vec<(u64, Execution)> {
+    ) -> Vec<(u64, Arc<Execution>)> {
         let kept = self.kept.lock().expect("no panic while held");
         let end = kept.forgotten + kept.executions.len() as u64;
         let numbered = (kept.forgotten..end).rev().zip(kept.executions.iter().rev());
@@ -195,12 +208,12 @@ impl History {
             .filter(|(number, _)| before.is_none_or(|before| *number < before))
             .filter(|(_, one)| passes(one))
             .take(limit)
-            .map(|(number, one)| (number, one.clone()))
+            .map(|(number, one)| (number, Arc::clone(one)))
             .collect()
     }
 
     /// The last attempt of a row, if it is still kept.
-    pub fn last_of(&self, id: Id) -> Option<Execution> {
+    pub fn last_of(&self, id: Id) -> Option<Arc<Execution>> {
         let kept = self.kept.lock().expect("no panic while held");
         kept.executions.iter().rev().find(|one| one.id == id).cloned()
     }
@@ -277,13 +290,13 @@ mod tests {
     fn p7_the_history_keeps_the_newest_within_its_limits() {
         let history = History::new(2_000);
         for id in 1..=3_000 {
-            history.record(execution(id, 10));
+            history.record(execution(id, 10).into());
         }
         let newest = history.newest(None, None, 5_000);
         assert_eq!((newest.len(), newest[0].0, newest[0].1.id), (2_000, 2_999, Id(3_000)));
         assert!(history.last_of(Id(1_000)).is_none());
         for id in 4_000..4_010 {
-            history.record(execution(id, LOG_BYTES_MAX / 4));
+            history.record(execution(id, LOG_BYTES_MAX / 4).into());
         }
         assert_eq!(history.newest(None, None, 5_000).len(), 3);
     }
@@ -293,7 +306,7 @@ mod tests {
         let history = History::new(2_000);
         let of = |id: u128, bytes: usize| {
             let row = OutboxRow { id: Id(id), event: "x".repeat(bytes).into(), ..row() };
-            execution_of(&row, End::Completed, Timestamp(0))
+            Arc::new(execution_of(&row, End::Completed, Timestamp(0)))
         };
         history.record(of(1, EVENT_BYTES_MAX + 1));
         for id in 2..=100 {
@@ -311,7 +324,7 @@ mod tests {
     fn pages_of_the_history_follow_each_other() {
         let history = History::new(2_000);
         for id in [5, 1, 4, 2, 3] {
-            history.record(execution(id, 1));
+            history.record(execution(id, 1).into());
         }
         let page = |before| {
             let page = history.newest(None, before, 2);

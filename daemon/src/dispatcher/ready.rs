@@ -134,6 +134,15 @@ impl Ready {
         self.gate.in_use()
     }
 
+    /// Permits in use, and those of them for which nobody waits.
+    pub fn in_use_of(&self) -> (usize, usize) {
+        (self.gate.in_use(), self.gate.in_use_async())
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting
+    }
+
     pub fn push(&mut self, run: Run) {
         self.waiting += 1;
         if run.alone {

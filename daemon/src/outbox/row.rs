@@ -159,6 +159,9 @@ pub enum AbandonReason {
 }
 
 impl AbandonReason {
+    pub const ALL: [AbandonReason; 4] =
+        [Self::CallerGone, Self::DepthLimit, Self::OwnerDied, Self::AppDeleted];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallerGone => "caller_gone",

@@ -66,6 +66,7 @@ impl Batcher {
             rest = &rest[report.outcomes.len()..];
             whole.outcomes.extend(report.outcomes);
             whole.committed |= report.committed;
+            whole.told.extend(report.told);
         }
         Ok(whole)
     }
@@ -88,6 +89,7 @@ impl Batcher {
             };
             whole.outcomes.extend(report.outcomes);
             whole.committed |= report.committed;
+            whole.told.extend(report.told);
         }
         Ok(whole)
     }

@@ -23,10 +23,12 @@ use crate::outbox::row::Claim;
 use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog, Left};
+use crate::store::commits::Commits;
 use crate::store::open::{Store, StoreConfig, StoreError, named};
 use crate::store::purge::{self, DeletedApp};
 use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
+use crate::store::told::{self, Told, Watched};
 use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
 use crate::time::Timestamp;
@@ -52,6 +54,8 @@ pub struct BatchReport {
     pub more: bool,
     /// Whether anything was written.
     pub committed: bool,
+    /// What became of rows that have not run; empty while nobody looks on.
+    pub told: Vec<Told>,
 }
 
 /// Why no batch can follow.
@@ -125,6 +129,7 @@ impl Standing {
 #[derive(Debug, Default)]
 pub struct Seen {
     waiting: std::sync::Mutex<Waiting>,
+    pub commits: Commits,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -151,6 +156,8 @@ pub struct Batcher {
     pub(crate) standing: Standing,
     pub(crate) timetable: Timetable,
     seen: Arc<Seen>,
+    /// Whether anybody looks on; set by whoever lets them.
+    watched: Arc<AtomicBool>,
     storage_low: bool,
     sweep: Sweep,
     /// Deleted apps that have something left.
@@ -194,7 +201,8 @@ impl Batcher {
         };
         let mut batcher = Batcher {
             timetable: Timetable::default(),
-            seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting) }),
+            seen: Arc::new(Seen { waiting: std::sync::Mutex::new(waiting), ..Seen::default() }),
+            watched: Arc::default(),
             conn,
             owner,
             limits,
@@ -222,6 +230,11 @@ impl Batcher {
     /// What is waiting, kept up to date with each commit.
     pub fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen)
+    }
+
+    /// To be set while somebody looks on, who is then told of every row.
+    pub fn watched(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.watched)
     }
 
     /// To be set once the file has been looked through: the next start need not do so after a stop in order.
@@ -322,7 +335,8 @@ impl Batcher {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
             facts::read(&mut self.conn, keys, &mut facts).await?;
         }
-        let mut batch = Planned::of(commands, &mut facts, &self.standing.backlog);
+        let watched = Watched::of(&self.watched);
+        let mut batch = Planned::of(commands, &mut facts, &self.standing.backlog, watched);
         if !reads {
             let due = batch.backlog.due(&facts.catalog, &facts.room, facts.now);
             if batch.writes.is_empty() && due.is_empty() {
@@ -350,10 +364,11 @@ impl Batcher {
         committed: bool,
         facts: &Facts,
     ) -> Result<BatchReport, Undone> {
-        let Planned { writes, outcomes, claims, backlog, ceiling } = batch;
+        let Planned { writes, outcomes, claims, backlog, ceiling, told } = batch;
         let more =
             !claims.is_empty() && !backlog.due(&facts.catalog, &facts.room, facts.now).is_empty();
-        let report = BatchReport { outcomes, claims, more, committed, ..BatchReport::default() };
+        let report =
+            BatchReport { outcomes, claims, more, committed, told, ..BatchReport::default() };
         let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
         if crashed && self.faults.has(Bug::AckBeforeCommit) {
             sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
@@ -509,11 +524,13 @@ pub(crate) struct Planned {
     pub(crate) backlog: Backlog,
     /// The counter's ceiling after the batch; 0 when it has not been asked for.
     ceiling: i64,
+    told: Vec<Told>,
 }
 
 impl Planned {
     /// Plans command by command; each sees what those before it write.
-    fn of(commands: &[Command], facts: &mut Facts, backlog: &Backlog) -> Planned {
+    fn of(commands: &[Command], facts: &mut Facts, backlog: &Backlog, watched: Watched) -> Planned {
+        let mut told = Vec::new();
         let mut writes = Writes { next: facts.next, ..Writes::default() };
         let mut backlog = backlog.clone();
         let mut outcomes = Vec::with_capacity(commands.len());
@@ -521,6 +538,9 @@ impl Planned {
             match command.plan(facts) {
                 Ok(planned) => {
                     lower_by_updates(command, &planned, facts, &mut backlog);
+                    if watched == Watched::Yes {
+                        told.extend(told::of(&planned, facts));
+                    }
                     if !facts.faults.has(Bug::BatchNotAbsorbed) {
                         facts.absorb(&planned);
                     }
@@ -536,7 +556,7 @@ impl Planned {
                 backlog.lower(row.app, row.queue, row.available_at);
             }
         }
-        Planned { writes, outcomes, claims, backlog, ceiling: 0 }
+        Planned { writes, outcomes, claims, backlog, ceiling: 0, told }
     }
 
     /// Neither facts nor writes: the database need not be asked at all.

@@ -215,11 +215,14 @@ impl Desk {
         let room = self.handover.room();
         let report = self.batcher.run(&commands, now, room).await?;
         let after = self.shared.clock.monotonic();
-        let BatchReport { outcomes, claims, next_due, left, more, committed } = report;
+        let BatchReport { outcomes, claims, next_due, left, more, committed, told } = report;
         let has_failed = |outcome: &Result<(), Refusal>| {
             matches!(outcome, Err(Refusal::StoreFailed(_) | Refusal::CommandFailed(_)))
         };
         let failed = outcomes.iter().any(has_failed);
+        if !told.is_empty() {
+            self.handover.told(told);
+        }
         if !claims.is_empty() {
             self.handover.take(claims);
         }
@@ -240,6 +243,7 @@ impl Desk {
         }
         if committed {
             self.last_commit_took = after.saturating_sub(before);
+            self.batcher.seen().commits.note(now, self.last_commit_took);
             self.last_batch = commands.len();
             self.cut_at = Some(after + QUIET);
             self.commits_since_look += 1 + u32::try_from(commands.len() / 256).unwrap_or(0);

@@ -86,6 +86,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// Whether nothing has ever been configured in it.
+    pub fn is_new(&self) -> bool {
+        self.counter_ceiling == 1
+    }
+
     /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon.
     pub async fn open(config: StoreConfig, owner: Id) -> Result<Store, StoreError> {
         let path = config.path.clone();

@@ -231,6 +231,28 @@ statements! {
              WHERE o.queue_id = queues.id AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1),
             (SELECT min(o.available_at) FROM outbox o WHERE o.queue_id = queues.id AND o.lease_token IS NULL)
         FROM queues WHERE queues.id IS NOT NULL";
+    /// How many rows of each queue are due, later, of those after an attempt, behind another; each up to a limit.
+    QUEUES_STANDING = "-- queues_standing
+        WITH RECURSIVE queues (id) AS (
+            SELECT min(queue_id) FROM outbox WHERE lease_token IS NULL
+            UNION ALL
+            SELECT (SELECT min(o.queue_id) FROM outbox o WHERE o.lease_token IS NULL AND o.queue_id > queues.id)
+            FROM queues WHERE queues.id IS NOT NULL LIMIT $4)
+        SELECT queues.id,
+            (SELECT o.app_id FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL ORDER BY o.available_at LIMIT 1),
+            (SELECT count(*) FROM (SELECT 1 FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL AND o.available_at <= $1 LIMIT $3)),
+            (SELECT min(o.available_at) FROM outbox o WHERE o.queue_id = queues.id AND o.lease_token IS NULL),
+            (SELECT count(*) FROM (SELECT 1 FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL
+                AND o.available_at > $1 AND o.available_at < $2 LIMIT $3)),
+            (SELECT coalesce(sum(w.attempt > 0), 0) FROM (SELECT o.attempt FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL
+                AND o.available_at > $1 AND o.available_at < $2 LIMIT $3) w),
+            (SELECT count(*) FROM (SELECT 1 FROM outbox o
+             WHERE o.queue_id = queues.id AND o.lease_token IS NULL AND o.available_at >= $2 LIMIT $3))
+        FROM queues WHERE id IS NOT NULL";
     USAGE_PENDING = "-- usage_pending
         SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE queue_id = $1 AND lease_token IS NULL";
     USAGE_CLAIMED = "-- usage_claimed

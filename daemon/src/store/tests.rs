@@ -38,6 +38,7 @@ mod opening;
 mod purging;
 mod reading;
 mod schedules;
+mod showing;
 mod timing;
 mod writing;
 

@@ -21,6 +21,7 @@ use crate::store::behind::{Behind, Timer};
 use crate::store::configure::{ConfigureError, Plan};
 use crate::store::desk::Desk;
 use crate::store::open::StoreError;
+use crate::store::told::Told;
 use crate::time::{Clock, Timestamp};
 
 /// Whoever runs what was claimed.
@@ -37,6 +38,11 @@ pub trait Handover: Send + Sync {
 
     /// The store can be written again after it could not.
     fn writable(&self);
+
+    /// Says what became of rows that have not run, before anything of the batch runs. Only while somebody looks on.
+    fn told(&self, told: Vec<Told>) {
+        drop(told);
+    }
 }
 
 /// Told once what became of a command. Dropped untold when the process has to end and nobody can know.

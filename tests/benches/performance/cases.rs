@@ -4,6 +4,7 @@ mod board;
 mod depth;
 mod disk;
 mod http;
+mod live;
 mod load;
 mod matching;
 mod queue;
@@ -40,7 +41,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 19] = [
+pub const ALL: [Case; 21] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -59,6 +60,8 @@ pub const ALL: [Case; 19] = [
     board::BYTES,
     board::SIZES,
     board::START,
+    live::EVENTS,
+    live::UNWATCHED,
     load::GENERATOR,
 ];
 

@@ -113,6 +113,14 @@ impl<'a> Daemon<'a> {
         Process(self.child.id())
     }
 
+    /// Where the admin API is.
+    pub fn admin_socket(&self) -> Result<PathBuf> {
+        match &self.admin {
+            Address::Unix(socket) => Ok(socket.clone()),
+            Address::Tcp(_) => bail!("the admin API is on a socket"),
+        }
+    }
+
     pub fn deploy(&self, app: &App) -> Result<()> {
         let path = format!("/apps/{}/manifest", app.slug);
         self.admin("PUT", &path, Some(&app.bundle())).map(drop)
@@ -239,7 +247,8 @@ fn configuration(listen: SocketAddr, runtime_folder: &Path, store: &Path) -> Str
     format!(
         "[http]\nlisten = \"{listen}\"\n\n[admin]\nsocket = \"{runtime}/{SOCKET}\"\n\n\
          [store]\nurl = \"sqlite://{store}\"\n\n[runtime]\ndirectory = \"{runtime}\"\n\n\
-         [limits.http]\nconnections_per_ip_max = 256\n"
+         [limits.http]\nconnections_per_ip_max = 256\n\n\
+         [limits.admin]\nconnections_max = 256\nconnections_per_uid_max = 128\nevent_readers_max = 64\n"
     )
 }
 

@@ -12,6 +12,7 @@ mod crash;
 mod disk;
 mod failing_card;
 mod letters;
+mod live;
 mod manuals;
 mod openapi;
 mod outside;

@@ -3,18 +3,21 @@
 use std::io::Write;
 
 use clap::Subcommand;
+use picloud_api::events::kind;
 use picloud_api::executions::{AttemptDetail, Chain, ExecutionDetail, Link};
+use picloud_api::list::ExecutionItem;
 
+use crate::cli::follow::{self, Wanted, cells};
 use crate::cli::ids::{self, List};
-use crate::cli::list::{self, cause, took};
-use crate::cli::{CliError, ListArgs, show};
+use crate::cli::list::{self, cause, failure, took};
+use crate::cli::{CliError, WatchArgs, show};
 use crate::client::{Client, segment};
-use crate::output::{Form, Output, relative};
+use crate::output::{Form, Output, relative, utc};
 
 #[derive(Subcommand)]
 pub(super) enum Executions {
     /// Runs that ended lately, the newest first.
-    List(ListArgs),
+    List(WatchArgs),
     /// The attempts of one, with log and writes.
     Show {
         id: String,
@@ -31,10 +34,36 @@ pub(super) async fn run(
     errors: &mut dyn Write,
 ) -> Result<(), CliError> {
     match command {
-        Executions::List(args) => list::executions(client, output, errors, args).await,
+        Executions::List(WatchArgs { list, watch: false }) => {
+            list::executions(client, output, errors, list).await
+        }
+        Executions::List(WatchArgs { list, watch: true }) => {
+            let wanted = Wanted {
+                kind: kind::EXECUTION,
+                app: list.app.as_deref(),
+                filter: list.filter.as_deref(),
+            };
+            follow::follow(client, output, errors, wanted, line).await
+        }
         Executions::Show { id, chain: true } => chain(client, output, errors, &id).await,
         Executions::Show { id, chain: false } => show(client, output, &id).await,
     }
+}
+
+/// One run that has ended.
+fn line(run: &ExecutionItem) -> String {
+    let script = format!("{}/{} v{}", run.app, run.script, run.script_version);
+    let cause = cause(&run.source, run.origin.as_deref());
+    cells(&[
+        (&utc(run.started_at), 0),
+        (&run.outcome, 13),
+        (&script, 24),
+        (&cause, 24),
+        (&format!("try {}", run.attempt), 6),
+        (&took(run.took_us), 8),
+        (&run.id, 26),
+        (&run.error.as_ref().map(failure).unwrap_or_default(), 0),
+    ])
 }
 
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {

@@ -146,6 +146,11 @@ pub(super) struct PageArgs {
 }
 
 impl PageArgs {
+    /// So many of the newest.
+    pub(super) fn newest(limit: usize) -> PageArgs {
+        PageArgs { limit, all: false, after: None }
+    }
+
     fn items_max(&self) -> Result<usize, CliError> {
         match (self.all, self.limit) {
             (true, _) => Ok(usize::MAX),

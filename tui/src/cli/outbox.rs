@@ -3,20 +3,22 @@
 use std::io::Write;
 
 use clap::Subcommand;
+use picloud_api::events::{OutboxEvent, kind};
 use picloud_api::executions::OutboxDetail;
 use picloud_api::letters::{Done, ReasonRequest};
 use serde_json::json;
 
+use crate::cli::follow::{self, Wanted, cells};
 use crate::cli::ids::{self, List};
-use crate::cli::list::{self, cause};
-use crate::cli::{CliError, ListArgs, show};
+use crate::cli::list::{self, cause, failure, took};
+use crate::cli::{CliError, WatchArgs, show};
 use crate::client::{Client, segment};
-use crate::output::{Form, Output, relative};
+use crate::output::{Form, Output, relative, utc};
 
 #[derive(Subcommand)]
 pub(super) enum Outbox {
     /// What waits or runs, the newest first.
-    List(ListArgs),
+    List(WatchArgs),
     /// One row with its event.
     Show { id: String },
     /// Run a row now that was to run later.
@@ -37,7 +39,17 @@ pub(super) async fn run(
     errors: &mut dyn Write,
 ) -> Result<(), CliError> {
     match command {
-        Outbox::List(args) => list::outbox(client, output, errors, args).await,
+        Outbox::List(WatchArgs { list, watch: false }) => {
+            list::outbox(client, output, errors, list).await
+        }
+        Outbox::List(WatchArgs { list, watch: true }) => {
+            let wanted = Wanted {
+                kind: kind::OUTBOX,
+                app: list.app.as_deref(),
+                filter: list.filter.as_deref(),
+            };
+            follow::follow(client, output, errors, wanted, line).await
+        }
         Outbox::Show { id } => show(client, output, &id).await,
         Outbox::RunNow { id } => {
             let id = whole(client, &id).await?;
@@ -60,6 +72,30 @@ pub(super) async fn run(
             Ok(output.line(&format!("picloud dead-letters replay {letter} runs it after all"))?)
         }
     }
+}
+
+/// One move of a row.
+fn line(event: &OutboxEvent) -> String {
+    let script = format!("{}/{}", event.app, event.script);
+    let cause = cause(&event.source, event.origin.as_deref());
+    let tries = format!("{}/{}", event.attempt, event.max_attempts);
+    let when = match (event.available_at, event.took_us) {
+        (Some(at), _) => relative(at, event.at),
+        (None, Some(us)) => took(us),
+        (None, None) => String::new(),
+    };
+    let why = event.error.as_ref().map(failure).or_else(|| event.reason.clone());
+    cells(&[
+        (&utc(event.at), 0),
+        (&event.state, 9),
+        (&when, 8),
+        (&script, 24),
+        (&cause, 24),
+        (&tries, 4),
+        (event.key.as_deref().unwrap_or_default(), 8),
+        (&event.id, 26),
+        (&why.unwrap_or_default(), 0),
+    ])
 }
 
 async fn whole(client: &Client, id: &str) -> Result<String, CliError> {

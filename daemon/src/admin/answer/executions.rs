@@ -44,7 +44,7 @@ pub(super) fn list(engine: &Engine, request: &Request) -> Result<Page<ExecutionI
 }
 
 /// The attempts of a row that memory has, the last one first.
-fn attempts(engine: &Engine, id: Id) -> Vec<Execution> {
+fn attempts(engine: &Engine, id: Id) -> Vec<Arc<Execution>> {
     let found = engine.dispatcher.history.find(None, LINKS_MAX, |one| one.id == id);
     found.into_iter().map(|(_, one)| one).collect()
 }

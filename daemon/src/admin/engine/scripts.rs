@@ -81,7 +81,7 @@ impl Engine {
             return Ok((row.app == app).then_some(Event::Of(row)));
         }
         let ended = self.dispatcher.history.last_of(id).filter(|ended| ended.app == app);
-        Ok(ended.and_then(|ended| ended.event).map(Event::Given))
+        Ok(ended.and_then(|ended| ended.event.clone()).map(Event::Given))
     }
 
     /// Runs a script without committing anything. Few at a time: they hold no permits of the gate.
