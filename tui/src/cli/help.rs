@@ -8,6 +8,8 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("picloud triggers disable greenhouse/warn", "Let a trigger match no more."),
     ("picloud pause greenhouse/warn --reason 'sensor rebuilt'", "Let its work wait."),
     ("picloud outbox list --filter state:retry", "What is tried again?"),
+    ("picloud executions list --watch", "What runs?"),
+    ("picloud logs -f --app greenhouse", "What do its scripts log?"),
     ("picloud executions show 01J9ZK --chain", "What caused it, and what did it cause?"),
     ("picloud dead-letters list --group error", "What could not be done?"),
     ("picloud scripts dry-run greenhouse/warn --event 01J9ZK", "Would it work now?"),
