@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::admin::reference;
 use crate::app::{self, Start};
@@ -143,6 +143,11 @@ enum Print {
     AdminApi,
 }
 
+/// All that can be said to `picloudd`.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
 pub fn main_with(surroundings: &Surroundings) -> ExitCode {
     let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
@@ -223,7 +228,6 @@ mod tests {
 
     #[test]
     fn the_arguments_hold_together() {
-        use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -3,6 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Whether documents that show what is really there are to be written anew, instead of compared: `PICLOUD_WRITE_DOCS`.
+#[allow(clippy::disallowed_methods, reason = "the configuration of the tests")]
+pub fn documents_are_to_be_written() -> bool {
+    std::env::var_os("PICLOUD_WRITE_DOCS").is_some()
+}
+
 /// The root of the repository.
 pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));

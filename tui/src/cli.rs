@@ -1,7 +1,10 @@
 //! The command line `picloud`: nouns, then verbs. Results go to standard output, everything else to standard error.
 
+pub mod complete;
 pub mod confirm;
 pub mod folder;
+pub mod help;
+pub mod surroundings;
 
 mod abandoned;
 mod apps;
@@ -13,6 +16,7 @@ mod deploy;
 mod executions;
 mod export;
 mod follow;
+mod ids;
 mod list;
 mod logs;
 mod outbox;
@@ -24,17 +28,20 @@ mod show;
 mod stats;
 mod tokens;
 mod triggers;
+mod words;
 
-use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::cli::complete::Shell;
 use crate::cli::confirm::Asking;
 use crate::cli::folder::FolderError;
-use crate::client::{Client, ClientError, DEFAULT_SOCKET, Place};
+use crate::cli::list::PageArgs;
+use crate::cli::surroundings::Surroundings;
+use crate::client::{Client, ClientError, Place};
 use crate::output::{self, Colours, Form, Output};
 
 /// How a command ended. The numbers are the process's exit codes.
@@ -61,12 +68,14 @@ pub enum CliError {
     Folder(#[from] FolderError),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    NotFound(String),
     /// Whoever was asked did not say yes.
     #[error("nothing was done")]
     Declined,
     /// A script that was run failed.
-    #[error("{0}")]
-    Script(String),
+    #[error("{text}")]
+    Script { text: String, hint: Option<String> },
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
@@ -95,7 +104,8 @@ impl CliError {
             Self::Folder(FolderError::NotFound { .. }) => Exit::NotFound,
             Self::Folder(FolderError::NotEmpty { .. }) => Exit::Conflict,
             Self::Usage(_) => Exit::Usage,
-            Self::Script(_) => Exit::ScriptFailed,
+            Self::NotFound(_) => Exit::NotFound,
+            Self::Script { .. } => Exit::ScriptFailed,
             Self::Unexpected { .. } => Exit::Conflict,
             Self::Partly { .. } => Exit::Partly,
             Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
@@ -113,20 +123,24 @@ impl CliError {
                 error @ (ClientError::NoDaemon { source, .. } | ClientError::Closed { source, .. }),
             ) => format!("{error}: {source}"),
             Self::Folder(error) => error.text(),
+            Self::Print(error) => format!("{self}: {error}"),
             Self::Client(_)
             | Self::Usage(_)
+            | Self::NotFound(_)
             | Self::Declined
-            | Self::Script(_)
+            | Self::Script { .. }
             | Self::Unexpected { .. }
             | Self::Partly { .. }
-            | Self::Ill(_)
-            | Self::Print(_) => self.to_string(),
+            | Self::Ill(_) => self.to_string(),
         }
     }
 
     fn hint(&self) -> Option<&str> {
         match self {
-            Self::Client(ClientError::NoDaemon { .. }) => Some(
+            Self::Client(ClientError::NoDaemon { place: Place::Address(_), .. }) => {
+                Some("does the daemon run there, with `[admin] listen` set to that port?")
+            }
+            Self::Client(ClientError::NoDaemon { place: Place::Socket(_), .. }) => Some(
                 "sudo systemctl start picloud, or name its socket with --socket PATH or $PICLOUD_SOCKET",
             ),
             Self::Client(ClientError::Closed { .. }) => {
@@ -138,79 +152,53 @@ impl CliError {
             }
             Self::Client(ClientError::Problem(problem)) => problem.hint.as_deref(),
             Self::Folder(error) => error.hint(),
+            Self::Script { hint, .. } => hint.as_deref(),
             Self::Unexpected { .. } => Some("nothing was done: look at what matches, then repeat"),
             Self::Partly { .. } => Some("the same command goes on with what is left"),
-            Self::Client(ClientError::Broken(_))
-            | Self::Usage(_)
-            | Self::Ill(_)
-            | Self::Declined
-            | Self::Script(_)
-            | Self::Print(_) => None,
+            Self::Client(ClientError::Broken(_)) => Some(
+                "if that happens again, there may be no daemon at the other end of a forwarded socket",
+            ),
+            Self::Usage(_) | Self::NotFound(_) | Self::Ill(_) | Self::Declined | Self::Print(_) => {
+                None
+            }
         }
     }
 }
 
-/// What a process is started with.
-pub struct Surroundings {
-    pub arguments: Vec<OsString>,
-    /// `$PICLOUD_SOCKET`
-    pub socket: Option<OsString>,
-    /// `$PICLOUD_URL`
-    pub url: Option<OsString>,
-    /// `$PICLOUD_TOKEN`
-    pub token: Option<OsString>,
-    pub asking: Asking,
-    /// Columns of the terminal that standard output is; `None` if it is none.
-    pub columns: Option<usize>,
-    pub colours: Colours,
-}
-
-impl Surroundings {
-    #[allow(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    pub fn of_this_process() -> Surroundings {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let stdout = io::stdout();
-        let columns = stdout.is_terminal().then(|| {
-            let told = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
-            let named = || set("COLUMNS")?.to_str()?.parse().ok();
-            if told > 0 { usize::from(told) } else { named().unwrap_or(80) }
-        });
-        let colours =
-            if columns.is_some() && set("NO_COLOR").is_none() { Colours::On } else { Colours::Off };
-        Surroundings {
-            arguments: std::env::args_os().collect(),
-            socket: set("PICLOUD_SOCKET"),
-            url: set("PICLOUD_URL"),
-            token: set("PICLOUD_TOKEN"),
-            asking: if io::stdin().is_terminal() && io::stderr().is_terminal() {
-                Asking::Possible
-            } else {
-                Asking::Impossible
-            },
-            columns,
-            colours,
-        }
-    }
-}
-
-/// Deploy apps to a PiCloud and look at what it does.
+/// Deploy apps to a PiCloud, and look at what it does.
 #[derive(Parser)]
 #[command(name = "picloud", version, max_term_width = 100)]
 struct Arguments {
     /// Admin socket of the daemon [default: $PICLOUD_SOCKET, or /run/picloud/admin.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     socket: Option<PathBuf>,
     /// Admin address of the daemon instead of its socket, such as http://127.0.0.1:8081 [default: $PICLOUD_URL]
     #[arg(long, global = true, value_name = "URL", conflicts_with = "socket")]
+    #[arg(help_heading = EVERYWHERE)]
     url: Option<String>,
     /// Token to call with [default: $PICLOUD_TOKEN, where other users do not see it]
-    #[arg(long, global = true, value_name = "TOKEN")]
+    #[arg(long, global = true, value_name = "TOKEN", help_heading = EVERYWHERE)]
     token: Option<String>,
-    /// Print JSON: one line for each item of a list, one document otherwise.
-    #[arg(long, global = true)]
+    /// Print JSON: one line for each item of a list, one document otherwise
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
+    /// Whether to print in colours; auto does on a terminal, unless $NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(hide_default_value = true, help_heading = EVERYWHERE)]
+    color: When,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Subcommand)]
@@ -227,7 +215,7 @@ enum Command {
     },
     /// Write an app's manifest and scripts into an empty folder.
     Export { app: String, dir: PathBuf },
-    /// Apps.
+    /// Apps: what they are, and what waits in them.
     #[command(subcommand)]
     Apps(apps::Verb),
     /// What an app is reached by.
@@ -263,7 +251,7 @@ enum Command {
     /// Who is known, and what they may do.
     #[command(subcommand)]
     Principals(principals::Principals),
-    /// Tokens, for callers from elsewhere.
+    /// Tokens, with which callers from elsewhere are known.
     #[command(subcommand)]
     Tokens(tokens::Tokens),
     /// Who changed what.
@@ -288,11 +276,8 @@ enum Command {
         /// As for pause.
         target: Option<String>,
     },
-}
-
-#[derive(Subcommand)]
-enum Listing {
-    List(ListArgs),
+    /// Print what makes the tab key know picloud, its apps, scripts and ids.
+    Completions { shell: Shell },
 }
 
 #[derive(Args)]
@@ -303,12 +288,13 @@ struct ListArgs {
     /// Words and key:value, such as 'state:retry age:>1h -script:warn'.
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
-    /// Items at most.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
-    /// Begin behind this cursor, which the end of the list before named.
-    #[arg(long, value_name = "CURSOR")]
-    after: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// All that can be said to `picloud`, with what its words stand for.
+pub fn command() -> clap::Command {
+    words::explained(Arguments::command()).after_help(help::below())
 }
 
 #[derive(Args)]
@@ -316,12 +302,15 @@ struct WatchArgs {
     #[command(flatten)]
     list: ListArgs,
     /// Print what happens from now on, until you stop it.
-    #[arg(long, conflicts_with_all = ["limit", "after"])]
+    #[arg(long, conflicts_with_all = ["limit", "all", "after"])]
     watch: bool,
 }
 
 /// Runs the command line on the process's own streams.
 pub fn main_with(surroundings: &Surroundings) -> ExitCode {
+    if completed(surroundings, &mut io::stdout()) {
+        return ExitCode::SUCCESS;
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -334,31 +323,62 @@ pub fn main_with(surroundings: &Surroundings) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// Whether a shell asked how a command can go on, and was told so. The words of that command follow `--`; it is about the
+/// daemon that they name.
+fn completed(surroundings: &Surroundings, results: &mut dyn Write) -> bool {
+    let shell = surroundings.complete.as_deref().and_then(Shell::named);
+    let (Some(shell), [_, dashes, words @ ..]) = (shell, &surroundings.arguments[..]) else {
+        return false;
+    };
+    if dashes != "--" {
+        return false;
+    }
+    let said = |option: &str| {
+        let at = words.iter().position(|word| word == option)?;
+        words.get(at + 1)?.to_str().map(str::to_owned)
+    };
+    let client =
+        surroundings.client(said("--socket").map(Into::into), said("--url"), said("--token"));
+    // Nothing is said of what goes wrong: the line that is being written would be spoilt.
+    let _broken = complete::print(shell, command(), words.to_vec(), client.ok().as_ref(), results);
+    true
+}
+
 /// Runs the command line.
 pub async fn run(
     surroundings: &Surroundings,
     results: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Exit {
-    let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
+    let matches = command().try_get_matches_from(&surroundings.arguments);
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let text = error.render();
+            let text = error.render().to_string();
             let _closed = if error.use_stderr() {
-                write!(errors, "{text}")
+                let (program, cause) = match text.strip_prefix("error: ") {
+                    Some(cause) => ("picloud: ", cause),
+                    None => ("", text.as_str()),
+                };
+                write!(errors, "{program}{cause}")
             } else {
                 write!(results, "{text}")
             };
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
+    let colours = match arguments.color {
+        When::Auto => surroundings.colours,
+        When::Always => Colours::On,
+        When::Never => Colours::Off,
+    };
     let mut output = Output {
         results,
         columns: surroundings.columns,
-        colours: surroundings.colours,
+        colours,
         form: if arguments.json { Form::Json } else { Form::Text },
     };
-    let ended = match client(surroundings, arguments.socket, arguments.url, arguments.token) {
+    let ended = match surroundings.client(arguments.socket, arguments.url, arguments.token) {
         Ok(client) => {
             obey(arguments.command, &client, &mut output, errors, surroundings.asking).await
         }
@@ -373,39 +393,6 @@ pub async fn run(
             error.exit()
         }
     }
-}
-
-/// The daemon that is meant: arguments before the environment, an address before a socket.
-fn client(
-    surroundings: &Surroundings,
-    socket: Option<PathBuf>,
-    url: Option<String>,
-    token: Option<String>,
-) -> Result<Client, CliError> {
-    let text = |name: &str, value: &OsString| {
-        let value = value.clone().into_string();
-        value.map_err(|_| CliError::Usage(format!("{name} is no text")))
-    };
-    let named = |name: &str, value: &Option<OsString>| {
-        value.as_ref().map(|value| text(name, value)).transpose()
-    };
-    let token = match token {
-        Some(token) => Some(token),
-        None => named("$PICLOUD_TOKEN", &surroundings.token)?,
-    };
-    let url = match (url, &socket) {
-        (Some(url), _) => Some(url),
-        (None, Some(_)) => None,
-        (None, None) => named("$PICLOUD_URL", &surroundings.url)?,
-    };
-    let place = match url {
-        Some(url) => Place::of_url(&url).map_err(CliError::Usage)?,
-        None => {
-            let named = surroundings.socket.as_ref().map(PathBuf::from);
-            Place::Socket(socket.or(named).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
-        }
-    };
-    Client::new(place, token).map_err(CliError::Usage)
 }
 
 async fn obey(
@@ -450,6 +437,7 @@ async fn obey(
             pause::pause(client, output, target.as_deref(), reason).await
         }
         Command::Resume { target } => pause::resume(client, output, target.as_deref()).await,
+        Command::Completions { shell } => Ok(complete::registration(shell, output.results)?),
     }
 }
 
@@ -459,7 +447,53 @@ mod tests {
 
     #[test]
     fn the_arguments_hold_together() {
-        use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn each(command: &clap::Command, path: &str, look: &mut dyn FnMut(&str, &clap::Command)) {
+        let path = format!("{path} {}", command.get_name());
+        look(&path, command);
+        for sub in command.get_subcommands() {
+            each(sub, &path, look);
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_word_says_in_one_sentence_what_it_is() {
+        let mut said = 0;
+        each(&command(), "", &mut |path, command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let sentence = |text: &str| {
+                text.starts_with(|c: char| !c.is_lowercase() && !c.is_whitespace())
+                    && !text.ends_with('.')
+                    && !text.contains('\n')
+            };
+            assert!(sentence(&about), "{path}: {about:?}");
+            for arg in command.get_arguments() {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(sentence(&help), "{path} {}: {help:?}", arg.get_id());
+                said += 1;
+            }
+        });
+        assert!(said > 100, "only {said} arguments were found");
+    }
+
+    #[test]
+    fn the_examples_are_commands() {
+        for (example, does) in help::EXAMPLES {
+            let words = example.split('\'').enumerate().flat_map(|(n, part)| match n % 2 {
+                0 => part.split_whitespace().collect::<Vec<&str>>(),
+                _ => vec![part],
+            });
+            let parsed = command().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
+            assert!(!does.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_explained() {
+        let codes: Vec<u8> = help::EXITS.iter().map(|(exit, _)| *exit as u8).collect();
+        assert_eq!(codes, (0..=8).collect::<Vec<u8>>());
     }
 }

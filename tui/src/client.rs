@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +31,47 @@ pub struct Client {
     place: Place,
     /// The header that shows a token.
     authorization: Option<HeaderValue>,
+    waiting: Waiting,
+}
+
+/// Who is told that an answer takes long. By default nobody.
+#[derive(Clone, Default)]
+pub struct Waiting {
+    /// How long nothing is said, and how long until it is said again.
+    pub every: Duration,
+    /// Gets a text to show, and an empty one in the end.
+    pub tell: Option<Tell>,
+}
+
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Waiting {
+    /// On the terminal that standard error is, on a line that is wiped afterwards.
+    pub fn on_the_terminal() -> Waiting {
+        let tell = |text: &str| {
+            let mut errors = io::stderr();
+            let _closed = write!(errors, "\r\x1b[K{text}");
+            let _closed = errors.flush();
+        };
+        Waiting { every: Duration::from_secs(1), tell: Some(Arc::new(tell)) }
+    }
+
+    /// Waits for the answer, and says so.
+    async fn during<T>(&self, answer: impl Future<Output = T>) -> T {
+        let Some(tell) = &self.tell else { return answer.await };
+        let mut answer = std::pin::pin!(answer);
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(self.every, &mut answer).await {
+                if waited > Duration::ZERO {
+                    tell("");
+                }
+                return answer;
+            }
+            waited += self.every;
+            tell(&format!("waiting for the daemon, {} s so far", waited.as_secs()));
+        }
+    }
 }
 
 /// Where the daemon is.
@@ -91,7 +134,12 @@ impl Client {
             Ok::<HeaderValue, String>(header)
         };
         let authorization = token.map(header).transpose()?;
-        Ok(Client { place, authorization })
+        Ok(Client { place, authorization, waiting: Waiting::default() })
+    }
+
+    /// The same client, which says when an answer takes long.
+    pub fn waiting(self, waiting: Waiting) -> Client {
+        Client { waiting, ..self }
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -151,7 +199,8 @@ impl Client {
     ) -> Result<T, ClientError> {
         let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
         let asked = tokio::time::timeout(limit, self.exchange(method, path, body, version));
-        let (status, body) = asked.await.map_err(|_| ClientError::Silent)??;
+        let (status, body) =
+            self.waiting.during(asked).await.map_err(|_| ClientError::Silent)??;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| ClientError::Odd(error.to_string()));

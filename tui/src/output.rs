@@ -35,9 +35,13 @@ impl Output<'_> {
         writeln!(self.results, "{}", text::visible(line))
     }
 
-    /// Lines of text, such as a script's source.
-    pub fn lines(&mut self, lines: &str) -> io::Result<()> {
-        writeln!(self.results, "{}", text::visible_lines(lines.trim_end()))
+    /// A script's source. In a pipe it is what it is; a terminal is shown what it would obey.
+    pub fn source(&mut self, source: &str) -> io::Result<()> {
+        match self.columns {
+            Some(_) => writeln!(self.results, "{}", text::visible_lines(source.trim_end())),
+            None if source.ends_with('\n') => write!(self.results, "{source}"),
+            None => writeln!(self.results, "{source}"),
+        }
     }
 
     /// One value as one line of JSON, with escapes for whatever a terminal would obey or hide.
@@ -55,75 +59,123 @@ impl Output<'_> {
         writeln!(self.results, "{safe}")
     }
 
-    /// Rows below their headings, each cell cut so that the table fits a terminal: the widest column gives most.
+    /// Rows below their headings. On a terminal columns without any value are left out if the table is too wide, and then
+    /// cells are cut: the widest column gives most, ids give nothing.
     pub fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let rows: Vec<Vec<String>> =
+        let mut headings: Vec<String> = headings.iter().map(|one| (*one).to_owned()).collect();
+        let mut rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| text::visible(cell)).collect()).collect();
-        let mut widths: Vec<usize> = headings.iter().map(|heading| width(heading)).collect();
-        for row in &rows {
-            for (cell, most) in row.iter().zip(&mut widths) {
-                *most = (*most).max(width(cell));
+        let mut columns = columns_of(&headings, &rows);
+        if let Some(most) = self.columns {
+            if total(&columns) > most {
+                let kept: Vec<bool> = columns.iter().map(|column| column.has_values).collect();
+                for line in rows.iter_mut().chain([&mut headings]) {
+                    let mut kept = kept.iter();
+                    line.retain(|_| kept.next() == Some(&true));
+                }
+                columns.retain(|column| column.has_values);
             }
-        }
-        if let Some(columns) = self.columns {
-            fit(&mut widths, columns);
+            fit(&mut columns, most);
         }
         let (bold, off) = match self.colours {
             Colours::On => ("\x1b[1m", "\x1b[0m"),
             Colours::Off => ("", ""),
         };
-        let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
-        writeln!(self.results, "{bold}{}{off}", aligned(&headings, &widths))?;
+        writeln!(self.results, "{bold}{}{off}", aligned(&headings, &columns))?;
         for row in &rows {
-            writeln!(self.results, "{}", aligned(row, &widths))?;
+            writeln!(self.results, "{}", aligned(row, &columns))?;
         }
         Ok(())
     }
 }
 
 const GAP: usize = 2;
+/// No column is cut to less.
+const COLUMN_WIDTH_MIN: usize = 8;
 
-/// Makes the widest columns narrower until all fit; none below 8.
-fn fit(widths: &mut [usize], columns: usize) {
-    let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > columns {
-        let Some(widest) = widths.iter_mut().max() else { return };
-        if *widest <= 8 {
-            return;
+/// What is known of a column before it is printed.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    width: usize,
+    has_values: bool,
+    /// Half an id is none: it can be neither copied nor found.
+    has_ids_only: bool,
+    cut: Cut,
+}
+
+/// What goes when a cell is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    End,
+    /// Of `APP/SCRIPT`, most rows have the same app.
+    Beginning,
+}
+
+fn columns_of(headings: &[String], rows: &[Vec<String>]) -> Vec<Column> {
+    let column = |(at, heading): (usize, &String)| {
+        let cells = || rows.iter().filter_map(|row| row.get(at)).filter(|cell| !cell.is_empty());
+        Column {
+            width: cells().map(|cell| width(cell)).max().unwrap_or_default().max(width(heading)),
+            has_values: cells().next().is_some(),
+            has_ids_only: cells().all(|cell| is_id(cell)),
+            cut: if heading.starts_with("APP/") { Cut::Beginning } else { Cut::End },
         }
-        *widest -= 1;
+    };
+    headings.iter().enumerate().map(column).collect()
+}
+
+fn is_id(cell: &str) -> bool {
+    cell.len() == 26 && cell.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+fn total(columns: &[Column]) -> usize {
+    columns.iter().map(|column| column.width + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// Makes the widest columns narrower until all fit, as far as they may be cut.
+fn fit(columns: &mut [Column], most: usize) {
+    while total(columns) > most {
+        let may_be_cut = |column: &&mut Column| !column.has_ids_only;
+        let widest = columns.iter_mut().filter(may_be_cut).max_by_key(|column| column.width);
+        let Some(widest) = widest.filter(|column| column.width > COLUMN_WIDTH_MIN) else { return };
+        widest.width -= 1;
     }
 }
 
-fn aligned(row: &[String], widths: &[usize]) -> String {
+fn aligned(row: &[String], columns: &[Column]) -> String {
     let mut line = String::new();
-    for (n, (cell, most)) in row.iter().zip(widths).enumerate() {
+    for (n, (cell, column)) in row.iter().zip(columns).enumerate() {
         if n > 0 {
             line.push_str("  ");
         }
-        let cell = cut(cell, *most);
+        let cell = cut(cell, *column);
         line.push_str(&cell);
-        line.extend(std::iter::repeat_n(' ', most.saturating_sub(width(&cell))));
+        line.extend(std::iter::repeat_n(' ', column.width.saturating_sub(width(&cell))));
     }
     line.truncate(line.trim_end().len());
     line
 }
 
-fn cut(cell: &str, most: usize) -> String {
-    if width(cell) <= most {
+fn cut(cell: &str, column: Column) -> String {
+    if width(cell) <= column.width {
         return cell.to_owned();
     }
-    let mut kept = String::new();
-    let mut taken = 0;
-    for c in cell.chars() {
-        taken += char_width(c);
-        if taken >= most {
-            break;
+    let mut left = column.width.saturating_sub(1);
+    let mut fits = |c: &char| {
+        let fits = char_width(*c) <= left;
+        left = left.saturating_sub(char_width(*c));
+        fits
+    };
+    match column.cut {
+        Cut::End => {
+            let kept: String = cell.chars().take_while(&mut fits).collect();
+            format!("{kept}…")
         }
-        kept.push(c);
+        Cut::Beginning => {
+            let kept: Vec<char> = cell.chars().rev().take_while(&mut fits).collect();
+            format!("…{}", kept.iter().rev().collect::<String>())
+        }
     }
-    kept.push('…');
-    kept
 }
 
 fn width(text: &str) -> usize {
@@ -193,11 +245,12 @@ pub fn relative(at: i64, now: i64) -> String {
         return "now".to_owned();
     }
     let seconds = away.unsigned_abs() / 1_000;
+    // The nearest: what ends in thirty days less a second ends in thirty days.
     let amount = match seconds {
         0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} m", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
+        120..=7_199 => format!("{} m", (seconds + 30) / 60),
+        7_200..=172_799 => format!("{} h", (seconds + 1_800) / 3_600),
+        _ => format!("{} d", (seconds + 43_200) / 86_400),
     };
     if away > 0 { format!("in {amount}") } else { format!("{amount} ago") }
 }
@@ -227,6 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_is_too_wide_loses_its_empty_columns_and_never_half_an_id() {
+        let id = "01M87CG4B1E2B8WR7DQ1STY001";
+        let rows: &[&[&str]] = &[&["", id], &["", ""]];
+        assert_eq!(table(Some(40), rows), format!("STATE  ERROR\n       {id}\n\n"));
+        assert_eq!(table(Some(20), rows), format!("ERROR\n{id}\n\n"));
+        let rows: &[&[&str]] = &[&["a very long state", id]];
+        assert_eq!(table(Some(36), rows), format!("STATE     ERROR\na very …  {id}\n"));
+        assert_eq!(table(None, &[&["", id]]), format!("STATE  ERROR\n       {id}\n"));
+    }
+
+    #[test]
+    fn of_an_app_and_its_script_the_end_is_kept() {
+        let headings = ["APP/SCRIPT".to_owned()];
+        let mut columns = columns_of(&headings, &[vec!["greenhouse/watch-soil v1".to_owned()]]);
+        fit(&mut columns, 14);
+        assert_eq!(cut("greenhouse/watch-soil v1", columns[0]), "…watch-soil v1");
+        assert_eq!(cut("水水水水水水水水", columns[0]), "…水水水水水水");
+    }
+
+    #[test]
     fn wide_characters_take_two_columns() {
         let rows: &[&[&str]] = &[&["水水", "x"], &["abcde", "水が足りない水が足りない"]];
         let text = table(Some(20), rows);
@@ -251,6 +324,17 @@ mod tests {
         assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
         assert!(text.contains("\\u202e") && text.contains("\\udb40\\udc41"), "{text:?}");
         assert_eq!(serde_json::from_str::<String>(&text).expect("it is JSON"), hostile);
+
+        let mut results = Vec::new();
+        let mut output = Output {
+            results: &mut results,
+            columns: Some(80),
+            colours: Colours::Off,
+            form: Form::Text,
+        };
+        output.source(hostile).expect("writing to memory does not fail");
+        let text = String::from_utf8(results).expect("a source is text");
+        assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
 
         let mut errors = Vec::new();
         error(&mut errors, hostile, Some(hostile)).expect("writing to memory does not fail");
@@ -279,6 +363,8 @@ mod tests {
             (-600_000, "10 m ago"),
             (3_600_000 * 5, "in 5 h"),
             (-86_400_000 * 9, "9 d ago"),
+            (86_400_000 * 30 - 5, "in 30 d"),
+            (-3_600_000 * 5 + 60_000, "5 h ago"),
         ] {
             assert_eq!(relative(1_000_000_000 + away, 1_000_000_000), expected);
         }

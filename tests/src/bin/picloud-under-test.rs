@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use picloud_tui::cli::{Surroundings, main_with};
+use picloud_tui::cli::main_with;
+use picloud_tui::cli::surroundings::Surroundings;
 
 fn main() -> ExitCode {
     main_with(&Surroundings::of_this_process())

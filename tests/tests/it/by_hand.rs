@@ -1,10 +1,13 @@
 //! What the owner does by hand with `picloud`: scripts, stored data and whole apps.
 
-use std::process::Output;
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Output};
 use std::thread;
 
 use picloud_tests::client::{Connection, Request};
-use picloud_tests::daemon::{InlineApp, Site};
+use picloud_tests::daemon::{InlineApp, Site, program};
 use picloud_tests::{store_file, wait};
 
 /// What was printed, if the command ended like that.
@@ -50,7 +53,11 @@ fn a_script_is_edited_tried_run_and_taken_back() {
     assert_eq!(printed(&site.picloud(&["kv", "get", "garden/limits", "dry"]), 0), "7\n");
 
     let cold = site.picloud_given(&["scripts", "run", "garden/seen", "-"], r#"{"payload": -1}"#);
-    assert_eq!(printed(&cold, 7), "picloud: garden/seen failed: too cold\n");
+    let cold = printed(&cold, 7);
+    assert!(
+        cold.starts_with("picloud: garden/seen failed: too cold\nhint: picloud exec"),
+        "{cold}"
+    );
     let cold =
         site.picloud_given(&["scripts", "dry-run", "garden/seen", "-"], r#"{"payload": -1}"#);
     let cold = printed(&cold, 7);
@@ -60,7 +67,14 @@ fn a_script_is_edited_tried_run_and_taken_back() {
     let versions = printed(&site.picloud(&["scripts", "versions", "garden/seen"]), 0);
     assert_eq!(versions.lines().count(), 4, "{versions}");
     let shown = printed(&site.picloud(&["scripts", "show", "garden/seen"]), 0);
-    assert_eq!(shown, "garden/seen version 3\ntriggers: look\n\n42\n");
+    assert_eq!(shown, "script    garden/seen\nversion   3\ntriggers  look\n\n42\n");
+    // What is edited and put back is what it was, to the byte.
+    let odd = "// a\ttab\u{7}\n42\n\n";
+    printed(&site.picloud_given(&["scripts", "put", "garden/seen", "-"], odd), 0);
+    let source = site.picloud(&["scripts", "show", "garden/seen", "--source"]);
+    assert_eq!(printed(&source, 0), odd);
+    let old = ["scripts", "show", "garden/seen", "--source", "--version", "1"];
+    assert_eq!(printed(&site.picloud(&old), 0), "42\n");
     let used = printed(&site.picloud(&["scripts", "delete", "garden/seen", "--yes"]), 5);
     assert!(used.contains("is used by trigger \"look\""), "{used}");
     daemon.works_everything_off();
@@ -114,7 +128,10 @@ fn p2_an_app_that_is_deleted_while_it_runs_leaves_nothing_and_the_run_is_on_reco
     printed(&site.picloud(&["kv", "set", "short/c", "stay", "1"]), 0);
     let change = ["apps", "change", "short", "--host", "short.lan", "--expose-errors", "false"];
     let changed = printed(&site.picloud(&change), 0);
-    assert!(changed.starts_with("short revision 2\nhost: short.lan\n1 scripts"), "{changed}");
+    assert!(
+        changed.starts_with("app       short\nrevision  2\nhost      short.lan\n"),
+        "{changed}"
+    );
     printed(&site.picloud(&["apps", "change", "short", "--no-host", "--if-revision", "1"]), 5);
     let mut connection = Connection::tcp(daemon.address()).expect("it listens");
     let caller = thread::spawn(move || connection.send(&Request::post("/short/", "{}")));
@@ -131,4 +148,33 @@ fn p2_an_app_that_is_deleted_while_it_runs_leaves_nothing_and_the_run_is_on_reco
     daemon.stop();
     let reasons = store_file::abandoned(&site.store);
     assert_eq!(reasons, [("slow".to_owned(), "app_deleted".to_owned())]);
+}
+
+#[test]
+fn a_socket_that_is_forwarded_is_as_good_as_the_daemons_own() {
+    let site = Site::new();
+    let daemon = site.start();
+    garden(&site);
+    let forwarded = site.path().join("pi.sock");
+    let listener = UnixListener::bind(&forwarded).expect("the folder is ours");
+    let there = site.socket();
+    thread::spawn(move || {
+        for here in listener.incoming().map_while(Result::ok) {
+            let there = UnixStream::connect(&there).expect("the daemon listens");
+            let pass = |mut from: UnixStream, mut to: UnixStream| {
+                thread::spawn(move || {
+                    let _ended = io::copy(&mut from, &mut to);
+                    let _ended = to.shutdown(Shutdown::Write);
+                })
+            };
+            let again = |stream: &UnixStream| stream.try_clone().expect("there are descriptors");
+            pass(again(&here), again(&there));
+            pass(there, here);
+        }
+    });
+    let mut command = Command::new(program("picloud"));
+    command.env("PICLOUD_SOCKET", "/nowhere").arg("--socket").arg(&forwarded);
+    let output = command.args(["apps", "list"]).output().expect("it is built with the tests");
+    assert!(printed(&output, 0).contains("\ngarden "), "{output:?}");
+    daemon.stop();
 }

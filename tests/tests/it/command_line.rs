@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use picloud_tui::cli::confirm::Asking;
-use picloud_tui::cli::{Exit, Surroundings, run};
+use picloud_tui::cli::surroundings::Surroundings;
+use picloud_tui::cli::{Exit, run};
+use picloud_tui::client::Waiting;
 use picloud_tui::output::Colours;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 
 /// What a run printed, and how it ended.
 struct Printed {
@@ -29,6 +34,8 @@ fn surroundings(socket: &Path, arguments: &[&str]) -> Surroundings {
         asking: Asking::Impossible,
         columns: None,
         colours: Colours::Off,
+        waiting: Waiting::default(),
+        complete: None,
     }
 }
 
@@ -42,13 +49,22 @@ async fn picloud_at(socket: &Path, arguments: &[&str]) -> Printed {
 /// Runs `picloud` against a daemon that answers every request with `status` and `answer`; `{request}` in it stands for
 /// method and target.
 async fn picloud(status: u16, answer: &'static str, arguments: &[&str]) -> Printed {
+    let answer = move |asked: &str| (status, answer.replace("{request}", asked));
+    picloud_told(answer, arguments).await
+}
+
+/// Runs `picloud` against a daemon that answers method and target so.
+async fn picloud_told(
+    answer: impl Fn(&str) -> (u16, String) + Clone + Send + Sync + 'static,
+    arguments: &[&str],
+) -> Printed {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let socket = folder.path().join("admin.sock");
     let listener = UnixListener::bind(&socket).expect("the socket can be made");
     let router = Router::new().fallback(async move |request: Request| {
-        let asked = format!("{} {}", request.method(), request.uri());
+        let (status, answer) = answer(&format!("{} {}", request.method(), request.uri()));
         let status = StatusCode::from_u16(status).expect("the status is right");
-        (status, answer.replace("{request}", &asked)).into_response()
+        (status, answer).into_response()
     });
     tokio::select! {
         ended = async { axum::serve(listener, router).await } => panic!("the daemon ended: {ended:?}"),
@@ -86,6 +102,9 @@ async fn without_a_daemon_the_error_says_how_to_start_one() {
     assert_eq!(printed.exit, Exit::NoDaemon);
     assert!(printed.errors.contains("no daemon answers at "), "{}", printed.errors);
     assert!(printed.errors.contains("\nhint: sudo systemctl start picloud"), "{}", printed.errors);
+    let printed = picloud_at(&socket, &["--url", "http://127.0.0.1:1", "apps", "list"]).await;
+    assert_eq!(printed.exit, Exit::NoDaemon);
+    assert!(printed.errors.contains("`[admin] listen`"), "{}", printed.errors);
 }
 
 #[tokio::test]
@@ -105,7 +124,9 @@ async fn wrong_arguments_are_a_usage_error_and_help_is_none() {
         &["dead-letters", "replay", "01", "--yes"],
         &["dead-letters", "list", "--group", "app"],
         &["dead-letters", "take-back"],
-        &["outbox", "cancel", "01"],
+        &["outbox", "cancel"],
+        &["apps", "list", "--filter", "x"],
+        &["outbox", "list", "--all", "--limit", "1"],
     ] {
         let printed = picloud_at(nowhere, arguments).await;
         assert_eq!(printed.exit, Exit::Usage, "{arguments:?}");
@@ -150,10 +171,79 @@ async fn a_list_is_a_table_or_a_line_of_json_for_each_item() {
         "STATE  WHEN    APP/SCRIPT  CAUSE  TRY  KEY  LAST ERROR      ID\n\
          retry  in 4 s  a␛[2J/s     kv t   1/5       line 3: no\\x07  01\n"
     );
-    assert_eq!(printed.errors, "there are more: --after 01\n");
+    assert_eq!(printed.errors, "there are more: --all, or --after 01\n");
     let printed = picloud(200, page, &["--json", "outbox", "list", "--limit", "1"]).await;
     assert!(printed.results.starts_with(r#"{"id":"01","app":"a\u001b[2J""#), "{}", printed.results);
     assert_eq!(printed.results.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn all_goes_on_until_the_last_page() {
+    let page = |asked: &str| {
+        let next = match asked.split_once("after=").map(|(_, after)| after) {
+            None => "\"one\"",
+            Some("one") => "\"two\"",
+            Some(_) => "null",
+        };
+        let item = r#"{"id": 1, "name": "t", "principal": "p", "state": "valid", "created_at": 0}"#;
+        (200, format!("{{\"items\": [{item}], \"next\": {next}, \"now\": 0}}"))
+    };
+    let printed = picloud_told(page, &["tokens", "list", "--all", "--json"]).await;
+    assert_eq!((printed.exit, printed.results.lines().count()), (Exit::Done, 3));
+    assert_eq!(printed.errors, "");
+    let printed = picloud_told(page, &["tokens", "list", "--limit", "2", "--json"]).await;
+    assert_eq!(printed.results.lines().count(), 2);
+    assert_eq!(printed.errors, "there are more: --all, or --after two\n");
+}
+
+#[tokio::test]
+async fn colour_is_for_who_asks_for_it() {
+    let page = r#"{"items": [{"name": "t", "principal": "p", "id": 1, "state": "valid", "created_at": 0,
+        "expires_at": null, "revoked_at": null}], "next": null, "now": 0}"#;
+    let arguments = ["tokens", "list", "--color", "always"];
+    let printed = picloud(200, page, &arguments).await;
+    assert!(printed.results.starts_with("\u{1b}[1mTOKEN"), "{:?}", printed.results);
+    for arguments in [&arguments[..2], &["tokens", "list", "--color", "never"]] {
+        let printed = picloud(200, page, arguments).await;
+        assert!(printed.results.starts_with("TOKEN"), "{:?}", printed.results);
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_long_is_told_so_until_the_answer_is_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("admin.sock");
+    let listener = UnixListener::bind(&socket).expect("the socket can be made");
+    let told = Arc::new(Mutex::new(Vec::<String>::new()));
+    let enough = Arc::new(Notify::new());
+    let router = Router::new().fallback({
+        let enough = Arc::clone(&enough);
+        // It answers once the caller has been told twice.
+        async move || {
+            enough.notified().await;
+            NO_APPS
+        }
+    });
+    let tell = {
+        let told = Arc::clone(&told);
+        move |text: &str| {
+            let mut told = told.lock().expect("no panic");
+            told.push(text.to_owned());
+            if told.len() == 2 {
+                enough.notify_one();
+            }
+        }
+    };
+    let mut surroundings = surroundings(&socket, &["apps", "list"]);
+    surroundings.waiting = Waiting { every: Duration::from_millis(1), tell: Some(Arc::new(tell)) };
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    tokio::select! {
+        ended = async { axum::serve(listener, router).await } => panic!("the daemon ended: {ended:?}"),
+        exit = run(&surroundings, &mut results, &mut errors) => assert_eq!(exit, Exit::Done),
+    }
+    let told = told.lock().expect("no panic");
+    assert!(told[0].starts_with("waiting for the daemon"), "{told:?}");
+    assert_eq!(told.last().map(String::as_str), Some(""), "the line is wiped");
 }
 
 #[tokio::test]
@@ -283,7 +373,7 @@ async fn people_are_listed_and_shown_with_what_they_may_do() {
     let printed = picloud(200, one, &["principals", "show", "ada"]).await;
     assert_eq!(
         printed.results,
-        "ada (number 3)\nuid       none\ntokens    0\nruns as   2 routes, 1 triggers\nmay       AppRead\n"
+        "principal ada, number 3\nuid       none\ntokens    0\nruns as   2 routes, 1 triggers\nmay       AppRead\n"
     );
 }
 
@@ -321,4 +411,94 @@ async fn an_address_or_token_that_cannot_be_one_is_a_usage_error() {
         assert_eq!(printed.exit, Exit::Usage, "{arguments:?}: {}", printed.errors);
         assert!(printed.results.is_empty());
     }
+}
+
+#[tokio::test]
+async fn details_of_the_audit_log_are_told_in_words() {
+    let page = r#"{"items": [{"id": 1, "at": 0, "principal": "ada", "action": "put_entry", "object": "",
+        "detail": {"revision": 1, "changes": {"add app": 1}}}], "next": null, "now": 3000}"#;
+    let printed = picloud(200, page, &["audit", "list"]).await;
+    assert_eq!(
+        printed.results,
+        "WHEN     WHO  ACTION     WHAT          DETAIL\n\
+         3 s ago  ada  put entry  the instance  changes (add app 1), revision 1\n",
+        "{}",
+        printed.errors
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_all_apps_goes_from_app_to_app_until_there_are_enough() {
+    let answers = |asked: &str| {
+        let items = match asked.split('?').next().and_then(|path| path.rsplit_once('/')) {
+            Some((_, "apps")) => {
+                let app = |slug: &str| {
+                    format!(
+                        r#"{{"id": 1, "slug": "{slug}", "host": null, "revision": 1, "scripts": 1, "routes": 1,
+                        "triggers": 0, "waiting": 0, "dead_letters": 0, "paused": null}}"#
+                    )
+                };
+                format!("{}, {}", app("a"), app("b"))
+            }
+            _ => r#"{"name": "KEY", "set_at": 0, "set_by": "ada"}, {"name": "TOKEN", "set_at": 0, "set_by": null}"#
+                .to_owned(),
+        };
+        (200, format!(r#"{{"items": [{items}], "next": null, "now": 0}}"#))
+    };
+    let printed = picloud_told(answers, &["secrets", "list"]).await;
+    assert_eq!(
+        printed.results,
+        "SECRET   SET  BY   LOST\na/KEY    now  ada\na/TOKEN  now\nb/KEY    now  ada\nb/TOKEN  now\n",
+        "{}",
+        printed.errors
+    );
+    let printed = picloud_told(answers, &["secrets", "list", "--limit", "2"]).await;
+    assert_eq!(printed.results.lines().count(), 3, "{}", printed.results);
+    let printed = picloud_told(answers, &["secrets", "list", "--app", "b"]).await;
+    assert_eq!(printed.results.lines().nth(1), Some("b/KEY    now  ada"));
+    let printed = picloud_told(answers, &["secrets", "list", "--after", "x"]).await;
+    assert_eq!(printed.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_forwarded_socket_without_a_daemon_behind_it_is_told_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let socket = folder.path().join("pi.sock");
+    let listener = UnixListener::bind(&socket).expect("the socket can be made");
+    let forwarding = async {
+        // As ssh does when nobody listens at the other end.
+        loop {
+            drop(listener.accept().await);
+        }
+    };
+    tokio::select! {
+        () = forwarding => (),
+        printed = picloud_at(&socket, &["apps", "list"]) => {
+            assert_eq!(printed.exit, Exit::Failed);
+            assert!(printed.errors.contains("a forwarded socket"), "{}", printed.errors);
+        }
+    }
+}
+
+/// A disk without any room.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn results_that_cannot_be_printed_are_a_failure_with_its_cause() {
+    let mut errors = Vec::new();
+    let surroundings = surroundings(Path::new("/nowhere"), &["completions", "bash"]);
+    let exit = run(&surroundings, &mut Full, &mut errors).await;
+    let errors = String::from_utf8(errors).expect("errors are text");
+    assert_eq!(exit, Exit::Failed);
+    assert!(errors.starts_with("picloud: cannot print the result: no storage"), "{errors}");
 }

@@ -213,7 +213,7 @@ fn a_secret_is_set_from_standard_input_read_by_scripts_and_seen_nowhere_else() {
     accepted(&daemon, "/keeps/");
     daemon.works_everything_off();
 
-    let mut shown = said(&site, &["secrets", "list", "keeps"]);
+    let mut shown = said(&site, &["secrets", "list", "--app", "keeps"]);
     assert!(shown.contains("API_KEY") && shown.contains("root"), "{shown}");
     for list in ["dead-letters", "executions", "outbox"] {
         shown.push_str(&serde_json::Value::from(daemon.list(list)).to_string());
@@ -265,11 +265,11 @@ fn a_lost_key_is_told_and_everything_else_works() {
     assert_eq!(answer.status, 502, "{answer:?}");
     let told = answer.json().to_string();
     assert!(told.contains("set it again: picloud secrets set lost/API_KEY -"), "{told}");
-    let list = said(&site, &["secrets", "list", "lost"]);
+    let list = said(&site, &["secrets", "list", "--app", "lost"]);
     assert!(list.contains("set it again"), "{list}");
     set_secret(&site, "lost/API_KEY", VALUE);
     assert_eq!(daemon.send(&Request::get("/lost/")).status, 200);
-    assert!(!said(&site, &["secrets", "list", "lost"]).contains("set it again"));
+    assert!(!said(&site, &["secrets", "list", "--app", "lost"]).contains("set it again"));
 }
 
 #[test]

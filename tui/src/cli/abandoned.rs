@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Subcommand;
 use picloud_api::executions::{AbandonedDetail, AbandonedItem};
 
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause};
 use crate::cli::{CliError, ListArgs, show};
 use crate::client::{Client, segment};
@@ -44,7 +45,8 @@ pub(super) async fn run(
 }
 
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: AbandonedDetail = client.get(&format!("/abandoned/{}", segment(id))).await?;
+    let id = ids::whole(client, id, &[List::Abandoned]).await?;
+    let detail: AbandonedDetail = client.get(&format!("/abandoned/{}", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }

@@ -4,22 +4,21 @@ use std::io::Write;
 
 use clap::Subcommand;
 use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
-use picloud_api::list::Page;
 use picloud_api::routes::RouteItem;
 
+use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::list::{self, fetch_of, print};
-use crate::cli::{CliError, ListArgs};
+use crate::cli::list::{self, OfAppArgs, PageArgs, fetch_of_apps, print};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    List(ListArgs),
+    /// The apps, with what is in them and what waits.
+    List(PageArgs),
     /// One app.
-    Show {
-        app: String,
-    },
+    Show { app: String },
     /// Make an app with nothing in it.
     Create {
         slug: String,
@@ -69,8 +68,8 @@ pub(super) enum Verb {
 
 #[derive(Subcommand)]
 pub(super) enum RoutesVerb {
-    /// The routes of an app (--app).
-    List(ListArgs),
+    /// The routes of an app, or of all.
+    List(OfAppArgs),
 }
 
 pub(super) async fn run(
@@ -146,25 +145,22 @@ fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
     if output.form == Form::Json {
         return Ok(output.json(app)?);
     }
-    output.line(&format!("{} revision {}", app.slug, app.revision))?;
-    if let Some(host) = &app.host {
-        output.line(&format!("host: {host}"))?;
-    }
-    if !app.allow_hosts.is_empty() {
-        output.line(&format!("may call: {}", app.allow_hosts.join(", ")))?;
-    }
-    if app.expose_errors {
-        output.line("callers see the text of errors")?;
-    }
-    if app.auth != "none" || app.rate != "none" {
-        output.line(&format!("callers: auth {}, rate {}", app.auth, app.rate))?;
-    }
     let (scripts, routes, triggers) = (app.scripts, app.routes, app.triggers);
-    output.line(&format!("{scripts} scripts, {routes} routes, {triggers} triggers"))?;
-    let (waiting, letters) = (app.waiting, app.dead_letters);
-    output.line(&format!("{waiting} rows wait, {letters} dead letters are open"))?;
-    if let Some(pause) = &app.paused {
-        output.line(&format!("paused: {}", pause.reason))?;
+    let paused = app.paused.as_ref();
+    for (name, value) in [
+        ("app", app.slug.clone()),
+        ("revision", app.revision.to_string()),
+        ("host", app.host.clone().unwrap_or_default()),
+        ("may call", app.allow_hosts.join(", ")),
+        ("errors", if app.expose_errors { "callers see their text" } else { "" }.to_owned()),
+        ("auth", if app.auth == "none" { String::new() } else { app.auth.clone() }),
+        ("rate", if app.rate == "none" { String::new() } else { app.rate.clone() }),
+        ("has", format!("{scripts} scripts, {routes} routes, {triggers} triggers")),
+        ("waiting", app.waiting.to_string()),
+        ("dead", format!("{} open dead letters", app.dead_letters)),
+        ("paused", paused.map(|pause| pause.reason.clone()).unwrap_or_default()),
+    ] {
+        field(output, name, &value)?;
     }
     Ok(())
 }
@@ -173,15 +169,13 @@ pub(super) async fn routes(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    RoutesVerb::List(mut args): RoutesVerb,
+    RoutesVerb::List(args): RoutesVerb,
 ) -> Result<(), CliError> {
-    let app =
-        args.app.take().ok_or_else(|| CliError::Usage("name an app with --app".to_owned()))?;
-    let list: Page<RouteItem> =
-        fetch_of(client, &format!("/apps/{}/routes", segment(&app)), &[], args).await?;
-    let headings = ["METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
-    print(output, errors, &list, &headings, |route, now| {
+    let list = fetch_of_apps::<RouteItem>(client, "routes", args).await?;
+    let headings = ["APP", "METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
+    print(output, errors, &list, &headings, |(app, route), now| {
         vec![
+            app.clone(),
             route.method.clone(),
             route.path.clone(),
             route.dispatch_mode.clone(),

@@ -7,10 +7,10 @@ use picloud_api::data::{CollectionItem, Edited, EntryItem, EntryPut, Writer};
 use picloud_api::list::Page;
 use serde_json::value::RawValue;
 
+use crate::cli::CliError;
 use crate::cli::ask::{pair, text_of};
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::list::{fetch_of, print};
-use crate::cli::{CliError, ListArgs};
+use crate::cli::list::{PageArgs, fetch_of, print};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -41,7 +41,7 @@ pub(super) enum Verb {
         collection: String,
         key: String,
     },
-    /// Store JSON under a key; triggers are set off. - is standard input.
+    /// Store JSON under a key; triggers are set off.
     Set {
         #[arg(value_name = "APP/COLLECTION")]
         collection: String,
@@ -88,12 +88,8 @@ pub(super) struct EntriesArgs {
     /// Only keys that begin with this.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
-    /// Items at most.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
-    /// Begin behind this cursor, which the end of the list before named.
-    #[arg(long, value_name = "CURSOR")]
-    after: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 pub(super) async fn run(
@@ -149,8 +145,7 @@ async fn collections(
         return Err(CliError::Usage("--prefix is about keys: name APP/COLLECTION".to_owned()));
     }
     let path = format!("/apps/{}/{}", segment(&args.place), space.word());
-    let list = ListArgs { app: None, filter: None, limit: args.limit, after: args.after };
-    let list: Page<CollectionItem> = fetch_of(client, &path, &[], list).await?;
+    let list: Page<CollectionItem> = fetch_of(client, &path, &[], args.page).await?;
     print(output, errors, &list, &["COLLECTION"], |one, _| {
         vec![format!("{}/{}", one.app, one.collection)]
     })
@@ -165,10 +160,9 @@ async fn entries(
 ) -> Result<(), CliError> {
     let (app, collection) = pair(&args.place, "COLLECTION")?;
     let path = format!("/apps/{}/{}/{}", segment(app), space.word(), segment(collection));
-    let list = ListArgs { app: None, filter: None, limit: args.limit, after: args.after };
     let list: Page<EntryItem> =
-        fetch_of(client, &path, &[("prefix", args.prefix.as_deref())], list).await?;
-    let headings = ["KEY", "VALUE", "VERSION", "EXPIRES", "WRITTEN BY"];
+        fetch_of(client, &path, &[("prefix", args.prefix.as_deref())], args.page).await?;
+    let headings = ["KEY", "VALUE", "VERSION", "EXPIRES", "WRITTEN BY", "ROOT"];
     print(output, errors, &list, &headings, |entry, now| {
         vec![
             entry.key.clone(),
@@ -176,21 +170,18 @@ async fn entries(
             entry.version.to_string(),
             entry.expires_at.map_or_else(String::new, |at| relative(at, now)),
             writer(&entry.written_by),
+            entry.written_by.root_id.clone().unwrap_or_default(),
         ]
     })
 }
 
-/// Who wrote an entry, and the chain in which that was: `record v3 01J9...`.
+/// Who wrote an entry: `record v3`, or somebody by hand.
 fn writer(writer: &Writer) -> String {
-    let who = match (&writer.principal, &writer.script, writer.script_version) {
+    match (&writer.principal, &writer.script, writer.script_version) {
         (Some(principal), _, _) => principal.clone(),
         (None, Some(script), Some(version)) => format!("{script} v{version}"),
         (None, Some(script), None) => script.clone(),
         (None, None, _) => String::new(),
-    };
-    match &writer.root_id {
-        Some(root) => format!("{who} {root}"),
-        None => who,
     }
 }
 

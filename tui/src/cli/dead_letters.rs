@@ -12,6 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::cli::confirm::Asking;
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause, failure};
 use crate::cli::{CliError, ListArgs, show};
 use crate::client::{Client, segment};
@@ -24,7 +25,7 @@ pub(super) enum DeadLetters {
         #[command(flatten)]
         args: ListArgs,
         /// One line for each script and error.
-        #[arg(long, value_name = "BY", value_parser = ["error"])]
+        #[arg(long, value_name = "BY", value_parser = ["error"], conflicts_with_all = ["limit", "after", "all"])]
         group: Option<String>,
     },
     /// One with its event, its error and what became of it.
@@ -33,7 +34,7 @@ pub(super) enum DeadLetters {
     Replay {
         #[command(flatten)]
         which: Which,
-        /// A file with the payload of a task, or the whole event of anything else; - for standard input.
+        /// The payload of a task, or the whole event of anything else: a file, or - for standard input.
         #[arg(long, value_name = "FILE", conflicts_with = "filter")]
         payload: Option<String>,
         /// Wait for so long; until then it can be taken back.
@@ -45,7 +46,7 @@ pub(super) enum DeadLetters {
     },
     /// Undo replays that have not begun.
     TakeBack {
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
     /// The work is not to be done.
@@ -105,6 +106,7 @@ pub(super) async fn run(
                     .await;
             };
             let payload = payload.as_deref().map(read_payload).transpose()?;
+            let id = &whole(client, id).await?;
             let body = ReplayRequest { payload, hold_ms, again };
             let done: Done = client.post(&format!("{}/replay", path(id)), &body).await?;
             if output.form == Form::Json {
@@ -120,6 +122,11 @@ pub(super) async fn run(
         DeadLetters::TakeBack { ids } => match &ids[..] {
             [id] => one(client, output, id, "take-back", "is open again").await,
             _ => {
+                let mut wholes = Vec::new();
+                for id in &ids {
+                    wholes.push(whole(client, id).await?);
+                }
+                let ids = wholes;
                 let answer: BulkAnswer =
                     client.post("/dead-letters/take-back", &TakeBackRequest { ids }).await?;
                 told(output, &answer, "taken back")
@@ -130,7 +137,7 @@ pub(super) async fn run(
                 return many(client, output, errors, asking, (which, Deed::Discard { reason }))
                     .await;
             };
-            let path = format!("{}/discard", path(id));
+            let path = format!("{}/discard", path(&whole(client, id).await?));
             let done: Done = client.post(&path, &ReasonRequest { reason }).await?;
             if output.form == Form::Json {
                 return Ok(output.json(&done)?);
@@ -140,6 +147,10 @@ pub(super) async fn run(
         }
         DeadLetters::Reopen { id } => one(client, output, &id, "reopen", "is open again").await,
     }
+}
+
+async fn whole(client: &Client, id: &str) -> Result<String, CliError> {
+    ids::whole(client, id, &[List::DeadLetters]).await
 }
 
 fn path(id: &str) -> String {
@@ -153,7 +164,8 @@ async fn one(
     verb: &str,
     told: &str,
 ) -> Result<(), CliError> {
-    let done: Done = client.post(&format!("{}/{verb}", path(id)), &json!({})).await?;
+    let id = whole(client, id).await?;
+    let done: Done = client.post(&format!("{}/{verb}", path(&id)), &json!({})).await?;
     if output.form == Form::Json {
         return Ok(output.json(&done)?);
     }
@@ -219,7 +231,7 @@ fn query(filter: &str, app: Option<&str>) -> String {
 }
 
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: LetterDetail = client.get(&path(id)).await?;
+    let detail: LetterDetail = client.get(&path(&whole(client, id).await?)).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }
@@ -287,8 +299,7 @@ async fn many(
     if which.expect.is_none() && !which.yes {
         describe(errors, &preview)?;
         if !confirmed(errors, asking, &preview, &deed)? {
-            writeln!(errors, "nothing was done")?;
-            return Ok(());
+            return Err(CliError::Declined);
         }
     }
     let body = BulkRequest {

@@ -8,6 +8,7 @@ use picloud_api::executions::{AttemptDetail, Chain, ExecutionDetail, Link};
 use picloud_api::list::ExecutionItem;
 
 use crate::cli::follow::{self, Wanted, cells};
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause, failure, took};
 use crate::cli::{CliError, WatchArgs, show};
 use crate::client::{Client, segment};
@@ -66,7 +67,8 @@ fn line(run: &ExecutionItem) -> String {
 }
 
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: ExecutionDetail = client.get(&format!("/executions/{}", segment(id))).await?;
+    let id = ids::whole(client, id, &[List::Executions]).await?;
+    let detail: ExecutionDetail = client.get(&format!("/executions/{}", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }
@@ -119,12 +121,13 @@ async fn chain(
     errors: &mut dyn Write,
     id: &str,
 ) -> Result<(), CliError> {
-    let chain: Chain = client.get(&format!("/executions/{}/chain", segment(id))).await?;
+    let id = ids::whole(client, id, List::ALL).await?;
+    let chain: Chain = client.get(&format!("/executions/{}/chain", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&chain)?);
     }
     for (depth, link) in tree(&chain.links) {
-        let mark = if link.id == id || link.letter_id.as_deref() == Some(id) { ">" } else { " " };
+        let mark = if link.id == id || link.letter_id.as_ref() == Some(&id) { ">" } else { " " };
         output.line(&format!("{mark} {}{}", "  ".repeat(depth), link_line(link, chain.now)))?;
     }
     if !chain.complete {

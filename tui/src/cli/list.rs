@@ -18,9 +18,9 @@ pub(super) async fn apps(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    args: ListArgs,
+    args: PageArgs,
 ) -> Result<(), CliError> {
-    let list = fetch::<AppItem>(client, "/apps", args).await?;
+    let list = fetch_of::<AppItem>(client, "/apps", &[], args).await?;
     let headings =
         ["APP", "REVISION", "SCRIPTS", "ROUTES", "TRIGGERS", "WAITING", "DEAD", "HOST", "PAUSED"];
     print(output, errors, &list, &headings, |app, now| {
@@ -131,21 +131,43 @@ pub(super) fn took(us: i64) -> String {
     }
 }
 
-/// Which part of a list that is not about apps.
-#[derive(Args)]
+/// Which part of a list.
+#[derive(Args, Clone, Debug, PartialEq)]
 pub(super) struct PageArgs {
-    /// Items at most.
+    /// So many items at most.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// All items, however many there are.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
     /// Begin behind this cursor, which the end of the list before named.
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
 }
 
-impl From<PageArgs> for ListArgs {
-    fn from(args: PageArgs) -> ListArgs {
-        ListArgs { app: None, filter: None, limit: args.limit, after: args.after }
+impl PageArgs {
+    /// So many of the newest.
+    pub(super) fn newest(limit: usize) -> PageArgs {
+        PageArgs { limit, all: false, after: None }
     }
+
+    fn items_max(&self) -> Result<usize, CliError> {
+        match (self.all, self.limit) {
+            (true, _) => Ok(usize::MAX),
+            (false, 0) => Err(CliError::Usage("--limit is 0; ask for one at least".to_owned())),
+            (false, limit) => Ok(limit),
+        }
+    }
+}
+
+/// A list that belongs to an app.
+#[derive(Args)]
+pub(super) struct OfAppArgs {
+    /// Only of this app.
+    #[arg(long, value_name = "APP")]
+    app: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 /// Pages until there are as many as were asked for, or no more.
@@ -154,28 +176,23 @@ pub(super) async fn fetch<T: DeserializeOwned>(
     path: &str,
     args: ListArgs,
 ) -> Result<Page<T>, CliError> {
-    fetch_of(client, path, &[], args).await
+    let fields = [("app", args.app.as_deref()), ("filter", args.filter.as_deref())];
+    fetch_of(client, path, &fields, args.page).await
 }
 
-/// As [`fetch`], with further fields of the query.
+/// As [`fetch`], with the fields of the query.
 pub(super) async fn fetch_of<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     fields: &[(&str, Option<&str>)],
-    args: ListArgs,
+    args: PageArgs,
 ) -> Result<Page<T>, CliError> {
-    if args.limit == 0 {
-        return Err(CliError::Usage("--limit is 0; ask for one at least".to_owned()));
-    }
+    let items_max = args.items_max()?;
     let mut list: Page<T> = Page { items: Vec::new(), next: args.after, now: 0 };
     loop {
-        let mut query = format!("limit={}", (args.limit - list.items.len()).min(PAGE_ITEMS_MAX));
-        let own = [
-            ("after", list.next.as_deref()),
-            ("app", args.app.as_deref()),
-            ("filter", args.filter.as_deref()),
-        ];
-        for (key, value) in own.into_iter().chain(fields.iter().copied()) {
+        let mut query = format!("limit={}", (items_max - list.items.len()).min(PAGE_ITEMS_MAX));
+        let after = [("after", list.next.as_deref())];
+        for (key, value) in after.into_iter().chain(fields.iter().copied()) {
             if let Some(value) = value {
                 query.push_str(&format!("&{key}={}", segment(value)));
             }
@@ -185,10 +202,46 @@ pub(super) async fn fetch_of<T: DeserializeOwned>(
         let ended = page.next.is_none() || page.next == list.next;
         list.items.extend(page.items);
         (list.next, list.now) = (page.next, page.now);
-        if ended || list.items.len() >= args.limit {
+        if ended || list.items.len() >= items_max {
             return Ok(list);
         }
     }
+}
+
+/// Items of an app, or of all apps in the order of their names; each with the app that it belongs to.
+pub(super) async fn fetch_of_apps<T: DeserializeOwned>(
+    client: &Client,
+    what: &str,
+    args: OfAppArgs,
+) -> Result<Page<(String, T)>, CliError> {
+    let OfAppArgs { app, page } = args;
+    let of = async |app: String, page: PageArgs| {
+        let path = format!("/apps/{}/{what}", segment(&app));
+        let Page { items, next, now } = fetch_of::<T>(client, &path, &[], page).await?;
+        let items = items.into_iter().map(|item| (app.clone(), item)).collect();
+        Ok::<_, CliError>(Page { items, next, now })
+    };
+    if let Some(app) = app {
+        return of(app, page).await;
+    }
+    if page.after.is_some() {
+        let text = "--after is a cursor of one app's list: name the app with --app";
+        return Err(CliError::Usage(text.to_owned()));
+    }
+    let items_max = page.items_max()?;
+    let every = PageArgs { all: true, ..page.clone() };
+    let apps: Page<AppItem> = fetch_of(client, "/apps", &[], every).await?;
+    let mut list = Page { items: Vec::new(), next: None, now: apps.now };
+    for app in apps.items {
+        let left = items_max.saturating_sub(list.items.len());
+        if left == 0 {
+            break;
+        }
+        let part = of(app.slug, PageArgs { limit: left, ..page.clone() }).await?;
+        list.items.extend(part.items);
+        list.now = part.now;
+    }
+    Ok(list)
 }
 
 pub(super) fn print<T: Serialize>(
@@ -209,7 +262,7 @@ pub(super) fn print<T: Serialize>(
         output.table(headings, &rows)?;
     }
     if let Some(next) = &list.next {
-        writeln!(errors, "there are more: --after {}", text::visible(next))?;
+        writeln!(errors, "there are more: --all, or --after {}", text::visible(next))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use picloud_api::events::{LogEntry, kind};
 
 use crate::cli::follow::{self, Wanted, cells};
+use crate::cli::list::PageArgs;
 use crate::cli::{CliError, ListArgs, list};
 use crate::client::Client;
 use crate::output::{Form, Output, utc};
@@ -34,7 +35,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let Logs { app, filter, limit, follow } = command;
     let (wanted_app, wanted_filter) = (app.clone(), filter.clone());
-    let args = ListArgs { app, filter, limit, after: None };
+    let args = ListArgs { app, filter, page: PageArgs::newest(limit) };
     let mut page = list::fetch::<LogEntry>(client, "/logs", args).await?;
     // A log is read from top to bottom.
     page.items.reverse();

@@ -9,6 +9,7 @@ use picloud_api::letters::{Done, ReasonRequest};
 use serde_json::json;
 
 use crate::cli::follow::{self, Wanted, cells};
+use crate::cli::ids::{self, List};
 use crate::cli::list::{self, cause, failure, took};
 use crate::cli::{CliError, WatchArgs, show};
 use crate::client::{Client, segment};
@@ -26,7 +27,7 @@ pub(super) enum Outbox {
     Cancel {
         id: String,
         /// Why, for whoever looks at the dead letter.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
         reason: String,
     },
 }
@@ -51,6 +52,7 @@ pub(super) async fn run(
         }
         Outbox::Show { id } => show(client, output, &id).await,
         Outbox::RunNow { id } => {
+            let id = whole(client, &id).await?;
             let path = format!("/outbox/{}/run-now", segment(&id));
             let done: Done = client.post(&path, &json!({})).await?;
             if output.form == Form::Json {
@@ -59,6 +61,7 @@ pub(super) async fn run(
             Ok(output.line(&format!("{} is due now", done.id))?)
         }
         Outbox::Cancel { id, reason } => {
+            let id = whole(client, &id).await?;
             let path = format!("/outbox/{}/cancel", segment(&id));
             let done: Done = client.post(&path, &ReasonRequest { reason }).await?;
             if output.form == Form::Json {
@@ -95,8 +98,13 @@ fn line(event: &OutboxEvent) -> String {
     ])
 }
 
+async fn whole(client: &Client, id: &str) -> Result<String, CliError> {
+    ids::whole(client, id, &[List::Outbox]).await
+}
+
 async fn show(client: &Client, output: &mut Output<'_>, id: &str) -> Result<(), CliError> {
-    let detail: OutboxDetail = client.get(&format!("/outbox/{}", segment(id))).await?;
+    let id = whole(client, id).await?;
+    let detail: OutboxDetail = client.get(&format!("/outbox/{}", segment(&id))).await?;
     if output.form == Form::Json {
         return Ok(output.json(&detail)?);
     }

@@ -10,6 +10,7 @@ use picloud_api::principals::{
 use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
 use crate::cli::list::{self, PageArgs};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output};
 
@@ -18,20 +19,26 @@ pub(super) enum Principals {
     /// Who is known.
     List(PageArgs),
     /// One principal, by name or number.
-    Show { name: String },
+    Show {
+        #[arg(value_name = "PRINCIPAL")]
+        name: String,
+    },
     /// Make one, with a uid by which the socket knows it, or without.
     Create {
         name: String,
+        /// The user by whom the socket knows it.
         #[arg(long, value_name = "UID")]
         uid: Option<u32>,
         /// Capabilities that it gets, such as AppRead.
+        #[arg(value_name = "CAPABILITY")]
         capabilities: Vec<String>,
         /// Only for this app.
         #[arg(long, value_name = "APP", requires = "capabilities")]
         app: Option<String>,
     },
-    /// Delete one with its grants and tokens. What runs as it is refused from then on.
+    /// Delete one with its grants and tokens; what runs as it is refused from then on.
     Delete {
+        #[arg(value_name = "PRINCIPAL")]
         name: String,
         /// Do not ask.
         #[arg(long)]
@@ -45,9 +52,10 @@ pub(super) enum Principals {
 
 #[derive(Args)]
 pub(super) struct Grants {
+    #[arg(value_name = "PRINCIPAL")]
     name: String,
     /// Such as AppRead.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "CAPABILITY")]
     capabilities: Vec<String>,
     /// For this app; without it, for all.
     #[arg(long, value_name = "APP")]
@@ -120,7 +128,7 @@ async fn all(
     errors: &mut dyn Write,
     args: PageArgs,
 ) -> Result<(), CliError> {
-    let list = list::fetch::<PrincipalItem>(client, "/principals", args.into()).await?;
+    let list = list::fetch_of::<PrincipalItem>(client, "/principals", &[], args).await?;
     let headings = ["PRINCIPAL", "UID", "TOKENS", "ROUTES", "TRIGGERS", "MAY"];
     list::print(output, errors, &list, &headings, |one, _| {
         vec![
@@ -145,12 +153,12 @@ fn may(item: &PrincipalItem) -> Vec<String> {
 
 fn show(output: &mut Output<'_>, item: &PrincipalItem) -> Result<(), CliError> {
     let uid = item.uid.map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-    output.line(&format!("{} (number {})", item.name, item.id))?;
-    output.line(&format!("uid       {uid}"))?;
-    output.line(&format!("tokens    {}", item.tokens))?;
-    output.line(&format!("runs as   {} routes, {} triggers", item.routes, item.triggers))?;
+    field(output, "principal", &format!("{}, number {}", item.name, item.id))?;
+    field(output, "uid", &uid)?;
+    field(output, "tokens", &item.tokens.to_string())?;
+    field(output, "runs as", &format!("{} routes, {} triggers", item.routes, item.triggers))?;
     for (n, one) in may(item).iter().enumerate() {
-        output.line(&format!("{} {one}", if n == 0 { "may      " } else { "         " }))?;
+        field(output, if n == 0 { "may" } else { "" }, one)?;
     }
     Ok(())
 }

@@ -9,13 +9,15 @@ use picloud_api::script::{
     DryRun, DryRunAnswer, Invoke, InvokeAnswer, RollBack, Script, ScriptChanged, ScriptItem,
     ScriptPut, Version, VersionItem,
 };
-use picloud_api::text;
+use picloud_api::text::excerpt;
 use serde_json::value::RawValue;
 
+use crate::cli::CliError;
 use crate::cli::ask::{pair, text_of};
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::list::{fetch_of, print};
-use crate::cli::{CliError, ListArgs};
+use crate::cli::ids::{self, List};
+use crate::cli::list::{OfAppArgs, PageArgs, fetch_of, fetch_of_apps, print};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -24,20 +26,25 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// The scripts of an app (--app).
-    List(ListArgs),
-    /// Source, version, limits, and who runs it.
+    /// The scripts of an app, or of all.
+    List(OfAppArgs),
+    /// Its version, what runs it, and its source.
     Show {
         #[arg(value_name = "APP/SCRIPT")]
         script: String,
         /// An older version that is kept.
         #[arg(long, value_name = "N")]
         version: Option<i64>,
+        /// The source alone, as it is: to be edited, and put back.
+        #[arg(long, conflicts_with = "json")]
+        source: bool,
     },
     /// The versions that are kept.
     Versions {
         #[arg(value_name = "APP/SCRIPT")]
         script: String,
+        #[command(flatten)]
+        page: PageArgs,
     },
     /// Give it a new source: a file, or - for standard input.
     Put {
@@ -102,8 +109,11 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     match verb {
         Verb::List(args) => list(client, output, errors, args).await,
-        Verb::Show { script, version } => show(client, output, &script, version).await,
-        Verb::Versions { script } => versions(client, output, errors, &script).await,
+        Verb::Show { script, version, source } => {
+            let part = if source { Part::Source } else { Part::All };
+            show(client, output, &script, (version, part)).await
+        }
+        Verb::Versions { script, page } => versions(client, output, errors, &script, page).await,
         Verb::Put { script, file, if_version } => {
             let source = text_of(&file, SCRIPT_BYTES_MAX)?;
             let body = ScriptPut { source, limits: None };
@@ -131,6 +141,13 @@ pub(super) async fn run(
         Verb::DryRun { script, file, event, source } => {
             let given = file.map(|file| json_of(&file)).transpose()?;
             let source = source.map(|file| text_of(&file, SCRIPT_BYTES_MAX)).transpose()?;
+            let event = match event {
+                Some(id) => {
+                    let lists = &[List::DeadLetters, List::Executions, List::Outbox];
+                    Some(ids::whole(client, &id, lists).await?)
+                }
+                None => None,
+            };
             dry_run(client, output, &script, DryRun { event: given, from: event, source }).await
         }
     }
@@ -140,16 +157,13 @@ async fn list(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    mut args: ListArgs,
+    args: OfAppArgs,
 ) -> Result<(), CliError> {
-    let app =
-        args.app.take().ok_or_else(|| CliError::Usage("name an app with --app".to_owned()))?;
-    let list: Page<ScriptItem> =
-        fetch_of(client, &format!("/apps/{}/scripts", segment(&app)), &[], args).await?;
+    let list = fetch_of_apps::<ScriptItem>(client, "scripts", args).await?;
     let headings = ["SCRIPT", "VERSION", "BYTES", "ROUTES", "TRIGGERS", "PAUSED"];
-    print(output, errors, &list, &headings, |script, now| {
+    print(output, errors, &list, &headings, |(app, script), now| {
         vec![
-            format!("{}/{}", script.app, script.name),
+            format!("{app}/{}", script.name),
             script.version.to_string(),
             script.bytes.to_string(),
             script.routes.join(", "),
@@ -165,7 +179,7 @@ async fn show(
     client: &Client,
     output: &mut Output<'_>,
     script: &str,
-    version: Option<i64>,
+    (version, part): (Option<i64>, Part),
 ) -> Result<(), CliError> {
     let path = path(script)?;
     if let Some(version) = version {
@@ -173,25 +187,38 @@ async fn show(
         if output.form == Form::Json {
             return Ok(output.json(&version)?);
         }
-        let current = if version.current { ", current" } else { "" };
-        output.line(&format!("{script} version {}{current}", version.version))?;
-        return Ok(output.lines(&version.source)?);
-    }
-    let script: Script = client.get(&path).await?;
-    if output.form == Form::Json {
-        return Ok(output.json(&script)?);
-    }
-    output.line(&format!("{}/{} version {}", script.app, script.name, script.version))?;
-    for (label, names) in [("routes", &script.routes), ("triggers", &script.triggers)] {
-        if !names.is_empty() {
-            output.line(&format!("{label}: {}", names.join(", ")))?;
+        if part == Part::All {
+            let current = if version.current { ", the current one" } else { "" };
+            field(output, "script", script)?;
+            field(output, "version", &format!("{}{current}", version.version))?;
+            output.line("")?;
         }
+        return Ok(output.source(&version.source)?);
     }
-    if let Some(pause) = &script.paused {
-        output.line(&format!("tasks paused: {}", pause.reason))?;
+    let found: Script = client.get(&path).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&found)?);
     }
-    output.line("")?;
-    Ok(output.lines(&script.source)?)
+    if part == Part::All {
+        for (name, value) in [
+            ("script", format!("{}/{}", found.app, found.name)),
+            ("version", found.version.to_string()),
+            ("routes", found.routes.join(", ")),
+            ("triggers", found.triggers.join(", ")),
+            ("paused", found.paused.map(|pause| pause.reason).unwrap_or_default()),
+        ] {
+            field(output, name, &value)?;
+        }
+        output.line("")?;
+    }
+    Ok(output.source(&found.source)?)
+}
+
+/// What is shown of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    All,
+    Source,
 }
 
 async fn versions(
@@ -199,9 +226,10 @@ async fn versions(
     output: &mut Output<'_>,
     errors: &mut dyn Write,
     script: &str,
+    page: PageArgs,
 ) -> Result<(), CliError> {
-    let path = format!("{}/versions?limit=1000", path(script)?);
-    let list: Page<VersionItem> = client.get(&path).await?;
+    let path = format!("{}/versions", path(script)?);
+    let list: Page<VersionItem> = fetch_of(client, &path, &[], page).await?;
     print(output, errors, &list, &["VERSION", "MADE", "BYTES", "CURRENT"], |version, now| {
         vec![
             version.version.to_string(),
@@ -239,7 +267,11 @@ async fn invoke(
         output.line(result(answer.result.as_deref()))?;
     }
     match answer.error {
-        Some(error) => Err(CliError::Script(format!("{script} failed: {}", error.message))),
+        Some(error) => {
+            let text = format!("{script} failed: {}", error.message);
+            let hint = format!("picloud executions show {} shows where", answer.execution_id);
+            Err(CliError::Script { text, hint: Some(hint) })
+        }
         None => Ok(()),
     }
 }
@@ -260,13 +292,12 @@ async fn dry_run(
     if answer.outcome == "unknown" {
         return Ok(());
     }
-    let mut message = format!("{script} would fail: {}", error.message);
-    if let Some(line) = error.line {
+    let mut text = format!("{script} would fail: {}", error.message);
+    if let (Some(line), Some(source_line)) = (error.line, error.source_line) {
         let (line, column) = (line as usize, error.column.unwrap_or(0) as usize);
-        let source_line = error.source_line.unwrap_or_default();
-        message.push_str(&format!("\n{}", text::excerpt(line, column, &source_line)));
+        text.push_str(&format!("\n{}", excerpt(line, column, &source_line).trim_end()));
     }
-    Err(CliError::Script(message))
+    Err(CliError::Script { text, hint: None })
 }
 
 fn print_dry_run(output: &mut Output<'_>, answer: &DryRunAnswer) -> Result<(), CliError> {

@@ -4,13 +4,13 @@
 use std::io::{self, Read, Write};
 
 use clap::Subcommand;
-use picloud_api::list::{PAGE_ITEMS_MAX, Page};
 use picloud_api::secrets::{SecretAnswer, SecretItem, SecretPut};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::CliError;
 use crate::cli::ask::pair;
 use crate::cli::confirm::{self, Asking, Consent};
+use crate::cli::list::{OfAppArgs, fetch_of_apps, print};
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative};
 
@@ -19,17 +19,17 @@ const VALUE_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Subcommand)]
 pub(super) enum Secrets {
-    /// Names, and who set them when. Values are never shown.
-    List { app: String },
-    /// Set a value, new or not; it is read from standard input, or asked for on a terminal.
+    /// The secrets of an app, or of all: their names, and who set them when, but never a value.
+    List(OfAppArgs),
+    /// Set a secret, new or not; its value is read from standard input, or asked for on a terminal.
     Set {
         #[arg(value_name = "APP/NAME")]
         secret: String,
-        /// `-`: standard input, also where it is a terminal
+        /// Standard input, also where it is a terminal
         #[arg(value_name = "-")]
         from: Option<String>,
     },
-    /// Delete a secret. Scripts that read it fail from then on.
+    /// Delete a secret; scripts that read it fail from then on.
     Delete {
         #[arg(value_name = "APP/NAME")]
         secret: String,
@@ -47,7 +47,7 @@ pub(super) async fn run(
     command: Secrets,
 ) -> Result<(), CliError> {
     match command {
-        Secrets::List { app } => list(client, output, errors, &app).await,
+        Secrets::List(args) => list(client, output, errors, args).await,
         Secrets::Set { secret, from } => {
             let path = path(&secret)?;
             let value = match from.as_deref() {
@@ -75,36 +75,19 @@ async fn list(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    app: &str,
+    args: OfAppArgs,
 ) -> Result<(), CliError> {
-    let path = format!("/apps/{}/secrets?limit={PAGE_ITEMS_MAX}", segment(app));
-    let mut page: Page<SecretItem> = client.get(&path).await?;
-    while let Some(next) = page.next.take() {
-        let more: Page<SecretItem> =
-            client.get(&format!("{path}&after={}", segment(&next))).await?;
-        // A cursor that stands still would be asked for again and again.
-        page.next = more.next.filter(|after| *after != next);
-        page.items.extend(more.items);
-    }
-    if output.form == Form::Json {
-        for item in &page.items {
-            output.json(item)?;
-        }
-    } else if page.items.is_empty() {
-        writeln!(errors, "nothing there")?;
-    } else {
-        let row = |item: &SecretItem| {
-            vec![
-                item.name.clone(),
-                relative(item.set_at, page.now),
-                item.set_by.clone().unwrap_or_default(),
-                item.lost.as_ref().map_or_else(String::new, |why| format!("set it again: {why}")),
-            ]
-        };
-        let rows: Vec<Vec<String>> = page.items.iter().map(row).collect();
-        output.table(&["NAME", "SET", "BY", "LOST"], &rows)?;
-    }
-    Ok(())
+    let list = fetch_of_apps::<SecretItem>(client, "secrets", args).await?;
+    let headings = ["SECRET", "SET", "BY", "LOST"];
+    print(output, errors, &list, &headings, |(app, secret), now| {
+        let lost = secret.lost.as_ref();
+        vec![
+            format!("{app}/{}", secret.name),
+            relative(secret.set_at, now),
+            secret.set_by.clone().unwrap_or_default(),
+            lost.map_or_else(String::new, |why| format!("set it again: {why}")),
+        ]
+    })
 }
 
 fn say(output: &mut Output<'_>, answer: &SecretAnswer, text: &str) -> Result<(), CliError> {

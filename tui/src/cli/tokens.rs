@@ -20,6 +20,7 @@ pub(super) enum Tokens {
     Create(Create),
     /// End one, by name or number.
     Revoke {
+        #[arg(value_name = "TOKEN")]
         name: String,
         /// Do not ask.
         #[arg(long)]
@@ -29,15 +30,15 @@ pub(super) enum Tokens {
 
 #[derive(Args)]
 pub(super) struct Create {
-    /// [default: a new name]
+    /// Its name [default: a new one]
     name: Option<String>,
     /// The principal that it stands for [default: a new one, with the grants that follow]
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["read", "grants", "app"])]
+    #[arg(long, value_name = "PRINCIPAL", conflicts_with_all = ["read", "grants", "app"])]
     principal: Option<String>,
     /// It may read.
     #[arg(long)]
     read: bool,
-    /// It may do this, such as AppData. Can be given several times.
+    /// It may do this, such as AppData; may be given several times.
     #[arg(long = "grant", value_name = "CAPABILITY")]
     grants: Vec<String>,
     /// Only in this app.
@@ -111,7 +112,7 @@ async fn all(
     errors: &mut dyn Write,
     args: PageArgs,
 ) -> Result<(), CliError> {
-    let list = list::fetch::<TokenItem>(client, "/tokens", args.into()).await?;
+    let list = list::fetch_of::<TokenItem>(client, "/tokens", &[], args).await?;
     let headings = ["TOKEN", "PRINCIPAL", "STATE", "MADE", "EXPIRES"];
     list::print(output, errors, &list, &headings, |one, now| {
         vec![

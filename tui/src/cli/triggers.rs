@@ -3,44 +3,46 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use picloud_api::list::Page;
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 
+use crate::cli::CliError;
 use crate::cli::ask::{pair, text_of};
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::{CliError, ListArgs, list};
+use crate::cli::list::{self, OfAppArgs, fetch_of_apps};
+use crate::cli::show::field;
 use crate::client::{Client, segment};
 use crate::output::{Form, Output, relative, utc};
 
 #[derive(Subcommand)]
 pub(super) enum Triggers {
     /// The triggers of an app, or of all.
-    List(ListArgs),
+    List(OfAppArgs),
     /// All about one.
     Show {
-        /// APP/TRIGGER
+        #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
     },
     /// Let it match again.
     Enable {
-        /// APP/TRIGGER
+        #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
     },
     /// Let it match no more; what it has set off already still runs.
     Disable {
-        /// APP/TRIGGER
+        #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
     },
     /// Set it off once, as yourself.
     Fire {
-        /// APP/TRIGGER
+        #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
-        /// A file with the event as JSON, - for standard input; without it an event is made up
+        /// The event as JSON: a file, or - for standard input; without it an event is made up
+        #[arg(value_hint = clap::ValueHint::FilePath)]
         event: Option<String>,
     },
     /// Remove it; what it has set off already still runs.
     Delete {
-        /// APP/TRIGGER
+        #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
         /// Do not ask.
         #[arg(long)]
@@ -78,17 +80,11 @@ async fn print_list(
     client: &Client,
     output: &mut Output<'_>,
     errors: &mut dyn Write,
-    args: ListArgs,
+    args: OfAppArgs,
 ) -> Result<(), CliError> {
-    let found = match &args.app {
-        Some(app) => {
-            let path = format!("/apps/{}/triggers", segment(app));
-            list::fetch::<TriggerItem>(client, &path, ListArgs { app: None, ..args }).await?
-        }
-        None => of_all_apps(client, args).await?,
-    };
+    let found = fetch_of_apps::<TriggerItem>(client, "triggers", args).await?;
     let headings = ["TRIGGER", "KIND", "MATCHES", "SCRIPT", "STATE", "NEXT", "LAST"];
-    list::print(output, errors, &found, &headings, |one, now| {
+    list::print(output, errors, &found, &headings, |(_, one), now| {
         let when = |at: Option<i64>| at.map_or_else(String::new, |at| relative(at, now));
         vec![
             format!("{}/{}", one.app, one.name),
@@ -100,29 +96,6 @@ async fn print_list(
             when(one.last_fired),
         ]
     })
-}
-
-/// App by app, in the order of their names.
-async fn of_all_apps(client: &Client, args: ListArgs) -> Result<Page<TriggerItem>, CliError> {
-    if args.after.is_some() {
-        let text = "--after is a cursor of one app's list: name the app with --app";
-        return Err(CliError::Usage(text.to_owned()));
-    }
-    let every = ListArgs { app: None, limit: usize::MAX, after: None, filter: None };
-    let apps = list::fetch::<picloud_api::list::AppItem>(client, "/apps", every).await?;
-    let mut all = Page { items: Vec::new(), next: None, now: apps.now };
-    for app in apps.items {
-        let left = args.limit.saturating_sub(all.items.len());
-        if left == 0 {
-            break;
-        }
-        let path = format!("/apps/{}/triggers", segment(&app.slug));
-        let of_app = ListArgs { app: None, limit: left, after: None, filter: None };
-        let page = list::fetch::<TriggerItem>(client, &path, of_app).await?;
-        all.items.extend(page.items);
-        all.now = page.now;
-    }
-    Ok(all)
 }
 
 fn state(one: &TriggerItem) -> String {
@@ -152,11 +125,11 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
         ("state", state(&item)),
         ("paused", item.paused.as_ref().map_or_else(String::new, |pause| pause.reason.clone())),
         ("problem", item.problem.clone().unwrap_or_default()),
-        ("next due", item.next_due.map(utc).unwrap_or_default()),
-        ("local time", item.next_due_local.clone().unwrap_or_default()),
-        ("last fired", item.last_fired.map(utc).unwrap_or_default()),
+        ("due", item.next_due.map(utc).unwrap_or_default()),
+        ("by clock", item.next_due_local.clone().unwrap_or_default()),
+        ("fired", item.last_fired.map(utc).unwrap_or_default()),
         ("ordering", item.entry.ordering.clone().unwrap_or_default()),
-        ("concurrency", item.entry.concurrency.map_or_else(String::new, |n| n.to_string())),
+        ("at once", item.entry.concurrency.map_or_else(String::new, |n| n.to_string())),
         (
             "retry",
             format!(
@@ -170,9 +143,7 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
         ("runs as", text(item.registered_by.as_deref())),
     ];
     for (name, value) in lines {
-        if !value.is_empty() {
-            output.line(&format!("{name:<12} {value}"))?;
-        }
+        field(output, name, &value)?;
     }
     Ok(())
 }
