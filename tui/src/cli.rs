@@ -22,6 +22,7 @@ mod logs;
 mod outbox;
 mod pause;
 mod principals;
+mod routes;
 mod scripts;
 mod secrets;
 mod show;
@@ -220,7 +221,7 @@ enum Command {
     Apps(apps::Verb),
     /// What an app is reached by.
     #[command(subcommand)]
-    Routes(apps::RoutesVerb),
+    Routes(routes::Routes),
     /// Scripts: look at them, edit, try and run them.
     #[command(subcommand)]
     Scripts(scripts::Verb),
@@ -409,7 +410,7 @@ async fn obey(
         }
         Command::Export { app, dir } => export::run(client, output, &app, &dir).await,
         Command::Apps(verb) => apps::run(client, output, errors, asking, verb).await,
-        Command::Routes(verb) => apps::routes(client, output, errors, verb).await,
+        Command::Routes(verb) => routes::run(verb, client, output, errors, asking).await,
         Command::Scripts(verb) => scripts::run(client, output, errors, asking, verb).await,
         Command::Kv(verb) => {
             data::run(client, output, errors, asking, (data::Space::Kv, verb)).await

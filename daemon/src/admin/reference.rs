@@ -53,8 +53,9 @@ const CALLS_HEAD: &str = "\
 A capability is asked for in the app that the path or the query's `app` names, or else for all apps. `known` stands for
 whoever is known at all. `{app}` is a slug or a number. Lists page by cursor: `next` of a page is `after` of the following
 one, `limit` is 100 unless it is said, and 1,000 at most. What `filter` takes is in [work.md](work.md). What is shown with
-an `ETag` is changed only if it still has that version when `If-Match` names it; otherwise the answer is 412. A call about
-one row, letter or execution asks in the app of what its path names.
+an `ETag` is changed only if it still has that version when `If-Match` names it; otherwise the answer is 412. The version of
+a route or a trigger is its app's revision, which every change of what the app is made of raises. A call about one row,
+letter or execution asks in the app of what its path names.
 
 | call | query | asks for | what it does |
 |---|---|---|---|

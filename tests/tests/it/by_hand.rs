@@ -178,3 +178,54 @@ fn a_socket_that_is_forwarded_is_as_good_as_the_daemons_own() {
     assert!(printed(&output, 0).contains("\ngarden "), "{output:?}");
     daemon.stop();
 }
+
+#[test]
+fn routes_and_triggers_are_made_changed_and_deleted_without_a_deploy() {
+    let site = Site::new();
+    let daemon = site.start();
+    garden(&site);
+    let last = "garden/GET /last";
+    let create = ["routes", "create", last, "--script", "seen", "--rate", "1000/s"];
+    assert_eq!(printed(&site.picloud(&create), 0), "garden/GET /last: made\n");
+    let get = || daemon.send(&Request::get("/garden/last"));
+    assert_eq!(get().body, b"42");
+    let again = printed(&site.picloud(&create), 5);
+    assert!(again.contains("has a route \"GET /last\" already"), "{again}");
+    let change = ["routes", "change", last, "--auth", "hmac", "--secret", "KEY"];
+    let changed = printed(&site.picloud(&change), 0);
+    assert!(
+        changed.starts_with("garden/GET /last: changed\nwarning: route GET /last:"),
+        "{changed}"
+    );
+    assert!(changed.contains("there is no secret \"KEY\" yet"), "{changed}");
+    let change = ["routes", "change", last, "--auth", "token", "--if-revision", "1"];
+    let late = printed(&site.picloud(&change), 5);
+    assert!(late.contains("it is at 3, not at 1\nhint: look at it again"), "{late}");
+    let change = ["routes", "change", last, "--auth", "token", "--mode", "async"];
+    assert_eq!(printed(&site.picloud(&change), 0), "garden/GET /last: changed\n");
+    assert_eq!(get().status, 401);
+    let shown = printed(&site.picloud(&["routes", "show", last]), 0);
+    for line in ["mode      async", "auth      token", "rate      1000/s", "revision  4"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let asked = printed(&site.picloud(&["routes", "delete", last]), 2);
+    assert!(asked.contains("delete route garden/GET /last; say --yes"), "{asked}");
+    let deleted = printed(&site.picloud(&["routes", "delete", last, "--yes"]), 0);
+    assert_eq!(deleted, "garden/GET /last deleted\n");
+    assert_eq!(get().status, 404);
+
+    let create = ["triggers", "create", "garden/daily", "schedule", "--script", "seen", "--cron"];
+    let made = printed(&site.picloud(&[&create[..], &["0 6 * * *"]].concat()), 0);
+    assert!(made.starts_with("garden/daily: made, due "), "{made}");
+    let create = ["triggers", "create", "garden/wet", "kv", "--script", "seen", "--op", "delete"];
+    let made = printed(&site.picloud(&[&create[..], &["--collection-glob", "l*"]].concat()), 0);
+    assert_eq!(made, "garden/wet: made\n");
+    printed(&site.picloud(&["triggers", "disable", "garden/wet", "--if-revision", "1"]), 5);
+    printed(&site.picloud(&["triggers", "delete", "garden/wet", "--yes", "--if-revision", "7"]), 0);
+    let guarded = ["apps", "change", "garden", "--auth", "token", "--rate", "10/s"];
+    let guarded = printed(&site.picloud(&guarded), 0);
+    assert!(guarded.contains("auth      token\nrate      10/s\n"), "{guarded}");
+    assert_eq!(daemon.post("/garden/notes", "1").status, 401);
+    daemon.works_everything_off();
+    daemon.stop();
+}

@@ -1,17 +1,17 @@
-//! `picloud apps` and `picloud routes`.
+//! `picloud apps`.
 
 use std::io::Write;
 
 use clap::Subcommand;
 use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
-use picloud_api::routes::RouteItem;
+use picloud_api::manifest::HmacEntry;
 
 use crate::cli::CliError;
 use crate::cli::confirm::{self, Asking, Consent};
-use crate::cli::list::{self, OfAppArgs, PageArgs, fetch_of_apps, print};
+use crate::cli::list::{self, PageArgs};
 use crate::cli::show::field;
 use crate::client::{Client, segment};
-use crate::output::{Form, Output, relative};
+use crate::output::{Form, Output};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -53,6 +53,15 @@ pub(super) enum Verb {
         /// Whether callers see the text of a script's error.
         #[arg(long, value_name = "BOOL")]
         expose_errors: Option<bool>,
+        /// Who may call the routes that do not say it themselves: none, token or hmac.
+        #[arg(long, value_name = "AUTH")]
+        auth: Option<String>,
+        /// With hmac: the app's secret that requests are signed with.
+        #[arg(long, value_name = "NAME")]
+        secret: Option<String>,
+        /// How often each caller may call each of those routes: such as 10/s, or none.
+        #[arg(long, value_name = "RATE")]
+        rate: Option<String>,
         /// Only if it is still at this revision.
         #[arg(long, value_name = "N")]
         if_revision: Option<i64>,
@@ -64,12 +73,6 @@ pub(super) enum Verb {
         #[arg(long)]
         yes: bool,
     },
-}
-
-#[derive(Subcommand)]
-pub(super) enum RoutesVerb {
-    /// The routes of an app, or of all.
-    List(OfAppArgs),
 }
 
 pub(super) async fn run(
@@ -101,13 +104,17 @@ pub(super) async fn run(
             allow_hosts,
             allow_no_host,
             expose_errors,
+            auth,
+            secret,
+            rate,
             if_revision,
         } => {
             let host = if no_host { Some(None) } else { host.map(Some) };
             let named = !allow_hosts.is_empty() || allow_no_host;
             let allow_hosts = named.then_some(allow_hosts);
-            let change =
-                AppChange { slug, host, allow_hosts, expose_errors, ..AppChange::default() };
+            let hmac = secret.map(|secret| HmacEntry { secret, ..HmacEntry::default() });
+            let (auth, rate) = (auth.map(Some), rate.map(Some));
+            let change = AppChange { slug, host, allow_hosts, expose_errors, auth, hmac, rate };
             let path = format!("/apps/{}", segment(&app));
             let app: App = client.patch_if(&path, &change, if_revision).await?;
             show(output, &app)
@@ -163,29 +170,4 @@ fn show(output: &mut Output<'_>, app: &App) -> Result<(), CliError> {
         field(output, name, &value)?;
     }
     Ok(())
-}
-
-pub(super) async fn routes(
-    client: &Client,
-    output: &mut Output<'_>,
-    errors: &mut dyn Write,
-    RoutesVerb::List(args): RoutesVerb,
-) -> Result<(), CliError> {
-    let list = fetch_of_apps::<RouteItem>(client, "routes", args).await?;
-    let headings = ["APP", "METHOD", "PATH", "MODE", "SCRIPT", "AUTH", "RATE", "URL", "PAUSED"];
-    print(output, errors, &list, &headings, |(app, route), now| {
-        vec![
-            app.clone(),
-            route.method.clone(),
-            route.path.clone(),
-            route.dispatch_mode.clone(),
-            route.script.clone(),
-            route.auth.clone(),
-            route.rate.clone(),
-            route.urls.join(" "),
-            route.paused.as_ref().map_or_else(String::new, |pause| {
-                format!("{}: {}", relative(pause.since, now), pause.reason)
-            }),
-        ]
-    })
 }

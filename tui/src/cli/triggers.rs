@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use picloud_api::manifest::TriggerEntry;
 use picloud_api::triggers::{FireAnswer, FireRequest, TriggerAnswer, TriggerDeleted, TriggerItem};
 
 use crate::cli::CliError;
@@ -22,15 +23,23 @@ pub(super) enum Triggers {
         #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
     },
+    /// Make a trigger; its script runs as you.
+    Create(Box<New>),
     /// Let it match again.
     Enable {
         #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
+        /// Only if the app is still at this revision.
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
     },
     /// Let it match no more; what it has set off already still runs.
     Disable {
         #[arg(value_name = "APP/TRIGGER")]
         trigger: String,
+        /// Only if the app is still at this revision.
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
     },
     /// Set it off once, as yourself.
     Fire {
@@ -47,7 +56,52 @@ pub(super) enum Triggers {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        /// Only if the app is still at this revision.
+        #[arg(long, value_name = "N")]
+        if_revision: Option<i64>,
     },
+}
+
+#[derive(Args)]
+pub(super) struct New {
+    #[arg(value_name = "APP/TRIGGER")]
+    trigger: String,
+    /// kv, docs, dead-letter or schedule
+    #[arg(value_name = "KIND")]
+    kind: String,
+    /// The script that it runs.
+    #[arg(long, value_name = "NAME")]
+    script: String,
+    /// Of kv and docs: the collections whose changes match, such as 'readings*'.
+    #[arg(long, value_name = "GLOB")]
+    collection_glob: Option<String>,
+    /// Of kv and docs: only this change, create, update or delete; may be given several times.
+    #[arg(long = "op", value_name = "OP")]
+    ops: Vec<String>,
+    /// Of a schedule: minute, hour, day, month, weekday.
+    #[arg(long, value_name = "CRON")]
+    cron: Option<String>,
+    /// Of a schedule: such as Europe/Berlin; without it the machine's.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// Of a schedule: what becomes of times missed while the power was off: none, once or all.
+    #[arg(long, value_name = "HOW")]
+    catch_up: Option<String>,
+    /// Of dead-letter: only letters of this source: http, kv, docs, task or schedule.
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Of dead-letter: only letters of this trigger of the app.
+    #[arg(long, value_name = "NAME")]
+    of: Option<String>,
+    /// One after another for each key: by_key.
+    #[arg(long, value_name = "ORDERING")]
+    ordering: Option<String>,
+    /// At most this many of its runs at a time.
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// It matches nothing until it is enabled.
+    #[arg(long)]
+    disabled: bool,
 }
 
 pub(super) async fn run(
@@ -60,13 +114,18 @@ pub(super) async fn run(
     match command {
         Triggers::List(args) => print_list(client, output, errors, args).await,
         Triggers::Show { trigger } => show(client, output, &trigger).await,
-        Triggers::Enable { trigger } => switch(client, output, &trigger, "enable").await,
-        Triggers::Disable { trigger } => switch(client, output, &trigger, "disable").await,
+        Triggers::Create(new) => create(client, output, *new).await,
+        Triggers::Enable { trigger, if_revision } => {
+            switch(client, output, &trigger, ("enable", if_revision)).await
+        }
+        Triggers::Disable { trigger, if_revision } => {
+            switch(client, output, &trigger, ("disable", if_revision)).await
+        }
         Triggers::Fire { trigger, event } => fire(client, output, &trigger, event.as_deref()).await,
-        Triggers::Delete { trigger, yes } => {
+        Triggers::Delete { trigger, yes, if_revision } => {
             let path = path(&trigger)?;
             confirm::ask(errors, asking, Consent::of(yes), &format!("delete trigger {trigger}"))?;
-            let answer: TriggerDeleted = client.delete(&path, None).await?;
+            let answer: TriggerDeleted = client.delete(&path, if_revision).await?;
             match output.form {
                 Form::Json => output.json(&answer)?,
                 Form::Text => output.line(&format!("{} deleted", answer.deleted))?,
@@ -141,6 +200,7 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
             ),
         ),
         ("runs as", text(item.registered_by.as_deref())),
+        ("revision", item.revision.to_string()),
     ];
     for (name, value) in lines {
         field(output, name, &value)?;
@@ -148,14 +208,42 @@ async fn show(client: &Client, output: &mut Output<'_>, trigger: &str) -> Result
     Ok(())
 }
 
+async fn create(client: &Client, output: &mut Output<'_>, new: New) -> Result<(), CliError> {
+    let (app, name) = pair(&new.trigger, "TRIGGER")?;
+    let path = format!("/apps/{}/triggers/{}", segment(app), segment(&new.kind));
+    let entry = TriggerEntry {
+        kind: new.kind.replace('-', "_"),
+        name: name.to_owned(),
+        script: new.script,
+        collection_glob: new.collection_glob,
+        ops: (!new.ops.is_empty()).then_some(new.ops),
+        source: new.source,
+        trigger: new.of,
+        cron: new.cron,
+        time_zone: new.time_zone,
+        catch_up: new.catch_up,
+        enabled: new.disabled.then_some(false),
+        ordering: new.ordering,
+        concurrency: new.concurrency,
+        retry: None,
+    };
+    let answer: TriggerAnswer = client.post(&path, &entry).await?;
+    if output.form == Form::Json {
+        return Ok(output.json(&answer)?);
+    }
+    let next = answer.trigger.next_due_local;
+    let next = next.map_or_else(String::new, |next| format!(", due {next}"));
+    Ok(output.line(&format!("{app}/{name}: made{next}"))?)
+}
+
 async fn switch(
     client: &Client,
     output: &mut Output<'_>,
     trigger: &str,
-    verb: &str,
+    (verb, if_revision): (&str, Option<i64>),
 ) -> Result<(), CliError> {
     let path = format!("{}/{verb}", path(trigger)?);
-    let answer: TriggerAnswer = client.post(&path, &serde_json::json!({})).await?;
+    let answer: TriggerAnswer = client.post_if(&path, &serde_json::json!({}), if_revision).await?;
     if output.form == Form::Json {
         return Ok(output.json(&answer)?);
     }

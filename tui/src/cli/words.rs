@@ -37,6 +37,7 @@ const WORDS: &[Word] = &[
     word("APP", "The app, by its slug", Some(Known::Apps)),
     word("SLUG", "The app's name in URLs", None),
     word("APP/SCRIPT", "The script", Some(Known::Scripts)),
+    word("APP/ROUTE", "The route by method and path: 'greenhouse/POST /readings'", None),
     word("APP/TRIGGER", "The trigger", Some(Known::Triggers)),
     word("APP/COLLECTION", "The collection", Some(Known::Collections)),
     word("APP[/COLLECTION]", "The app, or one of its collections", Some(Known::Collections)),
