@@ -208,11 +208,19 @@ fn routes_and_triggers_are_made_changed_and_deleted_without_a_deploy() {
     for line in ["mode      async", "auth      token", "rate      1000/s", "revision  4"] {
         assert!(shown.contains(line), "{shown}");
     }
+
+    // What it has accepted runs, also when nobody can resume it by its name any more.
+    printed(&site.picloud(&["pause", last]), 0);
+    printed(&site.picloud(&["routes", "change", last, "--auth", "app"]), 0);
+    assert_eq!(get().status, 202);
     let asked = printed(&site.picloud(&["routes", "delete", last]), 2);
     assert!(asked.contains("delete route garden/GET /last; say --yes"), "{asked}");
     let deleted = printed(&site.picloud(&["routes", "delete", last, "--yes"]), 0);
     assert_eq!(deleted, "garden/GET /last deleted\n");
     assert_eq!(get().status, 404);
+    daemon.works_everything_off();
+    let runs = printed(&site.picloud(&["executions", "list", "--app", "garden"]), 0);
+    assert_eq!(runs.matches("completed").count(), 1, "{runs}");
 
     let create = ["triggers", "create", "garden/daily", "schedule", "--script", "seen", "--cron"];
     let made = printed(&site.picloud(&[&create[..], &["0 6 * * *"]].concat()), 0);
@@ -221,7 +229,7 @@ fn routes_and_triggers_are_made_changed_and_deleted_without_a_deploy() {
     let made = printed(&site.picloud(&[&create[..], &["--collection-glob", "l*"]].concat()), 0);
     assert_eq!(made, "garden/wet: made\n");
     printed(&site.picloud(&["triggers", "disable", "garden/wet", "--if-revision", "1"]), 5);
-    printed(&site.picloud(&["triggers", "delete", "garden/wet", "--yes", "--if-revision", "7"]), 0);
+    printed(&site.picloud(&["triggers", "delete", "garden/wet", "--yes", "--if-revision", "8"]), 0);
     let guarded = ["apps", "change", "garden", "--auth", "token", "--rate", "10/s"];
     let guarded = printed(&site.picloud(&guarded), 0);
     assert!(guarded.contains("auth      token\nrate      10/s\n"), "{guarded}");
