@@ -66,7 +66,7 @@ pub(super) enum Triggers {
 pub(super) struct New {
     #[arg(value_name = "APP/TRIGGER")]
     trigger: String,
-    /// kv, docs, dead-letter or schedule
+    /// What sets it off: kv, docs, dead-letter or schedule
     #[arg(value_name = "KIND")]
     kind: String,
     /// The script that it runs.
