@@ -109,7 +109,9 @@ impl CliError {
             Self::Script { .. } => Exit::ScriptFailed,
             Self::Unexpected { .. } => Exit::Conflict,
             Self::Partly { .. } => Exit::Partly,
-            Self::Client(ClientError::Silent | ClientError::Broken(_) | ClientError::Odd(_))
+            Self::Client(
+                ClientError::Silent { .. } | ClientError::Broken(_) | ClientError::Odd(_),
+            )
             | Self::Folder(_)
             | Self::Ill(_)
             | Self::Declined
@@ -147,7 +149,9 @@ impl CliError {
             Self::Client(ClientError::Closed { .. }) => {
                 Some("call as root, or as the user that the daemon runs as")
             }
-            Self::Client(ClientError::Silent) => Some("journalctl -u picloud says what it does"),
+            Self::Client(ClientError::Silent { .. }) => {
+                Some("journalctl -u picloud says what it does")
+            }
             Self::Client(ClientError::Odd(_)) => {
                 Some("daemon and command line may be of different versions")
             }

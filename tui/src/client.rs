@@ -24,6 +24,8 @@ pub const DEFAULT_SOCKET: &str = "/run/picloud/admin.sock";
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A deploy of the largest bundle on the smallest board takes some seconds.
 pub(crate) const ANSWER_SECONDS_MAX: u64 = 60;
+/// A hundred thousand dead letters beside callers, on a slow card.
+pub(crate) const BULK_SECONDS_MAX: u64 = 900;
 
 /// Asks the daemon, with a connection for each question.
 #[derive(Clone)]
@@ -113,9 +115,9 @@ pub enum ClientError {
     #[error("you may not open {place}")]
     Closed { place: Place, source: io::Error },
     #[error(
-        "the daemon did not answer within {ANSWER_SECONDS_MAX} s; what it was asked for may still be done"
+        "the daemon did not answer within {seconds} s; what it was asked for may still be done"
     )]
-    Silent,
+    Silent { seconds: u64 },
     #[error("the connection to the daemon broke: {0}")]
     Broken(String),
     #[error("the daemon's answer cannot be understood: {0}")]
@@ -190,6 +192,15 @@ impl Client {
         self.ask(Method::DELETE, path, Bytes::new(), version).await
     }
 
+    /// As [`Client::post`], of what may be so much that it takes minutes.
+    pub async fn post_in_bulk<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask_for(BULK_SECONDS_MAX, (Method::POST, path, json(body)?, None)).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -197,10 +208,18 @@ impl Client {
         body: Bytes,
         version: Option<i64>,
     ) -> Result<T, ClientError> {
-        let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
+        self.ask_for(ANSWER_SECONDS_MAX, (method, path, body, version)).await
+    }
+
+    async fn ask_for<T: DeserializeOwned>(
+        &self,
+        seconds: u64,
+        (method, path, body, version): (Method, &str, Bytes, Option<i64>),
+    ) -> Result<T, ClientError> {
+        let limit = Duration::from_secs(seconds);
         let asked = tokio::time::timeout(limit, self.exchange(method, path, body, version));
         let (status, body) =
-            self.waiting.during(asked).await.map_err(|_| ClientError::Silent)??;
+            self.waiting.during(asked).await.map_err(|_| ClientError::Silent { seconds })??;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| ClientError::Odd(error.to_string()));

@@ -63,7 +63,9 @@ impl Opened {
                 }
             }
         };
-        let answer = answer.map_err(|_| ClientError::Silent)?.map_err(broken)?;
+        let answer = answer
+            .map_err(|_| ClientError::Silent { seconds: ANSWER_SECONDS_MAX })?
+            .map_err(broken)?;
         let status = answer.status();
         let mut opened = Opened { body: answer.into_body(), connection, _sender: sender };
         if status.is_success() {

@@ -127,8 +127,9 @@ pub(super) async fn run(
                     wholes.push(whole(client, id).await?);
                 }
                 let ids = wholes;
-                let answer: BulkAnswer =
-                    client.post("/dead-letters/take-back", &TakeBackRequest { ids }).await?;
+                let answer: BulkAnswer = client
+                    .post_in_bulk("/dead-letters/take-back", &TakeBackRequest { ids })
+                    .await?;
                 told(output, &answer, "taken back")
             }
         },
@@ -313,12 +314,12 @@ async fn many(
     match deed {
         Deed::Replay { hold_ms } => {
             let body = BulkRequest { hold_ms, ..body };
-            let answer: BulkAnswer = client.post("/dead-letters/replay", &body).await?;
+            let answer: BulkAnswer = client.post_in_bulk("/dead-letters/replay", &body).await?;
             told(output, &answer, "replayed")
         }
         Deed::Discard { reason } => {
             let body = BulkRequest { reason: Some(reason), ..body };
-            let answer: BulkAnswer = client.post("/dead-letters/discard", &body).await?;
+            let answer: BulkAnswer = client.post_in_bulk("/dead-letters/discard", &body).await?;
             told(output, &answer, "discarded")
         }
     }
