@@ -12,7 +12,7 @@ pub struct TriggerItem {
     pub id: i64,
     pub app: String,
     pub name: String,
-    /// `kv`, `docs`, `dead_letter` or `schedule`.
+    /// As in a manifest.
     pub kind: String,
     pub script: String,
     pub enabled: bool,

@@ -4,8 +4,7 @@ use super::*;
 use crate::catalog::Pause;
 use crate::flow::configure::deploy::tests::{apply, deployed};
 use crate::ids::QueueId;
-use crate::outbox::row::OutboxSourceKind;
-use crate::trigger::TriggerDetails;
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 
 const NOW: Timestamp = Timestamp(1_000);
 
