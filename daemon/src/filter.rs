@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use picloud_api::text;
 use picloud_scripts_runtime::duration;
 
+use crate::outbox::source::OutboxSourceKind;
+
 /// Bytes of a filter.
 pub const FILTER_BYTES_MAX: usize = 1_024;
 /// Terms of a filter.
@@ -39,7 +41,7 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
 }
 
-const SOURCES: Kind = Kind::OneOf(&["http", "kv", "docs", "task", "dead_letter"]);
+const SOURCES: Kind = Kind::OneOf(&OutboxSourceKind::WORDS);
 
 /// How runs end.
 const OUTCOME: Kind = Kind::OneOf(&[

@@ -4,7 +4,6 @@
 //! `flow::configure` compares it with what is there. [`export::bundle`] is the way back.
 
 pub mod access;
-pub mod details;
 pub mod export;
 pub mod words;
 
@@ -22,10 +21,11 @@ use picloud_api::text;
 use picloud_scripts_runtime::exec::ExecError;
 use picloud_scripts_runtime::limits::RunLimits;
 
+use crate::outbox::source::{TriggerDetails, TriggerKind};
 use crate::retry::RetryPolicy;
 use crate::route::DispatchMode;
 use crate::route::access::Access;
-use crate::trigger::{Ordering, TriggerDetails, TriggerKind, fit_the_matcher};
+use crate::trigger::{Ordering, fit_the_matcher};
 
 /// Errors that are shown of one manifest.
 pub const ERRORS_MAX: usize = 50;
@@ -518,7 +518,7 @@ pub(crate) mod tests {
     #[test]
     fn triggers_say_what_is_wrong_with_them() {
         for (lines, expected) in [
-            ("kind = \"kw\"", "kind \"kw\" is none of kv, docs, dead_letter, schedule"),
+            ("kind = \"kw\"", "kind \"kw\" is none of kv, docs, dead_letter"),
             ("kind = \"kv\"", "needs collection_glob; \"*\" is every collection"),
             ("kind = \"kv\"\ncollection_glob = \"a[\"", "glob \"a[\": "),
             ("kind = \"kv\"\ncollection_glob = \"\"", "glob \"\": is empty"),
@@ -545,7 +545,7 @@ pub(crate) mod tests {
             ),
             (
                 "kind = \"dead_letter\"\nsource = \"dead_letter\"",
-                "source \"dead_letter\" is none of http, kv, docs, task, schedule",
+                "source \"dead_letter\" is none of http, kv, docs, task",
             ),
             (
                 "kind = \"dead_letter\"\ntrigger = \"kep\"",

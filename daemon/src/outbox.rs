@@ -3,3 +3,4 @@
 pub mod decide;
 pub mod masked;
 pub mod row;
+pub mod source;

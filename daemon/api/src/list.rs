@@ -62,7 +62,7 @@ pub struct OutboxItem {
     pub id: String,
     pub app: String,
     pub script: String,
-    /// `http`, `kv`, `docs`, `task`, `dead_letter` or `schedule`.
+    /// `http`, `task`, or the kind of the trigger that made it.
     pub source: String,
     /// What made it: the trigger's name or the route; absent for tasks and for what is gone.
     pub origin: Option<String>,

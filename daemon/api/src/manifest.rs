@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The name of the manifest in an app's folder.
 pub const FILE_NAME: &str = "picloud.toml";
@@ -157,7 +158,7 @@ pub struct TriggerEntry {
     /// Empty: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<Vec<String>>,
-    /// Only dead letters of this source: `http`, `kv`, `docs`, `task`, `schedule`.
+    /// Only dead letters of this source: `http`, `task`, or a kind of trigger but this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Only dead letters of the trigger with this name.
@@ -182,6 +183,22 @@ pub struct TriggerEntry {
     pub concurrency: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryEntry>,
+}
+
+impl TriggerEntry {
+    /// The keys that are for one kind or another, in the order in which they are written, with what stands there.
+    pub fn own_keys(&self) -> [(&'static str, Option<Value>); 7] {
+        let text = |value: &Option<String>| value.clone().map(Value::from);
+        [
+            ("collection_glob", text(&self.collection_glob)),
+            ("ops", self.ops.clone().map(Value::from)),
+            ("source", text(&self.source)),
+            ("trigger", text(&self.trigger)),
+            ("cron", text(&self.cron)),
+            ("time_zone", text(&self.time_zone)),
+            ("catch_up", text(&self.catch_up)),
+        ]
+    }
 }
 
 /// What is not named has its default.

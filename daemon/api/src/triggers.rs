@@ -14,7 +14,7 @@ pub struct TriggerItem {
     /// The app's: what `If-Match` names.
     pub revision: i64,
     pub name: String,
-    /// `kv`, `docs`, `dead_letter` or `schedule`.
+    /// As in a manifest.
     pub kind: String,
     pub script: String,
     pub enabled: bool,

@@ -293,7 +293,7 @@ pub const CALLS: &[Call] = &[
     call(Post, "/apps/{app}/resume", Some(AppWrite), Does::Resume(Part::App), "Let the app run again."),
     call(Get, "/apps/{app}/triggers", Some(AppRead), Does::ListTriggers, "The app's triggers, by name: what they match, and when schedules are due.").asking(PAGE),
     call(Get, "/apps/{app}/triggers/{name}", Some(AppRead), Does::ShowTrigger, "One trigger, with the app's revision as `ETag`."),
-    call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger, "Make a trigger; here `{name}` is its kind: `kv`, `docs`, `dead-letter` or `schedule`. It runs as you."),
+    call(Post, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::CreateTrigger, "Make a trigger; here `{name}` is its kind, with a dash for the underscore of `dead_letter`. It runs as you."),
     call(Put, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::ChangeTrigger, "Change a trigger, all of it. It runs as you from then on."),
     call(Delete, "/apps/{app}/triggers/{name}", Some(AppManageTriggers), Does::DeleteTrigger, "Delete a trigger. What it has set off still runs."),
     call(Post, "/apps/{app}/triggers/{name}/enable", Some(AppManageTriggers), Does::SwitchTrigger(Switch::On), "Let a trigger match again."),

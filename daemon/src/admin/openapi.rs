@@ -37,6 +37,7 @@ use utoipa::ToSchema;
 
 use crate::admin::calls::{CALLS, Call, Does};
 use crate::admin::metrics;
+use crate::outbox::source::TriggerKind;
 
 /// The document, as it is checked in.
 pub fn document() -> String {
@@ -167,7 +168,7 @@ fn parameter(call: &Call, place: &str, name: &str) -> Value {
         "app" if place == "path" => (text, "Slug or number of the app."),
         "app" => (text, "Only of this app."),
         "name" if call.does == Does::CreateTrigger => (
-            json!({ "type": "string", "enum": ["kv", "docs", "dead-letter", "schedule"] }),
+            json!({ "type": "string", "enum": TriggerKind::ALL.map(TriggerKind::in_a_path) }),
             "The kind of trigger.",
         ),
         "name" => {

@@ -9,7 +9,8 @@ use picloud_scripts_runtime::mask::Mask;
 
 use crate::failure::Failure;
 use crate::ids::{AppId, Id};
-use crate::outbox::row::{OutboxRow, OutboxSourceKind};
+use crate::outbox::row::OutboxRow;
+use crate::outbox::source::OutboxSourceKind;
 use crate::time::Timestamp;
 
 /// Bytes of log lines, and of the names of what was written, that are kept with them.

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::{AppId, Id};
 use crate::limits::AdminLimits;
-use crate::outbox::row::{AbandonReason, OutboxRow, OutboxSourceKind};
+use crate::outbox::row::{AbandonReason, OutboxRow};
+use crate::outbox::source::OutboxSourceKind;
 use crate::time::{Clock, Timestamp};
 
 use super::history::Execution;

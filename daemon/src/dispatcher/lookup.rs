@@ -1,7 +1,7 @@
 //! What is known of an async execution, for whoever was given its id.
 
 use crate::ids::{AppId, Id, RouteId};
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::OutboxSourceKind;
 
 use super::Dispatcher;
 use super::history::End;

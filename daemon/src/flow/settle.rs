@@ -15,7 +15,8 @@ use crate::flow::writes::{Abandoned, DeadLetter, LetterWrite, RowUpdate, RowWrit
 use crate::flow::{Kept, Refusal, accept, mutate};
 use crate::ids::{Id, TriggerId};
 use crate::outbox::decide::Action;
-use crate::outbox::row::{AbandonReason, Claim, OrderKey, OutboxRow, OutboxSourceKind};
+use crate::outbox::row::{AbandonReason, Claim, OrderKey, OutboxRow};
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -362,9 +363,9 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) {
     };
     let trigger = row.origin.and_then(|origin| facts.catalog.triggers.get(&TriggerId(origin)));
     let event = letter_event(&letter);
-    for handler in
-        facts.catalog.matching.for_letter(row.app, row.source, trigger.map(|one| &*one.name))
-    {
+    let trigger = trigger.map(|one| &*one.name);
+    let handles = |details: &TriggerDetails| details.handles(row.source, trigger);
+    for handler in facts.catalog.matching.that_hear(row.app, handles) {
         let id = layer.next_id();
         layer.insert_owed(OutboxRow {
             queue: handler.id.queue(),

@@ -28,12 +28,11 @@ use crate::ids::{AppId, Id, PrincipalId, QueueId, ScriptId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::decide::Action;
 use crate::outbox::row::tests::row;
-use crate::outbox::row::{
-    AbandonReason, Claim, IdempotencyKey, Lease, OrderKey, OutboxRow, OutboxSourceKind,
-};
+use crate::outbox::row::{AbandonReason, Claim, IdempotencyKey, Lease, OrderKey, OutboxRow};
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 pub(super) const NOW: Timestamp = Timestamp(5_000_000);
 pub(super) const APP: AppId = AppId(1);

@@ -8,10 +8,11 @@ use picloud_api::text;
 use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::limits::{self, Limit, Limits};
-use crate::manifest::{Errors, WantedRoute, WantedTrigger, access, details, words};
+use crate::manifest::{Errors, WantedRoute, WantedTrigger, access, words};
+use crate::outbox::source::{TriggerDetails, TriggerKind};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::route::DispatchMode;
-use crate::trigger::{Ordering, TriggerKind};
+use crate::trigger::Ordering;
 
 const ATTEMPTS_MAX: u32 = 100;
 const BASE_MS_MAX: i64 = 24 * 3_600_000;
@@ -179,17 +180,14 @@ pub(super) fn trigger(
 
 /// Everything of a trigger but its script.
 fn without_script(known: Known<'_>, entry: &TriggerEntry) -> Result<WantedTrigger, String> {
-    let details = details::read(entry, |name| named("trigger", name, known.triggers))?;
+    let details = TriggerDetails::read(entry, |name| named("trigger", name, known.triggers))?;
     let handles_letters = details.kind() == TriggerKind::DeadLetter;
     let ordering = match entry.ordering.as_deref() {
         None | Some("any") => Ordering::Any,
-        Some("by_key") if handles_letters => {
-            return Err("dead letters have no key; drop ordering".to_owned());
-        }
-        Some("by_key") if details.kind() == TriggerKind::Schedule => {
-            return Err("schedules have no key; drop ordering".to_owned());
-        }
-        Some("by_key") => Ordering::ByKey,
+        Some("by_key") => match details.kind().keyless() {
+            Some(they) => return Err(format!("{they} have no key; drop ordering")),
+            None => Ordering::ByKey,
+        },
         Some(other) => {
             return Err(format!("ordering \"{other}\" is neither \"any\" nor \"by_key\""));
         }

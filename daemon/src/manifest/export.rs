@@ -9,7 +9,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::{App, Script};
 use crate::limits::{self, Limits};
-use crate::manifest::{access, details, words};
+use crate::manifest::{access, words};
 use crate::retry::RetryPolicy;
 use crate::route::{DispatchMode, Route};
 use crate::trigger::{Ordering, Trigger};
@@ -107,7 +107,7 @@ pub fn trigger_entry(trigger: &Trigger) -> TriggerEntry {
         retry: retry_entry(&trigger.retry),
         ..TriggerEntry::default()
     };
-    details::write(&trigger.details, &mut entry);
+    trigger.details.write(&mut entry);
     entry
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::failure::Failure;
 use crate::ids::Id;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
-use crate::outbox::row::{AbandonReason, OutboxRow, OutboxSourceKind};
+use crate::outbox::row::{AbandonReason, OutboxRow};
+use crate::outbox::source::OutboxSourceKind;
 use crate::time::Timestamp;
 
 /// What came of one attempt.

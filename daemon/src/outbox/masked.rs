@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::OutboxSourceKind;
 
 /// Stands for what is hidden.
 pub const HIDDEN: &str = "(hidden)";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{AppId, Id, PrincipalId, QueueId};
+use crate::outbox::source::OutboxSourceKind;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
 
@@ -82,33 +83,6 @@ impl OutboxRow {
     pub fn bytes(&self) -> i64 {
         let texts = self.event.len() + self.script.len();
         i64::try_from(texts + 200).unwrap_or(i64::MAX)
-    }
-}
-
-/// What made a row. The texts are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OutboxSourceKind {
-    Http,
-    Kv,
-    Docs,
-    Task,
-    DeadLetter,
-    Schedule,
-}
-
-impl OutboxSourceKind {
-    pub const ALL: [OutboxSourceKind; 6] =
-        [Self::Http, Self::Kv, Self::Docs, Self::Task, Self::DeadLetter, Self::Schedule];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Kv => "kv",
-            Self::Docs => "docs",
-            Self::Task => "task",
-            Self::DeadLetter => "dead_letter",
-            Self::Schedule => "schedule",
-        }
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn load(
         apps[place].routes.push(Arc::new(route));
     }
     let mut catalog = CatalogRows { apps, ..CatalogRows::default() };
-    for row in &sqlx::query(sql::TRIGGERS).fetch_all(&mut *conn).await? {
+    for row in &sqlx::query(details::TRIGGERS).fetch_all(&mut *conn).await? {
         catalog.triggers.push(trigger(row)?);
     }
     catalog.principals = principals(&mut *conn).await?;

@@ -7,11 +7,48 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::entry::ChangeOp;
 use crate::ids::TriggerId;
+use crate::outbox::source::{TriggerDetails, TriggerKind};
 use crate::schedule::{CatchUp, Mark};
 use crate::store::rows::{self, int, json, odd, opt_int, opt_text, parsed, text};
-use crate::store::sql;
+use crate::store::sql::statements;
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerDetails};
+use crate::trigger::Trigger;
+
+statements! {
+    TRIGGERS = "-- triggers
+        SELECT t.id, t.app_id, t.name, t.kind, t.script, t.enabled, t.retry, t.ordering, t.concurrency,
+            t.registered_by_principal, coalesce(k.collection_glob, d.collection_glob), coalesce(k.ops, d.ops),
+            l.source, l.trigger_name, s.cron, s.time_zone, s.catch_up
+        FROM triggers t
+        LEFT JOIN kv_trigger_details k ON k.trigger_id = t.id
+        LEFT JOIN docs_trigger_details d ON d.trigger_id = t.id
+        LEFT JOIN dead_letter_trigger_details l ON l.trigger_id = t.id
+        LEFT JOIN schedule_trigger_details s ON s.trigger_id = t.id
+        ORDER BY t.id";
+    SCHEDULE_MARKS = "-- schedule_marks
+        SELECT trigger_id, fired_until, last_fired FROM schedule_trigger_details ORDER BY trigger_id";
+    KV_DETAILS_DELETE = "-- kv_details_delete
+        DELETE FROM kv_trigger_details WHERE trigger_id = $1";
+    DOCS_DETAILS_DELETE = "-- docs_details_delete
+        DELETE FROM docs_trigger_details WHERE trigger_id = $1";
+    LETTER_DETAILS_DELETE = "-- letter_details_delete
+        DELETE FROM dead_letter_trigger_details WHERE trigger_id = $1";
+    SCHEDULE_DETAILS_DELETE = "-- schedule_details_delete
+        DELETE FROM schedule_trigger_details WHERE trigger_id = $1";
+    KV_DETAILS_PUT = "-- kv_details_put
+        INSERT INTO kv_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
+    DOCS_DETAILS_PUT = "-- docs_details_put
+        INSERT INTO docs_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
+    LETTER_DETAILS_PUT = "-- letter_details_put
+        INSERT INTO dead_letter_trigger_details (trigger_id, source, trigger_name) VALUES ($1, $2, $3)";
+    SCHEDULE_DETAILS_PUT = "-- schedule_details_put
+        INSERT INTO schedule_trigger_details (trigger_id, cron, time_zone, catch_up, fired_until, last_fired)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    /// Up to when a schedule has fired, if it is enabled and the same; and for what it fired last in any case.
+    SCHEDULE_KEPT = "-- schedule_kept
+        SELECT CASE WHEN t.enabled = 1 AND s.cron = $2 AND s.time_zone = $3 THEN s.fired_until END, s.last_fired
+        FROM schedule_trigger_details s JOIN triggers t ON t.id = s.trigger_id WHERE s.trigger_id = $1";
+}
 
 /// Up to when a schedule had fired before a change of it, as far as that still counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +66,7 @@ pub(crate) async fn kept(
     let TriggerDetails::Schedule { cron, time_zone, .. } = &trigger.details else {
         return Ok(Kept::default());
     };
-    let query = sqlx::query(sql::SCHEDULE_KEPT).bind(trigger.id.0).bind(&**cron).bind(&**time_zone);
+    let query = sqlx::query(SCHEDULE_KEPT).bind(trigger.id.0).bind(&**cron).bind(&**time_zone);
     let Some(row) = query.fetch_optional(conn).await? else { return Ok(Kept::default()) };
     Ok(Kept {
         fired_until: opt_int(&row, 0)?.map(Timestamp),
@@ -44,50 +81,48 @@ pub(crate) async fn put(
     kept: Kept,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    for statement in [
-        sql::KV_DETAILS_DELETE,
-        sql::DOCS_DETAILS_DELETE,
-        sql::LETTER_DETAILS_DELETE,
-        sql::SCHEDULE_DETAILS_DELETE,
-    ] {
+    for statement in
+        [KV_DETAILS_DELETE, DOCS_DETAILS_DELETE, LETTER_DETAILS_DELETE, SCHEDULE_DETAILS_DELETE]
+    {
         sqlx::query(statement).bind(trigger.id.0).execute(&mut *conn).await?;
     }
     let ops = |ops: &[ChangeOp]| json(&ops.iter().map(|op| op.as_str()).collect::<Vec<_>>());
     let query = match &trigger.details {
-        TriggerDetails::Kv { collection_glob, ops: wanted } => sqlx::query(sql::KV_DETAILS_PUT)
+        TriggerDetails::Kv { collection_glob, ops: wanted } => sqlx::query(KV_DETAILS_PUT)
             .bind(trigger.id.0)
             .bind(&**collection_glob)
             .bind(ops(wanted)),
-        TriggerDetails::Docs { collection_glob, ops: wanted } => sqlx::query(sql::DOCS_DETAILS_PUT)
+        TriggerDetails::Docs { collection_glob, ops: wanted } => sqlx::query(DOCS_DETAILS_PUT)
             .bind(trigger.id.0)
             .bind(&**collection_glob)
             .bind(ops(wanted)),
-        TriggerDetails::DeadLetter { source, trigger: name } => {
-            sqlx::query(sql::LETTER_DETAILS_PUT)
-                .bind(trigger.id.0)
-                .bind(source.map(|source| source.as_str()))
-                .bind(name.as_deref())
-        }
-        TriggerDetails::Schedule { cron, time_zone, catch_up } => {
-            sqlx::query(sql::SCHEDULE_DETAILS_PUT)
-                .bind(trigger.id.0)
-                .bind(&**cron)
-                .bind(&**time_zone)
-                .bind(catch_up.as_str())
-                .bind(kept.fired_until.unwrap_or(now).0)
-                .bind(kept.last_fired.map(|at| at.0))
-        }
+        TriggerDetails::DeadLetter { source, trigger: name } => sqlx::query(LETTER_DETAILS_PUT)
+            .bind(trigger.id.0)
+            .bind(source.map(|source| source.as_str()))
+            .bind(name.as_deref()),
+        TriggerDetails::Schedule { cron, time_zone, catch_up } => sqlx::query(SCHEDULE_DETAILS_PUT)
+            .bind(trigger.id.0)
+            .bind(&**cron)
+            .bind(&**time_zone)
+            .bind(catch_up.as_str())
+            .bind(kept.fired_until.unwrap_or(now).0)
+            .bind(kept.last_fired.map(|at| at.0)),
     };
     query.execute(conn).await.map(drop)
 }
 
 /// The details in a row of the statement `triggers`.
 pub(crate) fn read(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
-    let kind: &str = row.try_get(3)?;
-    match kind {
-        "kv" => Ok(TriggerDetails::Kv { collection_glob: text(row, 10)?, ops: ops(row)? }),
-        "docs" => Ok(TriggerDetails::Docs { collection_glob: text(row, 10)?, ops: ops(row)? }),
-        "dead_letter" => {
+    let word: &str = row.try_get(3)?;
+    let kind = TriggerKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    match kind.ok_or_else(|| odd("kind", &word))? {
+        TriggerKind::Kv => {
+            Ok(TriggerDetails::Kv { collection_glob: text(row, 10)?, ops: ops(row)? })
+        }
+        TriggerKind::Docs => {
+            Ok(TriggerDetails::Docs { collection_glob: text(row, 10)?, ops: ops(row)? })
+        }
+        TriggerKind::DeadLetter => {
             let source = opt_text(row, 12)?;
             let known = source.as_deref().map(|source| {
                 rows::source_of(source).ok_or_else(|| odd("source", &source.to_owned()))
@@ -97,7 +132,7 @@ pub(crate) fn read(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
                 trigger: opt_text(row, 13)?,
             })
         }
-        "schedule" => {
+        TriggerKind::Schedule => {
             let catch_up: Arc<str> = text(row, 16)?;
             let known = CatchUp::ALL.into_iter().find(|known| known.as_str() == &*catch_up);
             Ok(TriggerDetails::Schedule {
@@ -106,7 +141,6 @@ pub(crate) fn read(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
                 catch_up: known.ok_or_else(|| odd("catch_up", &catch_up))?,
             })
         }
-        other => Err(odd("kind", &other)),
     }
 }
 
@@ -120,7 +154,7 @@ fn ops(row: &SqliteRow) -> Result<Vec<ChangeOp>, sqlx::Error> {
 pub(crate) async fn marks(
     conn: &mut SqliteConnection,
 ) -> Result<Vec<(TriggerId, Mark)>, sqlx::Error> {
-    let found = sqlx::query(sql::SCHEDULE_MARKS).fetch_all(conn).await?;
+    let found = sqlx::query(SCHEDULE_MARKS).fetch_all(conn).await?;
     let mark = |row: &SqliteRow| {
         let mark = Mark {
             fired_until: Timestamp(int(row, 1)?),

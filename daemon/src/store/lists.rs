@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::failure::Failure;
 use crate::ids::{AppId, Id, QueueId};
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::OutboxSourceKind;
 use crate::store::bulk::Bulk;
 use crate::store::open::StoreError;
 use crate::store::read::{Cursor, LAST_ID, LetterRow, Listed, Reader, StoredRow};

@@ -1,4 +1,5 @@
-//! Every statement of the store, by name, so that all can be prepared and their plans be read by a test.
+//! Every statement of the store, by name, so that all can be prepared and their plans be read by a test. Those about the
+//! details of triggers stand in `store/details.rs`, beside what they bind and what reads their columns.
 //!
 //! Written for SQLite and PostgreSQL alike: `$N` parameters, `RETURNING`, `ON CONFLICT`, times as parameters. Bulk
 //! statements take their rows as one JSON parameter, an array of arrays, and those of a batch give theirs back as one
@@ -18,6 +19,7 @@ macro_rules! statements {
         pub(crate) const ALL: &[&str] = &[$($name),*];
     };
 }
+pub(super) use statements;
 
 statements! {
     // The facts of a batch. Each result says by its first column which element of the parameter it answers.
@@ -336,18 +338,6 @@ statements! {
         SELECT id, app_id, name, version, source, limits FROM scripts ORDER BY id";
     ROUTES = "-- routes
         SELECT id, app_id, method, path, script, dispatch_mode, retry, principal_id, access FROM routes ORDER BY id";
-    TRIGGERS = "-- triggers
-        SELECT t.id, t.app_id, t.name, t.kind, t.script, t.enabled, t.retry, t.ordering, t.concurrency,
-            t.registered_by_principal, coalesce(k.collection_glob, d.collection_glob), coalesce(k.ops, d.ops),
-            l.source, l.trigger_name, s.cron, s.time_zone, s.catch_up
-        FROM triggers t
-        LEFT JOIN kv_trigger_details k ON k.trigger_id = t.id
-        LEFT JOIN docs_trigger_details d ON d.trigger_id = t.id
-        LEFT JOIN dead_letter_trigger_details l ON l.trigger_id = t.id
-        LEFT JOIN schedule_trigger_details s ON s.trigger_id = t.id
-        ORDER BY t.id";
-    SCHEDULE_MARKS = "-- schedule_marks
-        SELECT trigger_id, fired_until, last_fired FROM schedule_trigger_details ORDER BY trigger_id";
     PRINCIPALS = "-- principals
         SELECT id, name, uid FROM principals ORDER BY id";
     GRANTS = "-- grants
@@ -394,27 +384,6 @@ statements! {
             concurrency = excluded.concurrency, registered_by_principal = excluded.registered_by_principal";
     TRIGGER_DELETE = "-- trigger_delete
         DELETE FROM triggers WHERE id = $1";
-    KV_DETAILS_DELETE = "-- kv_details_delete
-        DELETE FROM kv_trigger_details WHERE trigger_id = $1";
-    DOCS_DETAILS_DELETE = "-- docs_details_delete
-        DELETE FROM docs_trigger_details WHERE trigger_id = $1";
-    LETTER_DETAILS_DELETE = "-- letter_details_delete
-        DELETE FROM dead_letter_trigger_details WHERE trigger_id = $1";
-    SCHEDULE_DETAILS_DELETE = "-- schedule_details_delete
-        DELETE FROM schedule_trigger_details WHERE trigger_id = $1";
-    KV_DETAILS_PUT = "-- kv_details_put
-        INSERT INTO kv_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
-    DOCS_DETAILS_PUT = "-- docs_details_put
-        INSERT INTO docs_trigger_details (trigger_id, collection_glob, ops) VALUES ($1, $2, $3)";
-    LETTER_DETAILS_PUT = "-- letter_details_put
-        INSERT INTO dead_letter_trigger_details (trigger_id, source, trigger_name) VALUES ($1, $2, $3)";
-    SCHEDULE_DETAILS_PUT = "-- schedule_details_put
-        INSERT INTO schedule_trigger_details (trigger_id, cron, time_zone, catch_up, fired_until, last_fired)
-        VALUES ($1, $2, $3, $4, $5, $6)";
-    /// Up to when a schedule has fired, if it is enabled and the same; and for what it fired last in any case.
-    SCHEDULE_KEPT = "-- schedule_kept
-        SELECT CASE WHEN t.enabled = 1 AND s.cron = $2 AND s.time_zone = $3 THEN s.fired_until END, s.last_fired
-        FROM schedule_trigger_details s JOIN triggers t ON t.id = s.trigger_id WHERE s.trigger_id = $1";
     /// The clock was set: schedules that fired for times after `$2` go on from `$1`.
     SCHEDULES_GO_ON = "-- schedules_go_on
         UPDATE schedule_trigger_details SET fired_until = $1 WHERE fired_until > $2";
@@ -552,8 +521,8 @@ statements! {
 mod tests {
     use sqlx::Row;
 
-    use super::ALL;
     use crate::store::tests::scratch;
+    use crate::store::{details, sql};
 
     /// Tables that grow with use. All others are as small as the configuration.
     const GROWING: [&str; 7] = [
@@ -566,10 +535,14 @@ mod tests {
         "script_versions",
     ];
 
+    fn all() -> impl Iterator<Item = &'static &'static str> {
+        sql::ALL.iter().chain(details::ALL)
+    }
+
     #[tokio::test]
     async fn no_statement_scans_a_growing_table() {
         let mut scratch = scratch().await;
-        for statement in ALL.iter().filter(|statement| !statement.contains("PRAGMA")) {
+        for statement in all().filter(|statement| !statement.contains("PRAGMA")) {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
             let plan = sqlx::query(explain).fetch_all(scratch.conn()).await;
             for step in plan.unwrap_or_else(|error| panic!("{statement}: {error}")) {
@@ -593,7 +566,7 @@ mod tests {
         use sqlx::{Executor, SqlSafeStr};
         let mut scratch = scratch().await;
         let mut names = std::collections::HashSet::new();
-        for statement in ALL {
+        for statement in all() {
             let name = statement.lines().next().and_then(|line| line.strip_prefix("-- "));
             assert!(names.insert(name.expect("begins with its name")), "{statement}");
             let prepared = scratch.conn().prepare(statement.into_sql_str()).await;

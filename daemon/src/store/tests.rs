@@ -20,13 +20,14 @@ use crate::ids::{AppId, Id, PrincipalId, QueueId, ScriptId, TriggerId};
 use crate::limits::OutboxLimits;
 use crate::outbox::decide::Action;
 use crate::outbox::row::{Claim, OutboxRow};
+use crate::outbox::source::TriggerDetails;
 use crate::retry::RetryPolicy;
 use crate::route::access::Access;
 use crate::store::batch::{BatchReport, Batcher};
 use crate::store::open::{Store, StoreConfig};
 use crate::store::read::Reader;
 use crate::time::Timestamp;
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 mod batches;
 mod configuring;

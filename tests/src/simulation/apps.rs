@@ -10,12 +10,12 @@ use picloud_daemon::faults::Faults;
 use picloud_daemon::flow::configure::{AppFields, CatalogChange};
 use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId, ScriptId, TriggerId};
 use picloud_daemon::limits::OutboxLimits;
-use picloud_daemon::outbox::row::OutboxSourceKind;
+use picloud_daemon::outbox::source::{OutboxSourceKind, TriggerDetails};
 use picloud_daemon::retry::{Backoff, RetryPolicy};
 use picloud_daemon::store::batch::Batcher;
 use picloud_daemon::store::open::{Store, StoreConfig};
 use picloud_daemon::time::Timestamp;
-use picloud_daemon::trigger::{Ordering, Trigger, TriggerDetails};
+use picloud_daemon::trigger::{Ordering, Trigger};
 use picloud_scripts_runtime::effect::Space;
 use picloud_scripts_runtime::limits::RunLimits;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use picloud_daemon::ids::Id;
-use picloud_daemon::outbox::row::{OutboxRow, OutboxSourceKind};
+use picloud_daemon::outbox::row::OutboxRow;
+use picloud_daemon::outbox::source::OutboxSourceKind;
 use picloud_scripts_runtime::effect::{Amount, Effect, Key, Space};
 use serde_json::{Value, json};
 

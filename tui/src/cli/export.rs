@@ -70,13 +70,9 @@ fn to_toml(manifest: &Manifest) -> String {
         text.push_str("\n[[triggers]]\n");
         line(&mut text, "kind", Some(&trigger.kind));
         line(&mut text, "name", Some(&trigger.name));
-        line(&mut text, "collection_glob", trigger.collection_glob.as_ref());
-        line(&mut text, "ops", trigger.ops.as_ref());
-        line(&mut text, "source", trigger.source.as_ref());
-        line(&mut text, "trigger", trigger.trigger.as_ref());
-        line(&mut text, "cron", trigger.cron.as_ref());
-        line(&mut text, "time_zone", trigger.time_zone.as_ref());
-        line(&mut text, "catch_up", trigger.catch_up.as_ref());
+        for (key, value) in trigger.own_keys() {
+            line(&mut text, key, value.as_ref());
+        }
         line(&mut text, "script", Some(&trigger.script));
         line(&mut text, "enabled", trigger.enabled.as_ref());
         line(&mut text, "ordering", trigger.ordering.as_ref());

@@ -22,13 +22,14 @@ use crate::flow::configure::triggers::{
 };
 use crate::flow::fire::row_for;
 use crate::ids::TriggerId;
-use crate::manifest::{details, export};
+use crate::manifest::export;
 use crate::outbox::row::OutboxRow;
+use crate::outbox::source::{TriggerKind, schedule_of};
 use crate::payload;
 use crate::principal::Capability;
 use crate::schedule::{Mark, next_due};
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerKind, schedule_of};
+use crate::trigger::Trigger;
 
 /// The triggers of an app, by name; the cursor is the name before.
 pub(super) async fn list(engine: &Engine, request: &Request) -> Result<Page<TriggerItem>, Problem> {
@@ -56,8 +57,8 @@ pub(super) async fn show(engine: &Engine, request: &Request) -> Result<Response,
 /// The last segment of the path is the kind.
 pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Response, Problem> {
     let named = request.segment("name")?;
-    let Some(kind) = TriggerKind::ALL.into_iter().find(|kind| in_a_path(*kind) == named) else {
-        let known = TriggerKind::ALL.map(in_a_path).join(", ");
+    let Some(kind) = TriggerKind::ALL.into_iter().find(|kind| kind.in_a_path() == named) else {
+        let known = TriggerKind::ALL.map(TriggerKind::in_a_path).join(", ");
         return Err(Problem::new(
             Code::NotFound,
             format!("there is no kind of trigger \"{named}\"; POST to one of {known}"),
@@ -67,10 +68,6 @@ pub(super) async fn create(engine: &Engine, request: &Request) -> Result<Respons
     let (app, by) = (request.app()?.id, by(engine, request)?);
     let plan = move |catalog: &Catalog, next| plan_create(catalog, app, &entry, by, next);
     answer(engine, engine.configure(plan).await?).await
-}
-
-fn in_a_path(kind: TriggerKind) -> String {
-    kind.as_str().replace('_', "-")
 }
 
 pub(super) async fn change(engine: &Engine, request: &Request) -> Result<Response, Problem> {
@@ -200,7 +197,7 @@ fn item(
         kind: trigger.details.kind().as_str().to_owned(),
         script: trigger.script.to_string(),
         enabled: trigger.enabled,
-        matches: details::text(&trigger.details),
+        matches: trigger.details.text(),
         entry: export::trigger_entry(trigger),
         retry: export::whole_retry(&trigger.retry),
         registered_by: registered_by.map(|principal| principal.name.clone()),

@@ -28,7 +28,8 @@ use crate::flow::{Command, Refusal};
 use crate::ids::{AppId, Id, ScriptId, TriggerId};
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use crate::manifest::{self, WantedScript};
-use crate::outbox::row::{OutboxRow, OutboxSourceKind};
+use crate::outbox::row::OutboxRow;
+use crate::outbox::source::OutboxSourceKind;
 use crate::store::open::StoreError;
 use crate::store::read::versions::{KeptVersion, VersionRow};
 

@@ -11,7 +11,8 @@ use crate::flow::accept::Accept;
 use crate::flow::manage::cancel::Cancel;
 use crate::flow::manage::{Manage, Record, Wish};
 use crate::ids::{AppId, Id};
-use crate::outbox::row::{OutboxRow, OutboxSourceKind};
+use crate::outbox::row::OutboxRow;
+use crate::outbox::source::OutboxSourceKind;
 
 async fn paused() -> Admin {
     let admin = admin().await;

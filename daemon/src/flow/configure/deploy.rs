@@ -12,11 +12,12 @@ use crate::flow::configure::routes::{always_signed_alike, secret_to_set};
 use crate::flow::configure::{AppFields, Audit, CatalogChange, Planned, Unfit};
 use crate::ids::{AppId, RouteId, ScriptId, TriggerId};
 use crate::manifest::Wanted;
+use crate::outbox::source::TriggerDetails;
 use crate::principal::{Capability, Principal};
 use crate::route::Route;
 use crate::route::access::Auth;
 use crate::time::Timestamp;
-use crate::trigger::{Trigger, TriggerDetails};
+use crate::trigger::Trigger;
 
 /// What has to be done so that the app is what is wanted; nothing when it is so already.
 ///

@@ -8,7 +8,8 @@ use crate::flow::layer::Layer;
 use crate::flow::manage::{Declined, known_letter};
 use crate::flow::writes::LetterWrite;
 use crate::ids::{AppId, Id};
-use crate::outbox::row::{OrderKey, OutboxRow, OutboxSourceKind};
+use crate::outbox::row::{OrderKey, OutboxRow};
+use crate::outbox::source::OutboxSourceKind;
 
 /// The longest time for which a replay is held: until then it can be taken back.
 pub const HOLD_MS_MAX: i64 = 600_000;

@@ -9,7 +9,7 @@ use crate::catalog::{INSTANCE, Pause, Script};
 use crate::flow::configure::{AppFields, CatalogChange};
 use crate::flow::facts::Room;
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TriggerId};
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 use crate::principal::{Capability, Grant, Principal};
 use crate::retry::RetryPolicy;
 use crate::route::access::{Access, Auth, BODY, Hmac};
@@ -19,7 +19,7 @@ use crate::store::configure::ConfigureError;
 use crate::store::tests::{
     APP, NOW, SCRIPT, Scratch, accept, kv_trigger, room, scratch_with_app, task,
 };
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 fn app(revision: i64) -> CatalogChange {
     CatalogChange::PutApp(AppFields {

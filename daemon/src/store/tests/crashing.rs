@@ -6,11 +6,12 @@ use crate::faults::{CrashPoint, Faults};
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::ids::Ids;
+use crate::outbox::source::TriggerDetails;
 use crate::schedule::CatchUp;
 use crate::store::batch::BatchError;
 use crate::store::configure::ConfigureError;
 use crate::store::tests::{NOW, Scratch, accept, kv_trigger, scratch_with_app, task};
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 async fn dying_at(point: CrashPoint) -> Scratch {
     let mut scratch = scratch_with_app().await;

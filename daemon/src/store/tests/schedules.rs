@@ -3,12 +3,12 @@
 use crate::flow::configure::CatalogChange;
 use crate::flow::facts::Room;
 use crate::ids::{Ids, TriggerId};
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 use crate::schedule::CatchUp;
 use crate::store::clock::Between;
 use crate::store::tests::{Scratch, accept, id, kv_trigger, room, scratch_with_app, task};
 use crate::time::{Step, Timestamp};
-use crate::trigger::{Ordering, Trigger, TriggerDetails};
+use crate::trigger::{Ordering, Trigger};
 
 /// 2026-01-01, midnight in UTC.
 const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000);

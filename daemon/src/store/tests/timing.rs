@@ -12,12 +12,13 @@ use crate::flow::facts::Room;
 use crate::ids::Ids;
 use crate::limits::StoreLimits;
 use crate::outbox::row::Claim;
+use crate::outbox::source::TriggerDetails;
 use crate::schedule::CatchUp;
 use crate::store::backlog::Left;
 use crate::store::tests::{NOW, kv_trigger, room, scratch_with_app};
 use crate::store::writer::{Ended, Handover, Writer};
 use crate::time::{Clock, Standing, Timestamp};
-use crate::trigger::{Ordering as Order, Trigger, TriggerDetails};
+use crate::trigger::{Ordering as Order, Trigger};
 
 const HOUR_MS: i64 = 3_600_000;
 

@@ -15,7 +15,7 @@ use picloud_daemon::dispatcher::live::Live;
 use picloud_daemon::dispatcher::tally::{Ended, Replied, Started, Tally};
 use picloud_daemon::ids::{AppId, Id};
 use picloud_daemon::limits::AdminLimits;
-use picloud_daemon::outbox::row::OutboxSourceKind;
+use picloud_daemon::outbox::source::OutboxSourceKind;
 use picloud_daemon::time::{SystemClock, Timestamp};
 use picloud_tests::measure::figure::{Round, Target, Unit};
 use picloud_tests::measure::load::{Pace, Request, Until};

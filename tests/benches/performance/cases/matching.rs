@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use picloud_daemon::entry::{Change, ChangeOp, EntryKey};
 use picloud_daemon::ids::{AppId, PrincipalId, RouteId, TriggerId};
+use picloud_daemon::outbox::source::TriggerDetails;
 use picloud_daemon::retry::RetryPolicy;
 use picloud_daemon::route::table::{Find, RouteTable};
 use picloud_daemon::route::{DispatchMode, Route};
-use picloud_daemon::trigger::{Ordering, Trigger, TriggerDetails, TriggerSet};
+use picloud_daemon::trigger::{Ordering, Trigger, TriggerSet};
 use picloud_scripts_runtime::effect::{Key, Space};
 use picloud_tests::measure::figure::{Round, Target, Unit};
 

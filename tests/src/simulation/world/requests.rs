@@ -10,7 +10,8 @@ use picloud_daemon::flow::mutate::Mutate;
 use picloud_daemon::flow::{Command, Kept};
 use picloud_daemon::gate::Work;
 use picloud_daemon::ids::{AppId, Id};
-use picloud_daemon::outbox::row::{Claim, IdempotencyKey, OutboxRow, OutboxSourceKind};
+use picloud_daemon::outbox::row::{Claim, IdempotencyKey, OutboxRow};
+use picloud_daemon::outbox::source::OutboxSourceKind;
 use picloud_daemon::retry::Backoff;
 use picloud_daemon::store::behind::FLUSH_AFTER;
 

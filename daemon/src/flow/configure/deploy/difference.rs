@@ -6,7 +6,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 
 use crate::catalog::Script;
 use crate::limits::{self, Limits};
-use crate::manifest::{self, WantedRoute, WantedScript, WantedTrigger, details, words};
+use crate::manifest::{self, WantedRoute, WantedScript, WantedTrigger, words};
 use crate::retry::RetryPolicy;
 use crate::route::Route;
 use crate::route::access::Access;
@@ -71,7 +71,7 @@ pub(super) fn trigger(before: &Trigger, after: &WantedTrigger) -> Vec<String> {
     let mut details = Details::default();
     details.compare("kind", before.details.kind().as_str(), after.details.kind().as_str());
     details.compare("script", &before.script, &after.script);
-    details.compare("matches", &*details::text(&before.details), &*details::text(&after.details));
+    details.compare("matches", &*before.details.text(), &*after.details.text());
     details.compare("enabled", before.enabled, after.enabled);
     details.compare("ordering", before.ordering.as_str(), after.ordering.as_str());
     let most = |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());

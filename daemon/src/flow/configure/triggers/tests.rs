@@ -4,9 +4,8 @@ use super::*;
 use crate::catalog::Pause;
 use crate::flow::configure::deploy::tests::{apply, deployed};
 use crate::ids::QueueId;
-use crate::outbox::row::OutboxSourceKind;
+use crate::outbox::source::{OutboxSourceKind, TriggerDetails};
 use crate::time::Timestamp;
-use crate::trigger::TriggerDetails;
 
 const NOW: Timestamp = Timestamp(1_000);
 
