@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use picloud_api::BASE;
-use picloud_tests::measure::load::{self, Address, Answers, Load, Pace, Request, Until};
+use picloud_tests::measure::load::{
+    self, ANSWER_MAX, Address, Answers, Load, Pace, Request, Until,
+};
 use picloud_tests::measure::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -22,6 +24,8 @@ use crate::shim::Disk;
 
 /// A store's file within its folder.
 pub const STORE: &str = "store.sqlite";
+/// The longest that one admin call may take: a bulk call is as long as its letters are many.
+const BULK_MAX: Duration = Duration::from_secs(300);
 const SOCKET: &str = "admin.sock";
 const READY_MAX: Duration = Duration::from_secs(60);
 const EMPTY_MAX: Duration = Duration::from_secs(300);
@@ -46,7 +50,7 @@ impl Caller {
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let body = body.map(Value::to_string);
         let request = Request::new(method, &format!("{BASE}{path}"), body.as_deref());
-        let (status, text) = load::ask(&self.0, &request)
+        let (status, text) = load::ask(&self.0, &request, BULK_MAX)
             .with_context(|| format!("{method} {path} had no answer"))?;
         if !(200..300).contains(&status) {
             bail!("{method} {path} was answered {status}: {text:.300}");
@@ -96,7 +100,7 @@ impl<'a> Daemon<'a> {
 
     fn wait_until_ready(&mut self, started: Instant) -> Result<()> {
         let request = Request::get("/");
-        while load::ask(&self.public, &request).is_err() {
+        while load::ask(&self.public, &request, ANSWER_MAX).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("picloudd ended before it was ready: {status}");
             }

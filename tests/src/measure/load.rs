@@ -21,7 +21,7 @@ use crate::measure::histogram::Histogram;
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// An answer that takes longer ends the load.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub enum Address {
@@ -288,13 +288,15 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
     Ok(Some(Head { status, bytes: end + 4 + length }))
 }
 
-/// One request on a connection of its own: status and body.
-pub fn ask(address: &Address, request: &Request) -> Result<(u16, String)> {
+/// One request on a connection of its own: status and body. The answer has so long for each part of it.
+pub fn ask(address: &Address, request: &Request, within: Duration) -> Result<(u16, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match address {
-            Address::Tcp(address) => ask_on(TcpStream::connect(address).await?, request).await,
-            Address::Unix(path) => ask_on(UnixStream::connect(path).await?, request).await,
+            Address::Tcp(address) => {
+                ask_on(TcpStream::connect(address).await?, request, within).await
+            }
+            Address::Unix(path) => ask_on(UnixStream::connect(path).await?, request, within).await,
         }
     })
 }
@@ -302,6 +304,7 @@ pub fn ask(address: &Address, request: &Request) -> Result<(u16, String)> {
 async fn ask_on<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     request: &Request,
+    within: Duration,
 ) -> Result<(u16, String)> {
     stream.write_all(&request.bytes).await?;
     let mut buffer = Buffer::default();
@@ -314,7 +317,7 @@ async fn ask_on<S: AsyncRead + AsyncWrite + Unpin>(
             let body = String::from_utf8_lossy(&buffer.bytes[start..head.bytes]);
             return Ok((head.status, body.into_owned()));
         }
-        tokio::time::timeout(ANSWER_MAX, buffer.fill(&mut stream)).await.context("no answer")??;
+        tokio::time::timeout(within, buffer.fill(&mut stream)).await.context("no answer")??;
     }
 }
 
