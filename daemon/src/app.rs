@@ -20,6 +20,7 @@ use crate::admin::door::{self, Door};
 use crate::admin::engine as admin_engine;
 use crate::admin::peer::{self, OWNERS, Peer, owner_name};
 use crate::admin::socket;
+use crate::backups::offline;
 use crate::config::Config;
 use crate::engine::{self, Engine, Pausing, Setup};
 use crate::faults::Faults;
@@ -33,7 +34,7 @@ use crate::ids::Ids;
 use crate::limits::HttpLimits;
 use crate::log::{self, Look};
 use crate::time::{Clock, SystemClock};
-use crate::{admin, catalog, demo};
+use crate::{admin, catalog, demo, machine};
 
 /// How to start.
 pub struct Start {
@@ -88,6 +89,36 @@ pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow
         let invited = deployed.and_then(|()| say(&demo::invitation(daemon.address, &socket)));
         daemon.serve_after(invited, signals).await
     })
+}
+
+/// Copies the store into a new file, whether a daemon runs or not.
+pub fn back_up(config: &Config, to: &Path) -> anyhow::Result<()> {
+    let (store, limits) = (&config.store.path, &config.limits.store);
+    let now = SystemClock::start().now();
+    let done = runtime()?.block_on(offline::back_up(store, to, limits, now));
+    let (target, made) = done.context("there is no backup")?;
+    let key = config.key_file();
+    say(&format!(
+        "{}: {} bytes, found to be whole\nthe key of the secrets is not in it: keep {} elsewhere, too\n",
+        target.display(),
+        made.bytes,
+        key.display()
+    ))
+}
+
+/// Makes the store what a backup has.
+pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
+    let (store, limits) = (&config.store.path, &config.limits.store);
+    let now = SystemClock::start().now();
+    let done = runtime()?.block_on(offline::restore(store, from, limits, now));
+    let made = done.context("nothing was restored")?;
+    say(&format!(
+        "{}: {} entries and documents, {} rows that wait\nits secrets can be read with the key that they were sealed with, in {}\n",
+        store.display(),
+        made.content.entries,
+        made.content.rows,
+        config.key_file().display()
+    ))
 }
 
 /// Where the demo keeps its store.
@@ -201,6 +232,7 @@ impl Daemon {
             store: config.store.path.clone(),
             runtime_directory: config.runtime.directory.clone(),
             key_file: config.key_file(),
+            backup_folder: config.backup_folder(),
             own_address: Some(address),
             durability: config.outbox.sync_durability,
             limits: config.limits.clone(),
@@ -249,7 +281,7 @@ impl Daemon {
                 () = until.cancelled() => {}
             }
         });
-        let names = Names { machine: machine_name(), hosts: config.http.hosts.clone() };
+        let names = Names { machine: machine::name(), hosts: config.http.hosts.clone() };
         let caller = Arc::clone(&dispatcher);
         let call = move |call| {
             let dispatcher = Arc::clone(&caller);
@@ -373,13 +405,6 @@ impl Daemon {
         let _gone = std::fs::remove_file(&self.socket);
         stopped.map_err(|why| anyhow!("the store did not end in order: {why}"))
     }
-}
-
-/// The name of this machine, without its domain.
-fn machine_name() -> Option<String> {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_str().ok()?;
-    name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// What can still go wrong between the start of the engine and that of the listeners.

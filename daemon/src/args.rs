@@ -120,6 +120,24 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Copy the store into a new file, also while the daemon runs.
+    Backup {
+        /// The file, or a folder for one that is named after the time
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Make the store what a backup has; one that is there already is not replaced.
+    Restore {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Check the configuration, and print what holds.
     CheckConfig {
         /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
@@ -180,6 +198,12 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
         }
         Command::Demo { port, dir } => {
             app::demo(port, dir.as_deref(), surroundings.look(), surroundings.faults()?)
+        }
+        Command::Backup { to, config } => {
+            app::back_up(&surroundings.config(config.as_deref())?, &to)
+        }
+        Command::Restore { from, config } => {
+            app::restore(&surroundings.config(config.as_deref())?, &from)
         }
         Command::CheckConfig { config, print } => {
             let text = match print {

@@ -22,6 +22,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub store: StoreConfig,
+    pub backups: BackupsConfig,
     pub secrets: SecretsConfig,
     pub outbox: OutboxConfig,
     pub runtime: RuntimeConfig,
@@ -55,6 +56,12 @@ pub enum Reach {
 pub struct StoreConfig {
     /// The path of `sqlite://PATH`.
     pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackupsConfig {
+    /// `None`: `backups` beside the store.
+    pub directory: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +112,7 @@ impl Default for Config {
                 listen_reach: Reach::Loopback,
             },
             store: StoreConfig { path: PathBuf::from("/var/lib/picloud/picloud.db") },
+            backups: BackupsConfig { directory: None },
             secrets: SecretsConfig { key_file: None },
             outbox: OutboxConfig { sync_durability: SyncDurability::WithEffects },
             runtime: RuntimeConfig { directory: PathBuf::from("/run/picloud") },
@@ -252,6 +260,25 @@ const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "backups",
+        name: "directory",
+        doc: &[
+            "Folder for backups of the store, made when the first is taken. Empty: backups beside the store. Best on",
+            "another disk than the store.",
+        ],
+        get: |config| {
+            let path = config.backups.directory.as_ref();
+            Value::Text(path.map_or_else(String::new, |path| path.display().to_string()))
+        },
+        set: |config, value| {
+            config.backups.directory = match text_of(value)?.as_str() {
+                "" => None,
+                path => Some(path_of(Value::Text(path.to_owned()))?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
         section: "secrets",
         name: "key_file",
         doc: &[
@@ -365,6 +392,12 @@ impl Config {
     pub fn key_file(&self) -> PathBuf {
         let beside_the_store = || self.store.path.with_file_name("secrets.key");
         self.secrets.key_file.clone().unwrap_or_else(beside_the_store)
+    }
+
+    /// Where backups lie.
+    pub fn backup_folder(&self) -> PathBuf {
+        let beside_the_store = || self.store.path.with_file_name("backups");
+        self.backups.directory.clone().unwrap_or_else(beside_the_store)
     }
 }
 

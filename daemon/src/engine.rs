@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use picloud_scripts_runtime::runtime::Runtime;
 
+use crate::backups::Backups;
 use crate::catalog::{Catalog, INSTANCE, Pause};
 use crate::config::SyncDurability;
 use crate::dispatcher::executor::{Programs, ScriptExecutor};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub runtime_directory: PathBuf,
     /// The key that secrets are sealed with; made when it is needed first.
     pub key_file: PathBuf,
+    /// Where backups lie; made when the first is taken.
+    pub backup_folder: PathBuf,
     /// Where the daemon itself serves routes: scripts do not call it.
     pub own_address: Option<SocketAddr>,
     pub durability: SyncDurability,
@@ -85,6 +88,7 @@ pub struct Engine {
     pub whole: Arc<AtomicBool>,
     pub began: Began,
     pub places: Places,
+    pub backups: Arc<Backups>,
 }
 
 /// Where things of this daemon are.
@@ -181,7 +185,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let owner = setup.ids.next(setup.clock.now());
     let slots_path = setup.runtime_directory.join("running");
     let (batcher, reader, began) = open(&setup, owner, &slots_path).await?;
-    let places = Places::of(&setup);
+    let (places, backups) = (Places::of(&setup), backups(&setup));
     let Setup { clock, ids, groups, limits, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = Slots::create(&slots_path, permits.all)
@@ -245,7 +249,26 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         whole,
         began,
         places,
+        backups,
     })
+}
+
+fn store_config(setup: &Setup) -> StoreConfig {
+    StoreConfig {
+        path: setup.store.clone(),
+        wal_bytes_max: setup.limits.store.log_bytes_max,
+        run: setup.limits.run.clone(),
+    }
+}
+
+fn backups(setup: &Setup) -> Arc<Backups> {
+    Backups::open(
+        store_config(setup),
+        setup.backup_folder.clone(),
+        setup.limits.store.clone(),
+        Arc::clone(&setup.clock),
+        setup.faults.clone(),
+    )
 }
 
 /// Opens the store and puts in order what the last daemon left.
@@ -255,11 +278,7 @@ async fn open(
     notes: &Path,
 ) -> Result<(Batcher, Reader, Began), EngineError> {
     let Setup { clock, ids, limits, .. } = setup;
-    let store = StoreConfig {
-        path: setup.store.clone(),
-        wal_bytes_max: limits.store.log_bytes_max,
-        run: limits.run.clone(),
-    };
+    let store = store_config(setup);
     let opened = Store::open(store.clone(), owner).await?;
     clock.not_before(opened.newest);
     let why = Why::of(&opened, notes);
@@ -357,13 +376,18 @@ impl Engine {
             Ok(ended) => ended.map_err(|error| error.to_string()),
             Err(_) => Err("the writer has ended without a word".to_owned()),
         };
+        self.backups.give_up();
         tokio::select! {
             () = self.dispatcher.stop(drain) => {}
             // What runs can be settled no more.
             ended = &mut self.writer_ended => return told(ended),
         }
         // A query that lasts must not hold up the end; the log is then cut after the next start.
-        let _ = tokio::time::timeout(CLOSE_READERS_MAX, self.reader.close()).await;
+        let read = async {
+            self.backups.ended().await;
+            self.reader.close().await;
+        };
+        let _ = tokio::time::timeout(CLOSE_READERS_MAX, read).await;
         self.writer.stop();
         told(self.writer_ended.await)
     }
@@ -402,6 +426,7 @@ mod tests {
             store: folder.path().join("store.db"),
             runtime_directory: folder.path().to_owned(),
             key_file: folder.path().join("secrets.key"),
+            backup_folder: folder.path().join("backups"),
             own_address: None,
             durability: SyncDurability::WithEffects,
             limits: Limits::default(),

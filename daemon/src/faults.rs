@@ -15,16 +15,19 @@ pub enum CrashPoint {
     InTakeover,
     /// Some changes of a deploy are in the transaction, others are not.
     InDeploy,
+    /// A step of a backup is done: begun, copied, found to be whole, put in its place.
+    InBackup,
 }
 
 impl CrashPoint {
-    pub const ALL: [CrashPoint; 6] = [
+    pub const ALL: [CrashPoint; 7] = [
         Self::BeforeApply,
         Self::BeforeCommit,
         Self::AfterCommit,
         Self::AfterAck,
         Self::InTakeover,
         Self::InDeploy,
+        Self::InBackup,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl CrashPoint {
             Self::AfterAck => "after_ack",
             Self::InTakeover => "in_takeover",
             Self::InDeploy => "in_deploy",
+            Self::InBackup => "in_backup",
         }
     }
 }

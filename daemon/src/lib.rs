@@ -36,6 +36,7 @@ pub mod store;
 pub mod admin;
 pub mod app;
 pub mod args;
+pub mod backups;
 pub mod demo;
 pub mod dispatcher;
 pub mod engine;

@@ -259,6 +259,10 @@ part! {
         log_bytes_max: u64 = 4 << 20, Bytes 65_536..=1 << 30;
         /// Bytes of free space below which nothing new is taken in.
         free_bytes_min: u64 = 64 << 20, Bytes 0..=1 << 40;
+        /// Backups that are kept; the oldest go.
+        kept_backups_max: usize = 7, Count 1..=1_000;
+        /// Bytes to which the log may grow while a backup reads the store; then the backup is given up.
+        backup_log_bytes_max: u64 = 64 << 20, Bytes 1_048_576..=1 << 40;
     }
 }
 

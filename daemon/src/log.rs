@@ -43,6 +43,14 @@ pub mod field {
     pub const ACTION: &str = "action";
     /// By how many milliseconds the clock was set.
     pub const STEP_MS: &str = "step_ms";
+    /// The name of a backup.
+    pub const BACKUP: &str = "backup";
+    pub const BYTES: &str = "bytes";
+    pub const TOOK_MS: &str = "took_ms";
+    /// Rows of the outbox.
+    pub const ROWS: &str = "rows";
+    /// KV entries and documents.
+    pub const ENTRIES: &str = "entries";
 }
 
 /// Target of the lines that scripts write, by which the terminal knows them.

@@ -27,6 +27,13 @@ impl Process {
     }
 }
 
+/// The name of this machine, without its domain.
+pub fn name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    name.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 /// Bytes of a file, if it is there.
 pub fn file_bytes(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|found| found.len())

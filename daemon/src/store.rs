@@ -5,9 +5,10 @@
 //! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
 
 // the file
+pub mod backup;
+pub mod migrate;
 pub mod open;
 
-mod migrate;
 mod upkeep;
 
 // writing

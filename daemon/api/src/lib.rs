@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod backups;
 pub mod data;
 pub mod deploy;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod instance;
 pub mod letters;
 pub mod list;
 pub mod manifest;
+pub mod nodes;
 pub mod principals;
 pub mod problem;
 pub mod routes;

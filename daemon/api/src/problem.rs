@@ -74,6 +74,8 @@ codes! {
     InUse = 409 "in_use" "it is in use";
     /// It has not the version that `If-Match` names.
     Changed = 412 "changed" "it was changed since it was read";
+    /// There is one at a time.
+    AlreadyRunning = 409 "already_running" "it runs already";
     AlreadyThere = 409 "already_there" "something of that name is there already";
     Protected = 409 "protected" "this cannot be taken away";
     TooSlow = 408 "too_slow" "the body did not arrive in time";

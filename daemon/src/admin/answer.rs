@@ -1,9 +1,11 @@
 //! The answers: one function for each thing that calls do.
 
 mod apps;
+mod backups;
 mod data;
 mod events;
 mod logs;
+mod nodes;
 mod people;
 mod routes;
 mod scripts;
@@ -123,6 +125,9 @@ pub(super) async fn to(engine: &Arc<Engine>, request: Request) -> Result<Respons
         Does::ShowStats => json(&stats::stats(engine, &request).await?),
         Does::ShowMetrics => stats::metrics(engine).await,
         Does::ShowDoctor => json(&stats::doctor(engine).await?),
+        Does::ListBackups => json(&backups::list(engine, &request).await?),
+        Does::StartBackup => backups::start(engine, &request).await,
+        Does::ListNodes => json(&nodes::list(engine, &request)?),
         Does::ShowHealth => json(&stats::healthy()),
         Does::ShowReadiness => json(&stats::ready(engine)?),
     }

@@ -134,6 +134,9 @@ pub enum Does {
     ShowStats,
     ShowMetrics,
     ShowDoctor,
+    ListBackups,
+    StartBackup,
+    ListNodes,
     ShowHealth,
     ShowReadiness,
 }
@@ -220,6 +223,9 @@ impl Does {
             | Self::ShowStats
             | Self::ShowMetrics
             | Self::ShowDoctor
+            | Self::ListBackups
+            | Self::StartBackup
+            | Self::ListNodes
             | Self::ShowHealth
             | Self::ShowReadiness => false,
         }
@@ -358,6 +364,9 @@ pub const CALLS: &[Call] = &[
     call(Get, "/stats", Some(AppRead), Does::ShowStats, "Rates, times, what waits and runs, store, memory; of one app or of all.").asking(OF_APP),
     call(Get, "/metrics", Some(AppRead), Does::ShowMetrics, "The same for Prometheus, in its text format, version 0.0.4."),
     call(Get, "/doctor", Some(AppRead), Does::ShowDoctor, "Checks of everything that an owner can put right, each with what to do."),
+    call(Get, "/backups", Some(AppRead), Does::ListBackups, "Backups of the store, the newest first: those that are kept, the one that runs, and those that failed since the start.").asking(PAGE),
+    call(Post, "/backups", Some(InstanceAdmin), Does::StartBackup, "Begin a backup of the whole store in the daemon's folder for them; one at a time. The key of the secrets is not in it."),
+    call(Get, "/nodes", Some(AppRead), Does::ListNodes, "The daemons that share the work: this one.").asking(PAGE),
     call(Get, "/healthz", None, Does::ShowHealth, "Whether the daemon answers."),
     call(Get, "/readyz", None, Does::ShowReadiness, "Whether it can do its work; otherwise 503 with the reasons."),
     call(Get, "/principals", Some(PrincipalsManage), Does::ListPrincipals, "Who is known, and what they may do.").asking(PAGE),

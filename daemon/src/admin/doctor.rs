@@ -11,6 +11,7 @@ use picloud_api::instance::Paused;
 use picloud_api::stats::{AllStats, Stats, StoreStats};
 
 use crate::admin::engine::Engine;
+use crate::backups::{Backup, State as Stands};
 use crate::engine::Places;
 use crate::time::Standing;
 
@@ -53,6 +54,7 @@ pub async fn checks(engine: &Engine, stats: &Stats) -> Vec<Check> {
     // Files and sockets may hang.
     let looked_at = tokio::task::spawn_blocking(move || looked_at(&places)).await;
     checks.extend(looked_at.unwrap_or_default());
+    checks.push(backups(&engine.all_backups().await.unwrap_or_default(), stats.now));
     checks.push(memory(all));
     checks.push(start(stats));
     checks.push(dead_letters(all.dead_letters));
@@ -188,6 +190,33 @@ fn port(address: SocketAddr) -> Check {
             let remedy = "look for a firewall; sudo systemctl restart picloud";
             check("port", State::Bad, text, Some(remedy))
         }
+    }
+}
+
+/// A hint: who has no backup, or keeps it elsewhere, has nothing to put right here.
+fn backups(newest_first: &[Backup], now: i64) -> Check {
+    let done = |backup: &&Backup| matches!(backup.state, Stands::Done { .. });
+    let text = match newest_first.iter().find(done) {
+        None => "none has been taken into the daemon's folder".to_owned(),
+        Some(last) => {
+            const DAY_MS: i64 = 24 * 3_600_000;
+            let ago = match now.saturating_sub(last.begun_at.0).max(0) {
+                ms @ ..DAY_MS => format!("{} h", ms / 3_600_000),
+                ms => format!("{} d", ms / DAY_MS),
+            };
+            format!("the last good one is {}, {ago} ago", last.name)
+        }
+    };
+    let ended = |backup: &&Backup| !matches!(backup.state, Stands::Running { .. });
+    match newest_first.iter().find(ended).map(|backup| &backup.state) {
+        Some(Stands::Failed { error, .. }) => {
+            let text = format!("{text}; the one after it failed: {error}");
+            check("backups", State::Warn, text, Some("picloud backups start"))
+        }
+        Some(Stands::Done { .. } | Stands::Running { .. }) => {
+            check("backups", State::Ok, text, None)
+        }
+        None => check("backups", State::Ok, text, Some("picloud backups start")),
     }
 }
 

@@ -17,6 +17,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 use tokio::sync::Semaphore;
 
 use crate::admin::{peer, refuse};
+use crate::backups::{Backup, Backups, NotBegun, Turn};
 use crate::catalog::Catalog;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::history::Execution;
@@ -64,6 +65,7 @@ pub struct Engine {
     pub places: Places,
     /// Whether the store's file is known to be whole.
     pub whole: Arc<AtomicBool>,
+    pub backups: Arc<Backups>,
     /// Bytes of free space below which nothing new is taken in.
     pub free_bytes_min: u64,
     pub(super) dispatcher: Arc<Dispatcher>,
@@ -107,6 +109,7 @@ impl Engine {
             began: engine.began,
             places: engine.places.clone(),
             whole: Arc::clone(&engine.whole),
+            backups: Arc::clone(&engine.backups),
             free_bytes_min: engine.limits.store.free_bytes_min,
             outbox_limits: Arc::new(engine.limits.outbox.clone()),
             dry_runs: Arc::new(Semaphore::new(engine.limits.admin.dry_runs_max)),
@@ -188,6 +191,20 @@ impl Engine {
             });
         }
         outcomes
+    }
+
+    /// All backups, the newest first. Their folder may lie on a disk that hangs.
+    pub async fn all_backups(&self) -> Result<Vec<Backup>, Problem> {
+        let backups = Arc::clone(&self.backups);
+        let listed = tokio::task::spawn_blocking(move || backups.list()).await;
+        listed.map_err(|error| Problem::new(Code::Internal, error.to_string()))
+    }
+
+    /// The turn of a backup, if there may be one.
+    pub async fn backup_turn(&self) -> Result<Result<Turn, NotBegun>, Problem> {
+        let backups = Arc::clone(&self.backups);
+        let turn = tokio::task::spawn_blocking(move || backups.take_turn()).await;
+        turn.map_err(|error| Problem::new(Code::Internal, error.to_string()))
     }
 
     pub fn fresh(&self) -> Id {

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use picloud_api::BASE;
 use picloud_api::app::{App, AppChange, AppCreate, AppDeleted};
 use picloud_api::audit::AuditItem;
+use picloud_api::backups::{BackupItem, BackupStarted};
 use picloud_api::data::{CollectionItem, Edited, EntryItem, EntryPut};
 use picloud_api::deploy::Difference;
 use picloud_api::events::{Begin, Closed, LogEntry, Missed, OutboxEvent};
@@ -21,6 +22,7 @@ use picloud_api::letters::{
 };
 use picloud_api::list::{AppItem, DeadLetterItem, ExecutionItem, OutboxItem, PAGE_ITEMS_MAX};
 use picloud_api::manifest::{Bundle, RouteEntry, TriggerEntry};
+use picloud_api::nodes::NodeItem;
 use picloud_api::principals::{GrantRequest, PrincipalAnswer, PrincipalItem, PrincipalRequest};
 use picloud_api::problem::{self, Problem};
 use picloud_api::routes::{RouteAnswer, RouteDeleted, RouteItem};
@@ -130,6 +132,7 @@ fn media_type(does: Does) -> &'static str {
 fn statuses(does: Does) -> &'static [(&'static str, &'static str)] {
     match does {
         Does::Invoke => &[("200", "It ran."), ("202", "It will run.")],
+        Does::StartBackup => &[("202", "It is begun.")],
         _ => &[("200", "It is done.")],
     }
 }
@@ -299,6 +302,9 @@ fn shape(does: Does, all: &mut Schemas) -> Shape {
         Does::ShowStats => all.gives::<Stats>(),
         Does::ShowMetrics => all.text(),
         Does::ShowDoctor => all.gives::<Checks>(),
+        Does::ListBackups => all.lists::<BackupItem>(),
+        Does::StartBackup => all.gives::<BackupStarted>(),
+        Does::ListNodes => all.lists::<NodeItem>(),
         Does::ShowHealth | Does::ShowReadiness => all.gives::<Healthy>(),
         Does::ListPrincipals => all.lists::<PrincipalItem>(),
         Does::ShowPrincipal => all.gives::<PrincipalItem>(),

@@ -1,5 +1,6 @@
 //! The calls of the admin API, on an engine with a store of its own.
 
+mod backups;
 mod data;
 mod live;
 mod people;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
+use crate::backups::Backups;
 use crate::config::SyncDurability;
 use crate::engine::{Engine, Pausing, Setup};
 use crate::faults::Faults;
@@ -36,6 +38,7 @@ use crate::limits::Limits;
 use crate::manifest::tests::{GREENHOUSE, bundle};
 use crate::principal::{Capability, Grant, Principal};
 use crate::store::batch::Waiting;
+use crate::store::open::StoreConfig;
 use crate::time::{Clock, Timestamp};
 
 /// A clock that stands where a test puts it.
@@ -72,6 +75,7 @@ async fn admin_with(mut limits: Limits) -> Admin {
         store: folder.path().join("picloud.db"),
         runtime_directory: folder.path().to_owned(),
         key_file: folder.path().join("secrets.key"),
+        backup_folder: folder.path().join("backups"),
         own_address: None,
         durability: SyncDurability::WithEffects,
         limits,

@@ -1,6 +1,7 @@
 //! Changes of configuration: rare, each in a transaction of its own, planned as purely as everything else.
 
 pub mod apps;
+pub mod backups;
 pub mod deploy;
 pub mod pause;
 pub mod people;

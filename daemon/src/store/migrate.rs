@@ -3,7 +3,7 @@
 use sqlx::{Row, SqliteConnection};
 
 /// The schema that this daemon was built for.
-pub(crate) const SCHEMA_VERSION: i64 = 7;
+pub const SCHEMA_VERSION: i64 = 7;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
 const MIGRATIONS: [&str; 7] = [

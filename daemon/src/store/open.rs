@@ -167,7 +167,7 @@ fn check_place(path: &Path) -> Result<(), StoreError> {
 
 /// Held until the process ends. A file of its own, since closing any handle of the database file would release
 /// SQLite's locks on it.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);

@@ -94,7 +94,7 @@ impl Engine {
         })
     }
 
-    fn gate(&self) -> Gate {
+    pub fn gate(&self) -> Gate {
         let (load, permits) = (self.load(), self.dispatcher.permits());
         Gate {
             running: whole(load.running),

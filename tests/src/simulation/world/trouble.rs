@@ -163,7 +163,8 @@ impl World {
                     | CrashPoint::BeforeCommit
                     | CrashPoint::AfterAck
                     | CrashPoint::InTakeover
-                    | CrashPoint::InDeploy => Known::Nothing,
+                    | CrashPoint::InDeploy
+                    | CrashPoint::InBackup => Known::Nothing,
                 };
                 let Moment { now, owner } = &doubt.moment;
                 (&doubt.batch[..], known, Moment { now: *now, owner: owner.clone() })
