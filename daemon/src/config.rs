@@ -263,8 +263,8 @@ const SETTINGS: &[Setting] = &[
         section: "backups",
         name: "directory",
         doc: &[
-            "Folder for backups of the store, made when the first is taken. Empty: backups beside the store. Best on",
-            "another disk than the store.",
+            "Folder for backups of this store and no other, made when the first is taken. Empty: backups beside the",
+            "store. Best on another disk.",
         ],
         get: |config| {
             let path = config.backups.directory.as_ref();

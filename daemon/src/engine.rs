@@ -185,11 +185,11 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let owner = setup.ids.next(setup.clock.now());
     let slots_path = setup.runtime_directory.join("running");
     let (batcher, reader, began) = open(&setup, owner, &slots_path).await?;
+    // Only now that the store is locked: what runs in another daemon is no rest.
     let (places, backups) = (Places::of(&setup), backups(&setup));
     let Setup { clock, ids, groups, limits, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
-    let slots = Slots::create(&slots_path, permits.all)
-        .map_err(|source| EngineError::Slots { path: slots_path.display().to_string(), source })?;
+    let slots = slots_in(&slots_path, &permits)?;
     let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
     let tokio = tokio::runtime::Handle::current();
     let vault = Arc::new(Vault::at(setup.key_file));
@@ -251,6 +251,11 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
         places,
         backups,
     })
+}
+
+fn slots_in(path: &Path, permits: &Permits) -> Result<Slots, EngineError> {
+    let failed = |source| EngineError::Slots { path: path.display().to_string(), source };
+    Slots::create(path, permits.all).map_err(failed)
 }
 
 fn store_config(setup: &Setup) -> StoreConfig {

@@ -10,6 +10,7 @@ mod abandoned;
 mod apps;
 mod ask;
 mod audit;
+mod backups;
 mod data;
 mod dead_letters;
 mod deploy;
@@ -19,6 +20,7 @@ mod follow;
 mod ids;
 mod list;
 mod logs;
+mod nodes;
 mod outbox;
 mod pause;
 mod principals;
@@ -80,6 +82,8 @@ pub enum CliError {
     /// Another number matches than was expected.
     #[error("{matching} match, not {expected}")]
     Unexpected { matching: usize, expected: usize },
+    #[error("backup {name} failed: {error}")]
+    NotBackedUp { name: String, error: String },
     /// The doctor has found something.
     #[error("{0} of the checks failed")]
     Ill(usize),
@@ -113,6 +117,7 @@ impl CliError {
                 ClientError::Silent { .. } | ClientError::Broken(_) | ClientError::Odd(_),
             )
             | Self::Folder(_)
+            | Self::NotBackedUp { .. }
             | Self::Ill(_)
             | Self::Declined
             | Self::Print(_) => Exit::Failed,
@@ -134,6 +139,7 @@ impl CliError {
             | Self::Script { .. }
             | Self::Unexpected { .. }
             | Self::Partly { .. }
+            | Self::NotBackedUp { .. }
             | Self::Ill(_) => self.to_string(),
         }
     }
@@ -163,6 +169,7 @@ impl CliError {
             Self::Client(ClientError::Broken(_)) => Some(
                 "if that happens again, there may be no daemon at the other end of a forwarded socket",
             ),
+            Self::NotBackedUp { .. } => Some("`picloud doctor` says whether the disk is to blame"),
             Self::Usage(_) | Self::NotFound(_) | Self::Ill(_) | Self::Declined | Self::Print(_) => {
                 None
             }
@@ -259,6 +266,12 @@ enum Command {
     /// Tokens, with which callers from elsewhere are known.
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// Copies of the store that the daemon takes and keeps.
+    #[command(subcommand)]
+    Backups(backups::Backups),
+    /// The daemons that share the work.
+    #[command(subcommand)]
+    Nodes(nodes::Nodes),
     /// Who changed what.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -437,6 +450,8 @@ async fn obey(
             principals::run(command, client, output, errors, asking).await
         }
         Command::Tokens(command) => tokens::run(command, client, output, errors, asking).await,
+        Command::Backups(command) => backups::run(command, client, output, errors).await,
+        Command::Nodes(command) => nodes::run(command, client, output, errors).await,
         Command::Audit(command) => audit::run(command, client, output, errors).await,
         Command::Pause { target, reason } => {
             pause::pause(client, output, target.as_deref(), reason).await

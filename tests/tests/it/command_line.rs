@@ -502,3 +502,67 @@ async fn results_that_cannot_be_printed_are_a_failure_with_its_cause() {
     assert_eq!(exit, Exit::Failed);
     assert!(errors.starts_with("picloud: cannot print the result: no storage"), "{errors}");
 }
+
+const DONE: &str = r#"{"items": [{"name": "picloud-1.db", "path": "/b/picloud-1.db", "state": "done", "begun_at": 0, "took_ms": 1500, "bytes": 20000, "verified": true}], "next": null, "now": 60000}"#;
+
+#[tokio::test]
+async fn a_backup_is_waited_for_and_its_file_stands_alone_on_standard_output() {
+    let started = r#"{"backup": {"name": "picloud-1.db", "path": "/b/picloud-1.db", "state": "running", "begun_at": 0, "took_ms": null, "bytes": 0, "verified": false}, "key_file": "/s/secrets.key"}"#;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let answer = move |asked: &str| {
+        let mut heard = heard.lock().expect("no panic while held");
+        heard.push(asked.to_owned());
+        match (heard.len(), asked.starts_with("POST")) {
+            (_, true) => (202, started.to_owned()),
+            (2, false) => (200, DONE.replace("done", "running").replace("true", "false")),
+            (_, false) => (200, DONE.to_owned()),
+        }
+    };
+    let printed = picloud_told(answer, &["backups", "start"]).await;
+    assert_eq!((printed.exit, &*printed.results), (Exit::Done, "/b/picloud-1.db\n"));
+    assert!(printed.errors.contains("keep /s/secrets.key elsewhere"), "{}", printed.errors);
+    assert_eq!(asked.lock().expect("no panic while held").len(), 3);
+
+    let printed = picloud(202, started, &["backups", "start", "--no-wait", "--json"]).await;
+    assert!(printed.results.contains(r#""state":"running""#), "{}", printed.results);
+    let printed = picloud(200, DONE, &["backups", "list"]).await;
+    let row = "60 s ago  done, verified  1.50 s  20 kB         /b/picloud-1.db";
+    assert!(printed.results.contains(row), "{}", printed.results);
+}
+
+#[tokio::test]
+async fn a_backup_that_failed_that_is_gone_or_that_is_not_the_first_has_its_exit_code() {
+    let answers = |list: &'static str| {
+        move |asked: &str| {
+            let started = r#"{"backup": {"name": "picloud-1.db", "path": "/b", "state": "running", "begun_at": 0, "took_ms": null, "bytes": 0, "verified": false}, "key_file": null}"#;
+            if asked.starts_with("POST") {
+                (202, started.to_owned())
+            } else {
+                (200, list.to_owned())
+            }
+        }
+    };
+    let failed = r#"{"items": [{"name": "picloud-1.db", "path": "/b", "state": "failed", "begun_at": 0, "took_ms": 5, "bytes": null, "verified": false, "error": "the disk filled up"}], "next": null, "now": 0}"#;
+    for (list, said) in [(failed, "failed: the disk filled up"), (NO_APPS, "stopped meanwhile")] {
+        let printed = picloud_told(answers(list), &["backups", "start"]).await;
+        assert_eq!((printed.exit, &*printed.results), (Exit::Failed, ""));
+        assert!(
+            printed.errors.contains(said) && printed.errors.contains("hint: "),
+            "{}",
+            printed.errors
+        );
+    }
+    let running = r#"{"status": 409, "code": "already_running", "title": "", "detail": "backup picloud-1.db is running", "hint": "`picloud backups list` shows how far it is"}"#;
+    let printed = picloud(409, running, &["backups", "start"]).await;
+    assert_eq!(printed.exit, Exit::Conflict);
+    assert!(printed.errors.contains("is running\nhint: "), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn nodes_are_a_table_with_what_they_run() {
+    let node = r#"{"items": [{"id": "01J9ZKQ3M8ABCDEFGHJKMNPQRS", "name": "pi", "role": "single", "state": "running", "version": "0.1.0", "started_at": 0, "why": "power_cut", "seen_at": 60000, "address": "0.0.0.0:8080", "store": "sqlite", "schema": 7, "executors": 16, "running": 3}], "next": null, "now": 60000}"#;
+    let printed = picloud(200, node, &["nodes", "list"]).await;
+    let row = "pi    single  running  0.1.0    60 s ago  power cut  0.0.0.0:8080  sqlite, schema 7  3 of 16  01J9ZKQ3M8ABCDEFGHJKMNPQRS";
+    assert!(printed.results.contains(row), "{}", printed.results);
+}

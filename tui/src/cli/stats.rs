@@ -205,7 +205,7 @@ fn whole(us: u64) -> i64 {
     i64::try_from(us).unwrap_or(i64::MAX)
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B"),
         10_000..10_000_000 => format!("{} kB", bytes / 1_000),
