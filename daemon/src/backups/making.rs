@@ -124,7 +124,7 @@ impl Making {
     }
 
     /// Waits for what reads, and halts it when it must not go on.
-    async fn watched<T>(
+    pub(super) async fn watched<T>(
         &self,
         reading: impl Future<Output = Result<T, CopyError>>,
         halt: &Halt,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::*;
 use crate::flow::facts::Room as Free;
 use crate::ids::Id;
-use crate::store::backup::{self, Content, Halt};
+use crate::store::backup::{self, Content, CopyError, Halt};
 use crate::store::migrate::SCHEMA_VERSION;
 use crate::store::open::Store;
 use crate::store::tests::{Scratch, accept, config, mutate, put, scratch_with_app, task};
@@ -204,4 +204,63 @@ async fn what_was_backed_up_by_hand_is_restored_only_where_no_store_is() {
     let third = folder.path().join("third.db");
     assert!(offline::restore(&third, &to, &limits(), now).await.is_err());
     assert!(!third.exists() && !folder.path().join("third.db.part").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_and_the_look_through_it_can_be_halted() {
+    let mut scratch = scratch_with_app().await;
+    for batch in 0..4 {
+        let effects = (0..1_000).map(|n| put(&format!("{batch}-{n}"), "1")).collect();
+        scratch.run(&[mutate(1 + batch, effects)], Free::default()).await;
+    }
+    let halted = Halt::default();
+    halted.now();
+    let (whole, half) = (scratch.folder.path().join("whole"), scratch.folder.path().join("half"));
+    let copied = backup::copy(&config(&scratch.folder), &half, &halted).await;
+    assert!(matches!(copied, Err(CopyError::Halted)), "{copied:?}");
+    backup::copy(&config(&scratch.folder), &whole, &Halt::default()).await.expect("is copied");
+    let looked = backup::verify(&whole, &halted).await;
+    assert!(matches!(looked, Err(CopyError::Halted)), "{looked:?}");
+    let looked = backup::verify(&whole, &Halt::default()).await.expect("it is whole");
+    assert_eq!(looked.entries, 4_000);
+}
+
+/// What becomes of a copy that lasts until it is halted.
+async fn watched(scratch: &Scratch, limits: &StoreLimits) -> NotMade {
+    let making = Making {
+        store: config(&scratch.folder),
+        part: scratch.folder.path().join("part"),
+        target: scratch.folder.path().join("target"),
+        log_bytes_max: limits.backup_log_bytes_max,
+        free_bytes_min: limits.free_bytes_min,
+        faults: Faults::default(),
+    };
+    let halt = Halt::default();
+    let log = scratch.folder.path().join("store.db-wal");
+    let lasting = async {
+        // More is written while it reads.
+        fs::File::options().append(true).open(log).and_then(|log| log.set_len(1 << 20))?;
+        while !halt.is_said() {
+            tokio::task::yield_now().await;
+        }
+        Ok::<(), io::Error>(())
+    };
+    let reading = async {
+        lasting.await.expect("the log is there");
+        Err::<(), _>(CopyError::Halted)
+    };
+    let stop = CancellationToken::new();
+    making.watched(reading, &halt, &stop).await.expect_err("it is halted")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_a_copy_is_given_up_when_the_log_grows_or_the_disk_fills_up_meanwhile() {
+    let scratch = scratch_with_app().await;
+    let of_the_log = StoreLimits { backup_log_bytes_max: 1 << 19, ..limits() };
+    let given_up = watched(&scratch, &of_the_log).await;
+    assert!(matches!(given_up, NotMade::LogGrew(bytes) if bytes == 1 << 20), "{given_up:?}");
+    let scratch = scratch_with_app().await;
+    let of_the_disk = StoreLimits { free_bytes_min: u64::MAX >> 1, ..limits() };
+    let given_up = watched(&scratch, &of_the_disk).await;
+    assert!(matches!(given_up, NotMade::DiskFull(_)), "{given_up:?}");
 }

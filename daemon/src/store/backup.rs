@@ -45,7 +45,7 @@ impl Halt {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_said(&self) -> bool {
+    pub fn is_said(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
