@@ -197,7 +197,7 @@ fn port(address: SocketAddr) -> Check {
 fn backups(newest_first: &[Backup], now: i64) -> Check {
     let done = |backup: &&Backup| matches!(backup.state, Stands::Done { .. });
     let text = match newest_first.iter().find(done) {
-        None => "none has been taken into the daemon's folder".to_owned(),
+        None => "none is in the daemon's folder; picloud backups start takes one".to_owned(),
         Some(last) => {
             const DAY_MS: i64 = 24 * 3_600_000;
             let ago = match now.saturating_sub(last.begun_at.0).max(0) {
@@ -213,10 +213,9 @@ fn backups(newest_first: &[Backup], now: i64) -> Check {
             let text = format!("{text}; the one after it failed: {error}");
             check("backups", State::Warn, text, Some("picloud backups start"))
         }
-        Some(Stands::Done { .. } | Stands::Running { .. }) => {
+        Some(Stands::Done { .. } | Stands::Running { .. }) | None => {
             check("backups", State::Ok, text, None)
         }
-        None => check("backups", State::Ok, text, Some("picloud backups start")),
     }
 }
 

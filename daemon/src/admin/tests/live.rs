@@ -452,6 +452,7 @@ async fn the_doctor_says_of_everything_how_it_is_and_of_what_is_wrong_what_to_do
         "clock",
         "folder",
         "key",
+        "backups",
         "memory",
         "start",
         "dead-letters",
