@@ -94,6 +94,8 @@ pub struct Facts {
     /// The rows of each line in order; at least the first two, if there are as many.
     pub lines: HashMap<LineKey, VecDeque<(Id, Timestamp)>>,
     pub letters: HashMap<Id, LetterFacts>,
+    /// How many letters of each root of these have been replayed, counted as far as scripts may.
+    pub root_replays: HashMap<Id, u32>,
     /// Rows of `Keys::waiting` that are still there.
     pub waiting: HashMap<Id, WaitingFacts>,
 
@@ -126,6 +128,7 @@ impl Facts {
             requests: HashMap::new(),
             lines: HashMap::new(),
             letters: HashMap::new(),
+            root_replays: HashMap::new(),
             waiting: HashMap::new(),
             faults: Faults::default(),
         }
@@ -211,10 +214,7 @@ impl Facts {
     fn absorb_letter(&mut self, id: Id, mark: &LetterWrite) {
         let Some(root) = self.letters.get(&id).map(|letter| letter.row.root) else { return };
         match mark {
-            LetterWrite::Replayed { .. } => {
-                let of_root = self.letters.values_mut().filter(|letter| letter.row.root == root);
-                of_root.for_each(|letter| letter.replays_of_root += 1);
-            }
+            LetterWrite::Replayed { .. } => *self.root_replays.entry(root).or_default() += 1,
             LetterWrite::Discarded { .. } => {}
             LetterWrite::HandlerFailed { .. } => return,
         }
@@ -271,8 +271,6 @@ pub struct LetterFacts {
     pub open: bool,
     /// What became of it; absent while it is open.
     pub end: Option<LetterEnd>,
-    /// How often scripts have replayed letters of the same root.
-    pub replays_of_root: u32,
     /// The row as it died, to be made anew.
     pub row: Arc<OutboxRow>,
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, FailureKind};
 use crate::faults::Bug;
-use crate::flow::facts::{Facts, Keys, LetterFacts, LineKey, RequestKey};
+use crate::flow::facts::{Facts, Keys, LineKey, RequestKey};
 use crate::flow::layer::{Layer, line_of};
 use crate::flow::manage::replay;
 use crate::flow::mutate::Author;
@@ -249,7 +249,9 @@ fn replay_letter(
     let id = open_letter(text, row, layer)?;
     let letter = &layer.facts.letters[&id];
     let replays_max = layer.facts.limits.root_replays_max;
-    if letter.replays_of_root + replayed_here(letter, layer) >= replays_max {
+    let root = letter.row.root;
+    let replayed = layer.facts.root_replays.get(&root).copied().unwrap_or(0);
+    if replayed + replayed_here(root, layer) >= replays_max {
         let reason = format!("scripts have replayed what it came from {replays_max} times already");
         return Err(Refusal::Letter { id: text.to_owned(), reason });
     }
@@ -267,11 +269,10 @@ fn replay_letter(
     Ok(())
 }
 
-/// How many letters of the same root this command replays already.
-fn replayed_here(letter: &LetterFacts, layer: &Layer) -> u32 {
-    let is_of_root = |id: &Id| {
-        layer.facts.letters.get(id).is_some_and(|known| known.row.root == letter.row.root)
-    };
+/// How many letters of the root this command replays already.
+fn replayed_here(root: Id, layer: &Layer) -> u32 {
+    let is_of_root =
+        |id: &Id| layer.facts.letters.get(id).is_some_and(|known| known.row.root == root);
     let marks = layer.writes.letter_marks.iter();
     let replays =
         marks.filter(|(id, mark)| matches!(mark, LetterWrite::Replayed { .. }) && is_of_root(id));

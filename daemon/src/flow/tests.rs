@@ -107,6 +107,7 @@ pub(super) fn facts(triggers: Vec<Trigger>) -> Facts {
         requests: HashMap::new(),
         lines: HashMap::new(),
         letters: HashMap::new(),
+        root_replays: HashMap::new(),
         waiting: HashMap::new(),
     }
 }
@@ -190,7 +191,7 @@ fn discard(id: u128) -> Effect {
 pub(super) fn letter(id: u128, open: bool) -> (Id, LetterFacts) {
     let dead = OutboxRow { id: Id(500), event: r#"{"payload":1}"#.into(), attempt: 4, ..row() };
     let end = (!open).then_some(LetterEnd::Discarded);
-    (Id(id), LetterFacts { app: APP, open, end, replays_of_root: 0, row: Arc::new(dead) })
+    (Id(id), LetterFacts { app: APP, open, end, row: Arc::new(dead) })
 }
 
 fn request() -> IdempotencyKey {

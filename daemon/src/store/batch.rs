@@ -441,6 +441,7 @@ impl Batcher {
             requests: HashMap::new(),
             lines: HashMap::new(),
             letters: HashMap::new(),
+            root_replays: HashMap::new(),
             waiting: HashMap::new(),
             faults: self.faults.clone(),
         }

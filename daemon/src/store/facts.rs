@@ -182,7 +182,8 @@ async fn read_letters(
         bulk.id_alone(*id);
     }
     let mut cache = RetryCache::default();
-    let found = sqlx::query(sql::FACTS_LETTERS).bind(bulk.finish()).fetch_all(conn).await?;
+    let query = sqlx::query(sql::FACTS_LETTERS).bind(bulk.finish());
+    let found = query.bind(i64::from(facts.limits.root_replays_max)).fetch_all(conn).await?;
     for row in &found {
         let stored = rows::letter_row(row, &mut cache)?;
         let letter = LetterFacts {
@@ -193,9 +194,9 @@ async fn read_letters(
                 (Some(_), Some(by)) => Some(LetterEnd::Replayed(by)),
                 (Some(_), None) => Some(LetterEnd::Discarded),
             },
-            replays_of_root: rows::count(row, 33)?,
             row: stored.letter.row,
         };
+        facts.root_replays.insert(letter.row.root, rows::count(row, 33)?);
         facts.letters.insert(stored.letter.id, letter);
     }
     Ok(())

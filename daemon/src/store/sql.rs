@@ -56,8 +56,8 @@ statements! {
         SELECT ", outbox_columns!(), " FROM jsonb_each($1) k CROSS JOIN outbox o WHERE o.id = k.value");
     FACTS_LETTERS = concat!("-- facts_letters
         SELECT ", letter_columns!(), ",
-            (SELECT count(*) FROM dead_letters r
-             WHERE r.root_id = d.root_id AND r.resolution = 'replayed')
+            (SELECT count(*) FROM (SELECT 1 FROM dead_letters r
+                WHERE r.root_id = d.root_id AND r.resolution = 'replayed' LIMIT $2))
         FROM jsonb_each($1) k CROSS JOIN dead_letters d
         WHERE d.id = k.value");
 
