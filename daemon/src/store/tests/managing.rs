@@ -1,11 +1,12 @@
 //! What people do with rows and dead letters, as the store keeps it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::failure::{Failure, FailureKind};
 use crate::flow::Command;
 use crate::flow::Refusal;
-use crate::flow::facts::Room;
+use crate::flow::facts::{Facts, Keys, Room};
 use crate::flow::manage::cancel::Cancel;
 use crate::flow::manage::discard::Discard;
 use crate::flow::manage::reopen::Reopen;
@@ -14,7 +15,9 @@ use crate::flow::manage::run_now::RunNow;
 use crate::flow::manage::take_back::TakeBack;
 use crate::flow::manage::{Declined, Manage, Record, Wish};
 use crate::ids::{Id, PrincipalId};
+use crate::limits::OutboxLimits;
 use crate::outbox::row::{OrderKey, OutboxRow};
+use crate::store::facts;
 use crate::store::lists::{Letters, Rows};
 use crate::store::tests::{APP, NOW, QUEUE, Scratch, accept, id, room, scratch_with_app, task};
 
@@ -108,6 +111,27 @@ async fn p3_of_two_replays_in_one_batch_one_is_told_that_it_came_second() {
     let second = Declined::Replayed { id: letter, by: made(11) };
     assert_eq!(report.outcomes, [Ok(()), Err(Refusal::Declined(second))]);
     assert_eq!(scratch.count("outbox").await, 1);
+}
+
+#[tokio::test]
+async fn p7_replays_of_one_root_are_counted_only_as_far_as_scripts_may_replay() {
+    let mut scratch = scratch_with_app().await;
+    let rows = (1..=5).map(|number| accept(OutboxRow { root: id(1), ..task(number) }));
+    done(&mut scratch, &rows.collect::<Vec<_>>()).await;
+    let cancels: Vec<Command> = (1..=5).map(|number| cancel(id(number), 10 + number)).collect();
+    done(&mut scratch, &cancels).await;
+    let limits = Arc::new(OutboxLimits::default());
+    for (replayed, counted) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
+        if replayed > 0 {
+            let letter = made(10 + replayed);
+            done(&mut scratch, &[replay(letter, 20 + replayed, Again::No)]).await;
+        }
+        let catalog = scratch.batcher().catalog().load_full();
+        let mut facts = Facts::of_rehearsal(catalog, Arc::clone(&limits), 0, NOW);
+        let keys = Keys { letters: [made(15)].into(), ..Keys::default() };
+        facts::read(scratch.conn(), keys, &mut facts).await.expect("reads");
+        assert_eq!(facts.root_replays, [(id(1), counted)].into());
+    }
 }
 
 #[tokio::test]
