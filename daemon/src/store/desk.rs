@@ -44,7 +44,7 @@ const DOUBT_EVERY_MS: i64 = 1_000;
 /// Rows of bulk work that one batch may have while callers wait, or have just done so: one for each 100 µs of the last commit. A
 /// row costs less than half of that, so bulk work makes no commit take twice as long. But a few in any case.
 fn bulk_rows_beside_callers(last_commit_took: Duration) -> usize {
-    usize::try_from(last_commit_took.as_micros() / 100).unwrap_or(BATCH_ROWS_MAX).max(24)
+    usize::try_from(last_commit_took.as_micros() / 100).unwrap_or(BATCH_ROWS_MAX).max(12)
 }
 
 /// How long after a caller's command others are expected.
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn bulk_work_beside_callers_is_a_share_of_the_commits_that_it_rides_on() {
-        for (took_ms, rows) in [(0, 24), (1, 24), (3, 30), (20, 200), (200, 2_000)] {
+        for (took_ms, rows) in [(0, 12), (1, 12), (3, 30), (20, 200), (200, 2_000)] {
             assert_eq!(bulk_rows_beside_callers(Duration::from_millis(took_ms)), rows);
         }
     }
