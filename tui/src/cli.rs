@@ -124,7 +124,7 @@ impl CliError {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Client(ClientError::Problem(problem)) => output::problem_text(problem),
             Self::Client(
@@ -144,7 +144,7 @@ impl CliError {
         }
     }
 
-    fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Client(ClientError::NoDaemon { place: Place::Address(_), .. }) => {
                 Some("does the daemon run there, with `[admin] listen` set to that port?")

@@ -144,6 +144,20 @@ impl Client {
         Client { waiting, ..self }
     }
 
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The machine at the other end; `None` of a socket, which may be forwarded from anywhere.
+    pub fn host(&self) -> Option<String> {
+        match &self.place {
+            Place::Socket(_) => None,
+            Place::Address(address) => {
+                Some(address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned())
+            }
+        }
+    }
+
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.ask(Method::GET, path, Bytes::new(), None).await
     }
@@ -214,17 +228,23 @@ impl Client {
     async fn ask_for<T: DeserializeOwned>(
         &self,
         seconds: u64,
-        (method, path, body, version): (Method, &str, Bytes, Option<i64>),
+        question: (Method, &str, Bytes, Option<i64>),
     ) -> Result<T, ClientError> {
+        let body = self.bytes(seconds, question).await?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Odd(error.to_string()))
+    }
+
+    /// The body of the answer, whatever it is.
+    pub(crate) async fn bytes(
+        &self,
+        seconds: u64,
+        (method, path, body, version): (Method, &str, Bytes, Option<i64>),
+    ) -> Result<Bytes, ClientError> {
         let limit = Duration::from_secs(seconds);
         let asked = tokio::time::timeout(limit, self.exchange(method, path, body, version));
         let (status, body) =
             self.waiting.during(asked).await.map_err(|_| ClientError::Silent { seconds })??;
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| ClientError::Odd(error.to_string()));
-        }
-        Err(refusal(status, &body))
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
     }
 
     async fn exchange(

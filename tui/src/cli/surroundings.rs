@@ -94,4 +94,14 @@ impl Surroundings {
         let client = Client::new(place, token).map_err(CliError::Usage)?;
         Ok(client.waiting(self.waiting.clone()))
     }
+
+    /// The same for the console, which says itself when an answer takes long.
+    pub(crate) fn console_client(
+        &self,
+        socket: Option<PathBuf>,
+        url: Option<String>,
+        token: Option<String>,
+    ) -> Result<Client, CliError> {
+        Ok(self.client(socket, url, token)?.waiting(Waiting::default()))
+    }
 }

@@ -1,0 +1,7 @@
+//! `picloud-tui`, the console.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    picloud_tui::console::main()
+}

@@ -1,0 +1,312 @@
+//! Header, tabs and rule above; banner below them; status line and key line at the bottom.
+
+use crate::keys::{Command, key_of};
+use crate::layout::{Kind, Layout};
+use crate::listing::Listing;
+use crate::message::Failure;
+use crate::model::{Flow, Focus, Link, May, Model, Overlay, Plots};
+use crate::screen::Screen;
+use crate::symbols::Symbol;
+use crate::text::{Line, Role, harmless, width};
+use crate::view::{Page, overlay};
+use crate::when;
+
+pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
+    match layout.kind {
+        Kind::Wide => {
+            page.push(identity(model, layout.columns));
+            page.push(tabs(model, layout.columns));
+            page.push(rule(model, layout.columns));
+        }
+        Kind::Narrow => page.push(narrow(model, layout.columns)),
+        Kind::TooSmall => {}
+    }
+}
+
+/// A line from edge to edge.
+pub(super) fn rule(model: &Model, columns: usize) -> Line {
+    match model.fixed.plots {
+        Plots::Drawn => Line::of(Role::Dim, Symbol::Rule.text(model.fixed.charset).repeat(columns)),
+        Plots::Left => Line::new(),
+    }
+}
+
+fn identity(model: &Model, columns: usize) -> Line {
+    let scope = model.scope.as_deref().unwrap_or("all apps");
+    let left = Line::of(Role::Strong, "picloud")
+        .and(Role::Text, format!("  {}   ", harmless(&model.fixed.host)))
+        .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, harmless(scope));
+    let mut right = Line::new();
+    if let Some(stats) = &model.stats {
+        let up = when::span(model.now.saturating_sub(stats.instance.started_at));
+        right = right.and(Role::Dim, format!("{}  up {up}  ", harmless(&stats.instance.version)));
+    }
+    right = right.and(Role::Dim, format!("{}   ", who(model)));
+    right = link(model, right);
+    let clock = when::clock(model.now, &model.fixed.zone);
+    let right = right.and(Role::Text, format!("  {clock}"));
+    let gap = columns.saturating_sub(left.width() + right.width());
+    right
+        .spans
+        .into_iter()
+        .fold(left.and(Role::Text, " ".repeat(gap)), |line, span| line.and(span.role, span.text))
+}
+
+/// What whoever sits here is to the daemon.
+fn who(model: &Model) -> &'static str {
+    let Some(instance) = &model.instance else { return "" };
+    let capabilities = &instance.caller.capabilities;
+    let only_reads = !capabilities.is_empty() && capabilities.iter().all(|one| one == "AppRead");
+    if only_reads {
+        "read only"
+    } else if model.may("InstanceAdmin") == May::Yes {
+        "admin"
+    } else {
+        "some rights"
+    }
+}
+
+fn link(model: &Model, line: Line) -> Line {
+    let charset = model.fixed.charset;
+    match (&model.link, model.flow) {
+        (Link::Live, Flow::Live) => {
+            line.and(Role::Ok, Symbol::Live.text(charset)).and(Role::Text, " live")
+        }
+        (Link::Live, Flow::Paused { .. }) => line.and(Role::Warn, "paused"),
+        (Link::Connecting(_), _) => line.and(Role::Dim, "connecting"),
+        (Link::Lost(_) | Link::Refused(_), _) => {
+            line.and(Role::Bad, Symbol::Broken.text(charset)).and(Role::Bad, " not connected")
+        }
+    }
+}
+
+/// How much of it waits, behind the name of a screen.
+fn count(model: &Model, screen: Screen) -> Option<(Role, String)> {
+    let stats = model.stats.as_ref()?;
+    let sum = |one: fn(&picloud_api::stats::AppStats) -> i64| stats.apps.iter().map(one).sum();
+    let shown = |count: i64| when::count(u64::try_from(count).unwrap_or_default());
+    match screen {
+        Screen::Outbox => {
+            let waiting: i64 =
+                stats.all.as_ref().map_or_else(|| sum(|app| app.waiting), |all| all.queue.rows);
+            (waiting > 0).then(|| (Role::Text, shown(waiting)))
+        }
+        Screen::Dead => {
+            let dead: i64 = stats
+                .all
+                .as_ref()
+                .map_or_else(|| sum(|app| app.dead_letters), |all| all.dead_letters);
+            (dead > 0).then(|| (Role::Bad, format!("{}!", shown(dead))))
+        }
+        _ => None,
+    }
+}
+
+fn tabs(model: &Model, columns: usize) -> Line {
+    let with = |name: fn(Screen) -> &'static str| {
+        Screen::ALL.iter().enumerate().fold(Line::new(), |line, (n, screen)| {
+            let line = if n > 0 { line.and(Role::Text, "  ") } else { line };
+            tab(model, *screen, name(*screen), line)
+        })
+    };
+    let long = with(Screen::name);
+    if long.width() <= columns { long } else { with(Screen::short_name) }
+}
+
+fn tab(model: &Model, screen: Screen, name: &str, line: Line) -> Line {
+    let role = if screen == model.screen { Role::Accent } else { Role::Dim };
+    let line = line.and(role, format!("{} {name}", screen.digit()));
+    match count(model, screen) {
+        Some((role, count)) => line.and(Role::Text, " ").and(role, count),
+        None => line,
+    }
+}
+
+/// Header and tabs in one line.
+fn narrow(model: &Model, columns: usize) -> Line {
+    let left = tab(model, model.screen, model.screen.name(), Line::new());
+    let mut left = left.and(Role::Text, "  ");
+    if model.screen != Screen::Dead && count(model, Screen::Dead).is_some() {
+        left = tab(model, Screen::Dead, Screen::Dead.name(), left).and(Role::Text, "  ");
+    }
+    if let Some(scope) = &model.scope {
+        left = left.and(Role::Accent, harmless(scope));
+    }
+    let right = link(model, Line::new())
+        .and(Role::Text, format!("  {}", when::clock(model.now, &model.fixed.zone)));
+    let gap = columns.saturating_sub(left.width() + right.width());
+    right
+        .spans
+        .into_iter()
+        .fold(left.and(Role::Text, " ".repeat(gap)), |line, span| line.and(span.role, span.text))
+}
+
+/// What everybody has to know first, on every screen.
+pub fn banner(model: &Model) -> Vec<Line> {
+    let mut lines = Vec::new();
+    match &model.link {
+        Link::Lost(lost) => lines.push(away(model, lost.since, &lost.why, lost.again_at)),
+        Link::Refused(why) => lines.extend(refused(model, why)),
+        Link::Connecting(since) if model.now >= since + 300 => {
+            lines.push(Line::of(Role::Dim, "asking the daemon…"));
+        }
+        Link::Connecting(_) | Link::Live => {}
+    }
+    if let Some(restarted) = &model.restarted {
+        let at = when::clock_seconds(restarted.at, &model.fixed.zone);
+        let why = super::overview::why(&restarted.why);
+        lines.push(Line::of(Role::Warn, format!("restarted {at} ({why})")));
+    }
+    let pauses = model.stats.iter().filter_map(|stats| stats.all.as_ref());
+    for paused in pauses.flat_map(|all| &all.pauses).take(2) {
+        let (what, way_out) = match paused.target.as_str() {
+            "" => ("everything is paused".to_owned(), "picloud resume".to_owned()),
+            target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
+        };
+        let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
+        let says = format!("{what} since {since}: {}  ({way_out})", paused.reason);
+        lines.push(Line::of(Role::Warn, harmless(&says)));
+    }
+    let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
+    if low.is_some_and(|all| all.store.storage_low) {
+        let says = "the disk is nearly full: nothing new is taken in until there is room; what runs goes on";
+        lines.push(Line::of(Role::Bad, says));
+    }
+    lines
+}
+
+fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Line {
+    let as_of = when::clock_seconds(since, &model.fixed.zone);
+    let again = match again_at {
+        i64::MAX => "trying now".to_owned(),
+        at => format!("next try {}", when::until(at, model.now)),
+    };
+    let mut says = format!("{}; as of {as_of}, {again}, R now", why.text());
+    if let Some(hint) = why.hint() {
+        says = format!("{says}  ({hint})");
+    }
+    Line::of(Role::Bad, harmless(&says))
+}
+
+fn refused(model: &Model, why: &Failure) -> Vec<Line> {
+    let user = harmless(&model.fixed.user);
+    let may_not = match why {
+        Failure::Closed { .. } => true,
+        Failure::Problem(problem) => problem.code == "not_allowed" || problem.code == "not_known",
+        Failure::NoDaemon { .. } | Failure::Odd(_) => false,
+    };
+    let mut lines = vec![Line::of(Role::Bad, harmless(why.text()))];
+    if may_not {
+        let says = format!(
+            "{user} is in neither picloud nor picloud-admin: `sudo adduser {user} picloud-admin`, log in again"
+        );
+        lines.push(Line::of(Role::Text, says));
+    } else if let Some(hint) = why.hint() {
+        lines.push(Line::of(Role::Text, harmless(hint)));
+    }
+    lines
+}
+
+/// The last lines: what was done, and what can be.
+pub(super) fn footer(model: &Model, layout: &Layout, page: &mut Page) {
+    let row = page.rows.len();
+    let status = overlay::entry(model, layout.columns, row, page).unwrap_or_else(|| status(model));
+    match layout.kind {
+        Kind::Wide => {
+            page.push(status);
+            page.push(keys(model, layout.columns));
+        }
+        Kind::Narrow if status.width() > 0 => page.push(status),
+        Kind::Narrow => page.push(Line::of(Role::Dim, "? help  : go to  esc back  q quit")),
+        Kind::TooSmall => {}
+    }
+}
+
+fn status(model: &Model) -> Line {
+    if let Some(note) = &model.note {
+        let line = Line::of(note.role, harmless(&note.text));
+        return match &model.undo {
+            Some(undo) => {
+                let left = when::span(undo.until - model.now);
+                line.and(Role::Dim, format!("  ({left} left)"))
+            }
+            None => line,
+        };
+    }
+    if let Some(undo) = &model.undo {
+        let left = when::span(undo.until - model.now);
+        return Line::of(Role::Text, format!("u {} ({left} left)", undo.label));
+    }
+    if let Flow::Paused { since, runs } = model.flow {
+        let at = when::clock_seconds(since, &model.fixed.zone);
+        let all = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
+        let so_far = all.map_or(runs, |all| all.total.runs);
+        let missed = when::count(so_far.saturating_sub(runs));
+        return Line::of(Role::Warn, format!("paused {at}, {missed} runs since: space goes on"));
+    }
+    let level = model.level();
+    match level.missed {
+        Some(0) => Line::of(Role::Warn, "events were missed; the list was fetched anew"),
+        Some(missed) => Line::of(
+            Role::Warn,
+            format!("{} events missed; the list was fetched anew", when::count(missed)),
+        ),
+        None => Line::new(),
+    }
+}
+
+/// The keys that do something here, as many as there is room for.
+fn keys(model: &Model, columns: usize) -> Line {
+    let mut line = Line::new();
+    for (role, key, label) in offered(model) {
+        let gap = if line.spans.is_empty() { "" } else { "  " };
+        let room = columns.saturating_sub(line.width());
+        if width(&key) + width(label) + 1 + gap.len() > room.saturating_sub(8) && key != "?" {
+            continue;
+        }
+        let key_role = if role == Role::Dim { Role::Dim } else { Role::Accent };
+        line = line.and(Role::Text, gap).and(key_role, key).and(Role::Text, " ").and(role, label);
+    }
+    line
+}
+
+fn offered(model: &Model) -> Vec<(Role, String, &'static str)> {
+    let level = model.level();
+    let key =
+        |command: Command, label: &'static str| (Role::Text, key_of(command).to_owned(), label);
+    match &model.overlay {
+        Some(Overlay::Confirm(confirm)) => return overlay::confirm_keys(confirm),
+        Some(Overlay::Help { .. }) => return vec![key(Command::Back, "back")],
+        Some(_) => return vec![key(Command::Open, "take"), key(Command::Back, "back")],
+        None => {}
+    }
+    let mut keys = Vec::new();
+    if let Some(draft) = &level.draft {
+        keys.extend(overlay::draft_keys(draft));
+    } else {
+        if level.listing == Listing::Traffic || level.focus == Focus::List {
+            keys.push(key(Command::Open, "open"));
+        }
+        for verb in level.listing.verbs() {
+            let role = if model.may(verb.needs) == May::No { Role::Dim } else { Role::Text };
+            keys.push((role, key_of(verb.command).to_owned(), verb.label));
+        }
+        if !level.listing.tabs().is_empty() {
+            keys.push(key(Command::NextPane, "pane"));
+        }
+        if model.undo.is_some() {
+            keys.push(key(Command::Undo, "undo"));
+        }
+        keys.push(key(Command::Filter, "filter"));
+        keys.push(key(Command::Scope, "app"));
+        keys.push(key(Command::Palette, "go to"));
+        if level.listing.events().is_some() {
+            keys.push(key(Command::Pause, "pause"));
+        }
+    }
+    keys.push(key(Command::Help, "help"));
+    let at_top = model.place().depth == 0 && level.focus == Focus::List;
+    let last = if at_top && level.draft.is_none() { Command::Quit } else { Command::Back };
+    keys.push(key(last, if last == Command::Quit { "quit" } else { "back" }));
+    keys
+}
