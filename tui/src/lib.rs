@@ -4,4 +4,5 @@ pub mod cli;
 pub mod client;
 pub mod opened;
 pub mod output;
+pub mod painter;
 pub mod sse;
