@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod clipboard;
 pub mod opened;
 pub mod output;
 pub mod painter;
