@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod client;
 pub mod clipboard;
+pub mod editor;
 pub mod opened;
 pub mod output;
 pub mod painter;
