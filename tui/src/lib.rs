@@ -8,3 +8,4 @@ pub mod opened;
 pub mod output;
 pub mod painter;
 pub mod sse;
+pub mod terminal;
