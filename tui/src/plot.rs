@@ -17,10 +17,10 @@ pub fn spark(values: &[u64], columns: usize, charset: Charset) -> String {
         Charset::Ascii => ASCII_BARS,
     };
     let bar = |value: &u64| {
-        let step = match (*value, most) {
+        let step: u128 = match (*value, most) {
             (0, _) | (_, 0) => 0,
             // Whatever is not nothing is seen.
-            (value, most) => (value.saturating_mul(7)).div_ceil(most).clamp(1, 7),
+            (value, most) => (u128::from(value) * 7).div_ceil(u128::from(most)).clamp(1, 7),
         };
         bars[usize::try_from(step).unwrap_or_default()]
     };
