@@ -44,6 +44,7 @@ pub mod listing;
 pub mod part;
 pub mod reply;
 pub mod screen;
+pub mod verbs;
 
 pub mod diff;
 pub mod field;

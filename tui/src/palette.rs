@@ -37,7 +37,7 @@ pub fn found(model: &Model, typed: &str) -> Vec<Entry> {
 }
 
 fn all(model: &Model) -> Vec<Entry> {
-    let verbs = model.level().listing.verbs().iter().map(|verb| Entry {
+    let verbs = crate::verbs::of(&model.level().listing).iter().map(|verb| Entry {
         name: match selected(model.level()) {
             Some(item) => format!("{} {}", verb.label, item.name()),
             None => verb.label.to_owned(),
@@ -46,8 +46,9 @@ fn all(model: &Model) -> Vec<Entry> {
         does: Does::Command(verb.command),
     });
     let verbs: Vec<Entry> = verbs.collect();
-    let is_verb =
-        |command: Command| model.level().listing.verbs().iter().any(|verb| verb.command == command);
+    let is_verb = |command: Command| {
+        crate::verbs::of(&model.level().listing).iter().any(|verb| verb.command == command)
+    };
     let general = KEYS.iter().filter(|binding| !is_verb(binding.command)).map(|binding| Entry {
         name: binding.does.to_owned(),
         key: binding.shown,

@@ -64,7 +64,7 @@ pub fn update(model: &mut Model, message: Message, now: i64) -> Vec<Effect> {
         Message::Answer(ticket, answer) => answered(model, ticket, answer, &mut out),
         Message::Many(ticket, many) => {
             if let Some(Purpose::Act(act)) = model.asked.remove(&ticket) {
-                act::many_done(model, *act, many);
+                act::many_done(model, &act, &many);
             }
         }
         Message::Events(ticket, events) => events::happened(model, ticket, events, &mut out),

@@ -287,7 +287,7 @@ fn offered(model: &Model) -> Vec<(Role, String, &'static str)> {
         if level.listing == Listing::Traffic || level.focus == Focus::List {
             keys.push(key(Command::Open, "open"));
         }
-        for verb in level.listing.verbs() {
+        for verb in crate::verbs::of(&level.listing) {
             let role = if model.may(verb.needs) == May::No { Role::Dim } else { Role::Text };
             keys.push((role, key_of(verb.command).to_owned(), verb.label));
         }

@@ -131,7 +131,7 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
         let is_selected = level.cursor.as_deref() == Some(id.as_str());
         let mark = if level.marks.contains(&id) { Symbol::Mark.text(writing.charset) } else { " " };
         let pointer = if is_selected { Symbol::Cursor.text(writing.charset) } else { " " };
-        let begin = Line::of(Role::Accent, format!("{}{mark}", pointer));
+        let begin = Line::of(Role::Accent, format!("{pointer}{mark}"));
         let mut line = after(begin, fitted.row(cells));
         if level.words == Words::Highlight && !level.filter.is_empty() && item.has(&level.filter) {
             line.spans.iter_mut().for_each(|span| span.role = Role::Accent);

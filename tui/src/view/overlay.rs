@@ -17,7 +17,7 @@ pub fn help_lines(model: &Model) -> Vec<Line> {
         let gap = 12_usize.saturating_sub(width(key));
         Line::of(Role::Accent, format!("  {key}{}", " ".repeat(gap))).and(Role::Text, does)
     };
-    let verbs = model.level().listing.verbs();
+    let verbs = crate::verbs::of(&model.level().listing);
     lines.extend(verbs.iter().map(|verb| {
         let may = match model.may(verb.needs) {
             crate::model::May::No => format!("{} (asks for {})", verb.label, verb.needs),
