@@ -80,10 +80,10 @@ pub fn page(model: &Model) -> Page {
     }
     page.fill(rows);
     for row in &mut page.rows {
+        row.line = row.line.cut(columns);
         if model.fixed.charset == Charset::Ascii {
             row.line = text::ascii(&row.line);
         }
-        row.line = row.line.cut(columns);
     }
     page
 }

@@ -96,23 +96,21 @@ pub(super) fn lines(model: &Model, item: &Item, tab: Tab) -> Vec<Line> {
 
 /// An error with its place.
 pub(super) fn failure(error: &FailureItem) -> Vec<Line> {
-    let mut lines = Vec::new();
-    if let (Some(line), Some(source_line)) = (error.line, &error.source_line) {
-        let column = usize::try_from(error.column.unwrap_or_default()).unwrap_or_default();
-        let number = usize::try_from(line).unwrap_or_default();
-        let code = source::rhai(source_line);
-        let mut one = source::numbered(code, Some((1, column, &error.message)));
-        if let Some(first) = one.first_mut().and_then(|line| line.spans.first_mut()) {
-            first.text = format!("{number:>4}  ");
-        }
-        lines.extend(one);
-    } else {
-        for (n, line) in error.message.lines().enumerate() {
-            let begin = if n == 0 { format!("{}: ", error.kind) } else { String::new() };
-            lines.push(Line::of(Role::Bad, harmless(&format!("{begin}{line}"))));
-        }
+    if let (Some(place), Some(source_line)) = (place(error), &error.source_line) {
+        return source::listing(source_line, place.0, Some(place));
     }
-    lines
+    let line = |(n, line): (usize, &str)| match n {
+        0 => Line::of(Role::Bad, format!("{}: {line}", error.kind)),
+        _ => Line::of(Role::Bad, line),
+    };
+    error.message.lines().enumerate().map(line).collect()
+}
+
+/// Line and column of an error, and what it says.
+fn place(error: &FailureItem) -> Option<(usize, usize, &str)> {
+    let line = usize::try_from(error.line?).ok()?;
+    let column = usize::try_from(error.column.unwrap_or_default()).ok()?;
+    Some((line, column, error.message.as_str()))
 }
 
 fn event(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
@@ -314,12 +312,7 @@ fn code(parts: &[(Key, Loaded)], error: Option<&FailureItem>) -> Vec<Line> {
         Loaded::Asked(_) | Loaded::Failed(_) => None,
     });
     let Some(text) = text else { return Vec::new() };
-    let place = error.and_then(|error| {
-        let line = usize::try_from(error.line?).ok()?;
-        let column = usize::try_from(error.column.unwrap_or_default()).ok()?;
-        Some((line, column, error.message.as_str()))
-    });
-    source::numbered(source::rhai(text), place)
+    source::listing(text, 1, error.and_then(place))
 }
 
 fn versions(model: &Model, parts: &[(Key, Loaded)]) -> Vec<Line> {
