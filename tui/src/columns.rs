@@ -14,7 +14,7 @@ use picloud_api::triggers::TriggerItem;
 
 use crate::item::{Item, Row, cause};
 use crate::symbols::{Charset, Symbol, state};
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::when::{self, Zone};
 
 pub use headings::of;
@@ -28,11 +28,11 @@ pub struct Writing<'a> {
 }
 
 fn text(text: impl AsRef<str>) -> Line {
-    Line::of(Role::Text, harmless(text.as_ref()))
+    Line::of(Role::Text, text.as_ref())
 }
 
 fn dim(text: impl AsRef<str>) -> Line {
-    Line::of(Role::Dim, harmless(text.as_ref()))
+    Line::of(Role::Dim, text.as_ref())
 }
 
 fn number(number: i64) -> Line {
@@ -46,7 +46,7 @@ fn trouble(number: i64) -> Line {
 }
 
 fn marked(symbol: Symbol, role: Role, word: &str, writing: Writing<'_>) -> Line {
-    Line::of(role, format!("{} {}", symbol.text(writing.charset), harmless(word)))
+    Line::of(role, format!("{} {}", symbol.text(writing.charset), word))
 }
 
 fn place(app: &str, script: &str) -> Line {
@@ -98,7 +98,7 @@ fn group(group: &LetterGroup, writing: Writing<'_>) -> Vec<Line> {
         number(i64::try_from(group.count).unwrap_or(i64::MAX)),
         text(at(group.last_at, writing)),
         place(&group.app, &group.script),
-        Line::of(Role::Bad, harmless(&group.error)),
+        Line::of(Role::Bad, &group.error),
         text(versions(group.version_min, group.version_max, group.current_version)),
     ]
 }
@@ -136,9 +136,7 @@ fn made(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             text(format!("v{}", one.version)),
             number(one.bytes),
             match &one.paused {
-                Some(paused) => {
-                    Line::of(Role::Warn, format!("paused: {}", harmless(&paused.reason)))
-                }
+                Some(paused) => Line::of(Role::Warn, format!("paused: {}", &paused.reason)),
                 None => text([one.routes.join(", "), one.triggers.join(", ")].join("  ").trim()),
             },
         ],
@@ -152,7 +150,7 @@ fn made(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             text(&one.name),
             text(at(one.set_at, writing)),
             text(one.set_by.as_deref().unwrap_or_default()),
-            Line::of(Role::Bad, harmless(one.lost.as_deref().unwrap_or_default())),
+            Line::of(Role::Bad, one.lost.as_deref().unwrap_or_default()),
         ],
         Item::Collection(one) => vec![text(&one.app), text(&one.space), text(&one.collection)],
         Item::Entry(one) => vec![
@@ -172,7 +170,7 @@ fn made(item: &Item, writing: Writing<'_>) -> Vec<Line> {
 }
 
 fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
-    let word = |word: &str| Line::of(state(word).1, harmless(word));
+    let word = |word: &str| Line::of(state(word).1, word);
     match item {
         Item::Check(check) => {
             let (symbol, role) = state(&check.state);
@@ -180,7 +178,7 @@ fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             vec![
                 Line::of(role, symbol.text(writing.charset)),
                 text(&check.name),
-                Line::of(says, harmless(&check.text)),
+                Line::of(says, &check.text),
             ]
         }
         Item::Door(door) => vec![
@@ -194,7 +192,7 @@ fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             text(one.took_ms.map(when::span).unwrap_or_default()),
             text(one.bytes.map(when::bytes).unwrap_or_default()),
             match &one.error {
-                Some(error) => Line::of(Role::Bad, harmless(error)),
+                Some(error) => Line::of(Role::Bad, error),
                 None => text(&one.name),
             },
         ],
@@ -217,7 +215,7 @@ fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             text(may(one)),
         ],
         Item::Token(one) => vec![
-            Line::of(if one.state == "valid" { Role::Ok } else { Role::Dim }, harmless(&one.state)),
+            Line::of(if one.state == "valid" { Role::Ok } else { Role::Dim }, &one.state),
             text(&one.name),
             text(&one.principal),
             text(at(one.created_at, writing)),
@@ -226,7 +224,7 @@ fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
         Item::Audit(one) => vec![
             text(at(one.at, writing)),
             text(&one.principal),
-            Line::of(Role::Accent, harmless(&one.action)),
+            Line::of(Role::Accent, &one.action),
             text(&one.object),
         ],
         _ => Vec::new(),
@@ -249,7 +247,7 @@ fn traffic(app: &AppStats, writing: Writing<'_>) -> Vec<Line> {
     };
     let has_failed = app.minute.failures > 0;
     let said = match (&app.paused, &app.trouble) {
-        (Some(paused), _) => Line::of(Role::Warn, format!("paused: {}", harmless(&paused.reason))),
+        (Some(paused), _) => Line::of(Role::Warn, format!("paused: {}", &paused.reason)),
         (None, Some(trouble)) => {
             let at = when::day_clock(trouble.at, writing.zone, writing.now);
             text(format!("{at} {}: {}", trouble.script, trouble.message))
@@ -284,16 +282,16 @@ fn outbox(row: &Row, writing: Writing<'_>) -> Vec<Line> {
         text(cause(&row.row.source, row.row.origin.as_deref())),
         text(format!("{}/{}", row.row.attempt, row.row.max_attempts)),
         dim(row.row.key.as_deref().unwrap_or_default()),
-        Line::of(Role::Bad, harmless(&row.row.error.as_ref().map(error).unwrap_or_default())),
+        Line::of(Role::Bad, row.row.error.as_ref().map(error).unwrap_or_default()),
     ]
 }
 
 fn letter(letter: &DeadLetterItem, writing: Writing<'_>) -> Vec<Line> {
     let said = match letter.resolution.as_deref() {
-        None | Some("handler_failed") => Line::of(Role::Bad, harmless(&error(&letter.error))),
+        None | Some("handler_failed") => Line::of(Role::Bad, error(&letter.error)),
         Some(resolution) => {
             let (_, role) = state(resolution);
-            Line::of(role, format!("{}: {}", harmless(resolution), harmless(&letter.error.message)))
+            Line::of(role, format!("{}: {}", resolution, &letter.error.message))
         }
     };
     vec![
@@ -317,7 +315,7 @@ pub fn run(run: &ExecutionItem, writing: Writing<'_>) -> Vec<Line> {
         number(i64::from(run.attempt)),
         text(when::micros(run.took_us)),
         number(i64::from(run.effects)),
-        Line::of(Role::Bad, harmless(&run.error.as_ref().map(error).unwrap_or_default())),
+        Line::of(Role::Bad, run.error.as_ref().map(error).unwrap_or_default()),
     ]
 }
 
@@ -348,7 +346,7 @@ fn trigger(one: &TriggerItem, writing: Writing<'_>) -> Vec<Line> {
         text(&one.script),
         text(one.next_due.map(|at| when::until(at, writing.now)).unwrap_or_default()),
         match &one.problem {
-            Some(problem) => Line::of(Role::Bad, harmless(problem)),
+            Some(problem) => Line::of(Role::Bad, problem),
             None => text(&one.matches),
         },
     ]
@@ -368,7 +366,7 @@ fn level(level: &str) -> Line {
         "debug" => Role::Dim,
         _ => Role::Text,
     };
-    Line::of(role, harmless(level))
+    Line::of(role, level)
 }
 
 /// Who wrote an entry last.

@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::part::{Key, Loaded};
 use crate::reply::Part;
 use crate::source;
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::view::detail::fact;
 use crate::view::pieces;
 use crate::when;
@@ -34,7 +34,7 @@ pub(super) fn of(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Lin
         Item::Log(line) => log(model, line),
         Item::Check(check) => {
             let remedy = check.remedy.iter().flat_map(|remedy| remedy.lines());
-            let says = Line::from(harmless(&check.text));
+            let says = Line::from(check.text.as_str());
             std::iter::once(says).chain(remedy.map(|line| fact("do", line))).collect()
         }
         Item::Door(door) => vec![Line::from(door.says), Line::of(Role::Dim, "⏎ opens it")],
@@ -168,7 +168,7 @@ fn log(model: &Model, line: &item::Line) -> Vec<Line> {
         fact("at", &when::clock_seconds(line.entry.at, &model.fixed.zone)),
         fact("execution", &line.entry.execution_id),
     ];
-    lines.extend(line.entry.message.lines().map(|line| Line::of(Role::Text, harmless(line))));
+    lines.extend(line.entry.message.lines().map(|line| Line::of(Role::Text, line)));
     if let Some(fields) = &line.entry.fields {
         lines.extend(source::json_lines(fields));
     }
@@ -211,7 +211,7 @@ fn paused(paused: Option<&picloud_api::instance::Paused>) -> Option<Line> {
         "" => "with everything",
         target => target,
     };
-    Some(Line::of(Role::Warn, harmless(&format!("paused {what}: {}", paused.reason))))
+    Some(Line::of(Role::Warn, format!("paused {what}: {}", paused.reason)))
 }
 
 fn last_run(parts: &[(Key, Loaded)], clock: impl Fn(i64) -> String) -> Option<Line> {

@@ -7,7 +7,7 @@ use crate::message::Failure;
 use crate::model::{Flow, Focus, Link, May, Model, Overlay, Plots};
 use crate::screen::Screen;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, harmless, width};
+use crate::text::{Line, Role, width};
 use crate::view::{Page, overlay};
 use crate::when;
 
@@ -34,12 +34,12 @@ pub(super) fn rule(model: &Model, columns: usize) -> Line {
 fn identity(model: &Model, columns: usize) -> Line {
     let scope = model.scope.as_deref().unwrap_or("all apps");
     let left = Line::of(Role::Strong, "picloud")
-        .and(Role::Text, format!("  {}   ", harmless(&model.fixed.host)))
-        .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, harmless(scope));
+        .and(Role::Text, format!("  {}   ", &model.fixed.host))
+        .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, scope);
     let mut right = Line::new();
     if let Some(stats) = &model.stats {
         let up = when::span(model.now.saturating_sub(stats.instance.started_at));
-        right = right.and(Role::Dim, format!("{}  up {up}  ", harmless(&stats.instance.version)));
+        right = right.and(Role::Dim, format!("{}  up {up}  ", &stats.instance.version));
     }
     right = right.and(Role::Dim, format!("{}   ", who(model)));
     right = link(model, right);
@@ -130,7 +130,7 @@ fn narrow(model: &Model, columns: usize) -> Line {
         left = tab(model, Screen::Dead, Screen::Dead.name(), left).and(Role::Text, "  ");
     }
     if let Some(scope) = &model.scope {
-        left = left.and(Role::Accent, harmless(scope));
+        left = left.and(Role::Accent, scope);
     }
     let right = link(model, Line::new())
         .and(Role::Text, format!("  {}", when::clock(model.now, &model.fixed.zone)));
@@ -165,7 +165,7 @@ pub fn banner(model: &Model) -> Vec<Line> {
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
         let says = format!("{what} since {since}: {}  ({way_out})", paused.reason);
-        lines.push(Line::of(Role::Warn, harmless(&says)));
+        lines.push(Line::of(Role::Warn, &says));
     }
     let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
     if low.is_some_and(|all| all.store.storage_low) {
@@ -185,24 +185,24 @@ fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Line {
     if let Some(hint) = why.hint() {
         says = format!("{says}  ({hint})");
     }
-    Line::of(Role::Bad, harmless(&says))
+    Line::of(Role::Bad, &says)
 }
 
 fn refused(model: &Model, why: &Failure) -> Vec<Line> {
-    let user = harmless(&model.fixed.user);
+    let user = &model.fixed.user;
     let may_not = match why {
         Failure::Closed { .. } => true,
         Failure::Problem(problem) => problem.code == "not_allowed" || problem.code == "not_known",
         Failure::NoDaemon { .. } | Failure::Odd(_) => false,
     };
-    let mut lines = vec![Line::of(Role::Bad, harmless(why.text()))];
+    let mut lines = vec![Line::of(Role::Bad, why.text())];
     if may_not {
         let says = format!(
             "{user} is in neither picloud nor picloud-admin: `sudo adduser {user} picloud-admin`, log in again"
         );
         lines.push(Line::of(Role::Text, says));
     } else if let Some(hint) = why.hint() {
-        lines.push(Line::of(Role::Text, harmless(hint)));
+        lines.push(Line::of(Role::Text, hint));
     }
     lines
 }
@@ -224,7 +224,7 @@ pub(super) fn footer(model: &Model, layout: &Layout, page: &mut Page) {
 
 fn status(model: &Model) -> Line {
     if let Some(note) = &model.note {
-        let line = Line::of(note.role, harmless(&note.text));
+        let line = Line::of(note.role, &note.text);
         return match &model.undo {
             Some(undo) => {
                 let left = when::span(undo.until - model.now);

@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::model::{Confirm, Draft, Edits, Gate, Model, Overlay};
 use crate::palette;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, cut, harmless, width};
+use crate::text::{Line, Role, width};
 use crate::view::{Page, Row, Shade, header};
 
 /// Help: the keys of this place, those of all places, symbols, versions.
@@ -48,9 +48,7 @@ pub fn help_lines(model: &Model) -> Vec<Line> {
     let daemon = model.instance.as_ref().map_or("?", |instance| instance.version.as_str());
     let says = format!(
         "picloud-tui {}, daemon {}, at {}",
-        model.fixed.version,
-        harmless(daemon),
-        harmless(&model.fixed.place)
+        model.fixed.version, daemon, &model.fixed.place
     );
     lines.push(Line::of(Role::Dim, says));
     lines
@@ -69,13 +67,11 @@ pub(super) fn palette(
     let first = at.saturating_sub(rows.saturating_sub(1));
     let found = palette::found(model, field.text());
     for (n, entry) in found.iter().enumerate().skip(first).take(rows) {
-        let name = cut(&harmless(&entry.name), layout.columns.saturating_sub(14));
-        let gap = layout.columns.saturating_sub(14 + width(&name));
         let pointer = if n == at { Symbol::Cursor.text(model.fixed.charset) } else { " " };
-        let line = Line::of(Role::Accent, format!("{pointer} "))
-            .and(Role::Text, name)
-            .and(Role::Text, " ".repeat(gap))
-            .and(Role::Dim, entry.key);
+        let room = layout.columns.saturating_sub(14);
+        let name = Line::of(Role::Text, &entry.name).cut(room).padded(room);
+        let line =
+            Line::of(Role::Accent, format!("{pointer} ")).then(name).and(Role::Dim, entry.key);
         let shade = if n == at { Shade::Selected } else { Shade::Plain };
         page.rows.push(Row { line, shade });
     }
@@ -90,7 +86,7 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
     let names = std::iter::once("all apps".to_owned()).chain(slugs);
     for (n, name) in names.enumerate() {
         let pointer = if n == at { Symbol::Cursor.text(model.fixed.charset) } else { " " };
-        let line = Line::of(Role::Accent, format!("{pointer} ")).and(Role::Text, harmless(&name));
+        let line = Line::of(Role::Accent, format!("{pointer} ")).and(Role::Text, &name);
         if n == at {
             page.cursor = Some((0, page.rows.len()));
         }
@@ -101,8 +97,8 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
 
 pub(super) fn confirm(model: &Model, layout: &Layout, confirm: &Confirm, page: &mut Page) {
     page.push(header::rule(model, layout.columns));
-    page.push(Line::of(Role::Strong, harmless(&confirm.title)));
-    let says = confirm.says.iter().map(|(role, says)| Line::of(*role, harmless(says)));
+    page.push(Line::of(Role::Strong, &confirm.title));
+    let says = confirm.says.iter().map(|(role, says)| Line::of(*role, says));
     page.extend(says.take(layout.detail_rows.saturating_sub(3)));
     match &confirm.gate {
         Gate::Waiting => {}
@@ -153,7 +149,7 @@ pub(super) fn draft_keys(draft: &Draft) -> Vec<(Role, String, &'static str)> {
 pub(super) fn entry(model: &Model, columns: usize, row: usize, page: &mut Page) -> Option<Line> {
     let (asks, field) = match model.overlay.as_ref()? {
         Overlay::Filter { field, .. } => ("/".to_owned(), field),
-        Overlay::Prompt { field, question, .. } => (format!("{}: ", harmless(question)), field),
+        Overlay::Prompt { field, question, .. } => (format!("{question}: "), field),
         Overlay::CopyAs { choices } => {
             let says =
                 choices.iter().fold(Line::of(Role::Text, "copy as"), |line, (c, name, _)| {
