@@ -42,6 +42,7 @@ pub mod item;
 pub mod keys;
 pub mod listing;
 pub mod part;
+pub mod purpose;
 pub mod reply;
 pub mod screen;
 pub mod verbs;

@@ -14,9 +14,9 @@ use crate::keys::{self, Command};
 use crate::listing::Listing;
 use crate::message::{Failure, Message};
 use crate::model::{
-    Confirm, Draft, Flow, Focus, Follow, Gate, Level, Link, Model, Note, Overlay, Place, Purpose,
-    Zoom,
+    Confirm, Draft, Flow, Focus, Follow, Gate, Level, Link, Model, Note, Overlay, Zoom,
 };
+use crate::purpose::{Place, Purpose};
 use crate::reply::Reply;
 use crate::screen::Screen;
 use crate::text::Role;

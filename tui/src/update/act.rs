@@ -10,10 +10,11 @@ use crate::keys::Command;
 use crate::listing::{Listing, group_filter};
 use crate::message::{Failure, Many};
 use crate::model::{
-    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay,
-    Purpose, Undo, selected, shown,
+    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay, Undo,
+    selected, shown,
 };
 use crate::part::Tab;
+use crate::purpose::Purpose;
 use crate::reply::{Reply, Want};
 use crate::text::Role;
 use crate::update::{Out, ask, complain, draft, expect, list, note, push, refresh};

@@ -8,10 +8,10 @@ use crate::effect::{Ask, Effect, Text};
 use crate::item::Item;
 use crate::message::Failure;
 use crate::model::{
-    Act, Does, Draft, Edits, Focus, Link, Model, Place, Purpose, Theirs, Tried, TriedOutcome, Undo,
-    selected,
+    Act, Does, Draft, Edits, Focus, Link, Model, Theirs, Tried, TriedOutcome, Undo, selected,
 };
 use crate::part::{self, Key, Loaded};
+use crate::purpose::{Place, Purpose};
 use crate::reply::{Part, Reply, Want};
 use crate::source;
 use crate::text::Role;

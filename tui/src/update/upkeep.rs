@@ -6,10 +6,9 @@ use crate::client::segment;
 use crate::effect::{Ask, Effect};
 use crate::listing::{Listing, Scope};
 use crate::message::Failure;
-use crate::model::{
-    Fetch, Flow, How, Link, Lost, Model, Place, Purpose, Restarted, Stream, selected,
-};
+use crate::model::{Fetch, Flow, Link, Lost, Model, Restarted, Stream, selected};
 use crate::part::{self, Loaded};
+use crate::purpose::{How, Place, Purpose};
 use crate::reply::Want;
 use crate::update::{Out, ask, expect, give_up, list, refresh};
 
