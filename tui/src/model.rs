@@ -224,6 +224,11 @@ pub enum Focus {
 
 impl Level {
     pub fn new(listing: Listing, base: String) -> Level {
+        // What is live is watched where it grows, until somebody moves.
+        let follow = match listing.events() {
+            Some(_) if listing != Listing::Traffic => Follow::Newest,
+            Some(_) | None => Follow::Row,
+        };
         Level {
             listing,
             base,
@@ -235,7 +240,7 @@ impl Level {
             cursor: None,
             at: 0,
             top: 0,
-            follow: Follow::Row,
+            follow,
             moved_at: 0,
             marks: BTreeSet::new(),
             sort: None,

@@ -10,6 +10,8 @@ pub enum Purpose {
     Instance,
     Stats,
     StatsStream,
+    /// The runs that ended last, for the overview.
+    Recent,
     RowsStream,
     Page(Place, How),
     Part(Place, String, Key),

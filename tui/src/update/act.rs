@@ -274,6 +274,9 @@ pub(super) fn done(model: &mut Model, act: &Act, answer: Result<Reply, Failure>)
         level.draft = None;
         level.tried = None;
     }
+    if is_letter {
+        level.focus = Focus::List;
+    }
     refresh_all(model);
 }
 

@@ -196,7 +196,7 @@ pub(super) fn would(model: &mut Model, place: Place, answer: Result<Reply, Failu
     match answer {
         Ok(Reply::Edited(would)) => draft.would = Some(would),
         Ok(_) => {}
-        Err(failure) => draft.problem = Some(failure.text().to_owned()),
+        Err(failure) => draft.problem = Some(failure.whole_text()),
     }
 }
 
@@ -339,7 +339,7 @@ pub(super) fn saved(
         Err(failure) if failure.code() == "changed" => return look_at_theirs(model, place, out),
         Err(failure) => {
             if let Some(draft) = level_at(model, place).and_then(|level| level.draft.as_mut()) {
-                draft.problem = Some(failure.text().to_owned());
+                draft.problem = Some(failure.whole_text());
             }
             return complain(model, "not saved", &failure);
         }

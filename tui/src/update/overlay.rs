@@ -176,6 +176,8 @@ fn filter(model: &mut Model, key: &KeyEvent, mut field: Field, before: String) {
             let level = model.level_mut();
             field.text().trim().clone_into(&mut level.filter);
             if level.listing.filtered() == Filtered::ByDaemon && level.filter != before {
+                // What was there did not have to fit.
+                level.rows.clear();
                 refresh(level);
             }
         }

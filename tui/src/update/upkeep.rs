@@ -6,7 +6,7 @@ use crate::client::segment;
 use crate::effect::{Ask, Effect};
 use crate::listing::{Listing, Scope};
 use crate::message::Failure;
-use crate::model::{Fetch, Flow, Link, Lost, Model, Restarted, Stream, selected};
+use crate::model::{Fetch, Flow, Link, Lost, Model, RECENT_MAX, Restarted, Stream, selected};
 use crate::part::{self, Loaded};
 use crate::purpose::{How, Place, Purpose};
 use crate::reply::Want;
@@ -29,12 +29,21 @@ pub(super) fn connect(model: &mut Model, out: &mut Out) {
     give_up(model, out, |purpose| {
         matches!(
             purpose,
-            Purpose::Instance | Purpose::Stats | Purpose::StatsStream | Purpose::RowsStream
+            Purpose::Instance
+                | Purpose::Stats
+                | Purpose::Recent
+                | Purpose::StatsStream
+                | Purpose::RowsStream
         )
     });
     model.stream = None;
     ask(model, Purpose::Instance, Ask::get("/instance", Want::Instance), out);
     ask(model, Purpose::Stats, Ask::get(stats_path(model), Want::Stats), out);
+    let recent = match &model.scope {
+        Some(app) => format!("/executions?limit={RECENT_MAX}&app={}", segment(app)),
+        None => format!("/executions?limit={RECENT_MAX}"),
+    };
+    ask(model, Purpose::Recent, Ask::get(recent, Want::Runs), out);
     let path = match &model.scope {
         Some(app) => format!("/events?app={}&filter=kind%3Astats", segment(app)),
         None => "/events?filter=kind%3Astats".to_owned(),

@@ -39,11 +39,12 @@ pub(super) fn title(model: &Model, columns: usize) -> Line {
 pub fn lines(model: &Model) -> Vec<Line> {
     let level = model.level();
     let mut lines = Vec::new();
-    if let Some(draft) = &level.draft {
-        lines.extend(draft_lines(draft));
-    }
+    // What was asked for last stands first: a long change would hide it.
     if let Some(tried) = &level.tried {
         lines.extend(tried_lines(tried, model));
+    }
+    if let Some(draft) = &level.draft {
+        lines.extend(draft_lines(draft));
     }
     if level.draft.is_some() || level.tried.is_some() {
         if let (Some(Item::Letter(letter)), true) = (selected(level), level.draft.is_some()) {
@@ -147,7 +148,7 @@ fn tried_lines(tried: &Tried, model: &Model) -> Vec<Line> {
         TriedOutcome::Asked(_) => Vec::new(),
         TriedOutcome::Failed(failure) => {
             let mut lines = vec![Line::of(Role::Bad, "no dry run")];
-            lines.extend(failure.text().lines().map(|line| Line::of(Role::Bad, line)));
+            lines.extend(failure.whole_text().lines().map(|line| Line::of(Role::Bad, line)));
             lines
         }
         TriedOutcome::Here(answer) => pieces::dry_run(answer, on),

@@ -91,7 +91,7 @@ fn counts(model: &Model, level: &Level) -> Vec<(Role, String)> {
                 model.stats.iter().flat_map(|stats| &stats.apps).map(|app| app.dead_letters).sum();
             says.push((
                 Role::Text,
-                format!("{} open, {} groups", count(letters), level.rows.len()),
+                format!("{} open, {}", count(letters), when::counted(level.rows.len(), "group")),
             ));
             says.push((Role::Dim, "grouped by error (b)  newest first".to_owned()));
             if let Some(looked_at) = level.partial {
@@ -184,8 +184,7 @@ fn empty(level: &Level) -> Vec<Line> {
 
 /// The rule of a pane.
 pub(super) fn pane_rule(model: &Model, left: Line, right: Line, columns: usize) -> Line {
-    let gap = columns.saturating_sub(left.width() + right.width() + 2);
-    let rule = header::rule(model, gap);
-    let line = left.and(Role::Text, " ");
-    line.then(rule).and(Role::Text, " ").then(right)
+    let left = if left.is_empty() { left } else { left.and(Role::Text, " ") };
+    let gap = columns.saturating_sub(left.width() + right.width() + 1);
+    left.then(header::rule(model, gap)).and(Role::Text, " ").then(right)
 }

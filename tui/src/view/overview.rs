@@ -26,7 +26,7 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 pub fn head(model: &Model, columns: usize) -> Vec<Line> {
     let kind = layout::kind(model.size);
     let Some(stats) = &model.stats else { return vec![Line::of(Role::Dim, "Overview")] };
-    let mut lines = vec![dead(model, stats)];
+    let mut lines = vec![dead(model, stats, columns)];
     let Some(all) = &stats.all else { return lines };
     lines.push(checks(model, stats, all));
     if kind == Kind::Wide {
@@ -43,7 +43,7 @@ pub fn head(model: &Model, columns: usize) -> Vec<Line> {
     lines
 }
 
-fn dead(model: &Model, stats: &Stats) -> Line {
+fn dead(model: &Model, stats: &Stats, columns: usize) -> Line {
     let count: i64 = stats.apps.iter().map(|app| app.dead_letters).sum();
     let trouble = stats.apps.iter().filter_map(|app| Some((app, app.trouble.as_ref()?)));
     let newest =
@@ -64,11 +64,12 @@ fn dead(model: &Model, stats: &Stats) -> Line {
         Some((app, trouble)) => {
             let at = when::day_clock(trouble.at, &model.fixed.zone, model.now);
             let says = format!(", newest {at} {}/{}: {}", app.app, trouble.script, trouble.message);
-            line.and(Role::Text, &says)
+            line.and(Role::Text, says)
         }
         None => line,
     };
-    line.and(Role::Text, "   press ").and(Role::Accent, "3")
+    let key = Line::of(Role::Text, "   press ").and(Role::Accent, "3");
+    line.cut(columns.saturating_sub(key.width())).then(key)
 }
 
 /// What is checked all the time, in a few words.

@@ -437,7 +437,7 @@ pub(super) fn dry_run(answer: &DryRunAnswer, on: &str) -> Vec<Line> {
     let mut lines = vec![
         Line::of(Role::Strong, format!("dry run{version} on {on}: "))
             .and(role, &answer.outcome)
-            .and(Role::Text, format!(", {} writes", answer.writes.len()))
+            .and(Role::Text, format!(", {}", when::counted(answer.writes.len(), "write")))
             .and(Role::Dim, format!("  took {}", when::micros(answer.took_us))),
     ];
     if let Some(error) = &answer.error {
