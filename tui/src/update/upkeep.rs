@@ -226,7 +226,7 @@ fn ask_parts(model: &mut Model, out: &mut Out) {
     let level = model.level();
     let (Some(item), Some(tab)) = (selected(level), level.shown_tab()) else { return };
     let of = item.id();
-    let wanted = part::needs(item, tab, &level.parts);
+    let wanted = part::needs(level, item, tab);
     let missing: Vec<part::Key> =
         wanted.into_iter().filter(|key| level.part(key).is_none()).collect();
     if missing.is_empty() || now < level.moved_at + REST_MS {

@@ -64,7 +64,7 @@ pub fn lines(model: &Model) -> Vec<Line> {
 /// What is asked for and not here, or cannot be had.
 fn missing(level: &Level, item: &Item, tab: Tab, now: i64) -> Vec<Line> {
     let mut lines = Vec::new();
-    for key in needs(item, tab, &level.parts) {
+    for key in needs(level, item, tab) {
         match level.part(&key) {
             Some(Loaded::Asked(at)) if now >= at + ASKING_AFTER_MS => {
                 lines.push(Line::of(Role::Dim, "asking the daemon…"));

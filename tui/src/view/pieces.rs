@@ -434,11 +434,12 @@ pub(super) fn dry_run(answer: &DryRunAnswer, on: &str) -> Vec<Line> {
         "failed" => Role::Bad,
         _ => Role::Warn,
     };
+    let writes = when::counted(answer.writes.len(), "write");
     let mut lines = vec![
-        Line::of(Role::Strong, format!("dry run{version} on {on}: "))
+        Line::of(Role::Strong, format!("dry run{version}: "))
             .and(role, &answer.outcome)
-            .and(Role::Text, format!(", {}", when::counted(answer.writes.len(), "write")))
-            .and(Role::Dim, format!("  took {}", when::micros(answer.took_us))),
+            .and(Role::Text, format!(", {writes}, took {}", when::micros(answer.took_us)))
+            .and(Role::Dim, format!("  {on}")),
     ];
     if let Some(error) = &answer.error {
         lines.extend(failure(error));
