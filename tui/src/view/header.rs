@@ -4,7 +4,7 @@ use crate::keys::{Command, key_of};
 use crate::layout::{Kind, Layout};
 use crate::listing::Listing;
 use crate::message::Failure;
-use crate::model::{Flow, Focus, Link, May, Model, Overlay, Plots};
+use crate::model::{Flow, Focus, Link, Lost, May, Model, Overlay, Plots};
 use crate::screen::Screen;
 use crate::symbols::Symbol;
 use crate::text::{Line, Role, width};
@@ -145,17 +145,18 @@ fn narrow(model: &Model, columns: usize) -> Line {
 pub fn banner(model: &Model) -> Vec<Line> {
     let mut lines = Vec::new();
     match &model.link {
-        Link::Lost(lost) => lines.push(away(model, lost.since, &lost.why, lost.again_at)),
+        Link::Lost(lost) => lines.extend(away(model, lost)),
         Link::Refused(why) => lines.extend(refused(model, why)),
         Link::Connecting(since) if model.now >= since + 300 => {
             lines.push(Line::of(Role::Dim, "asking the daemon…"));
         }
         Link::Connecting(_) | Link::Live => {}
     }
-    if let Some(restarted) = &model.restarted {
-        let at = when::clock_seconds(restarted.at, &model.fixed.zone);
-        let why = super::overview::why(&restarted.why);
-        lines.push(Line::of(Role::Warn, format!("restarted {at} ({why})")));
+    if let Some(at) = model.restarted_at {
+        let at = when::clock_seconds(at, &model.fixed.zone);
+        let why = model.stats.as_ref().map_or("", |stats| stats.instance.why.as_str());
+        let why = super::overview::why(why);
+        lines.push(Line::of(Role::Warn, format!("restarted {at} (after {why})")));
     }
     let pauses = model.stats.iter().filter_map(|stats| stats.all.as_ref());
     for paused in pauses.flat_map(|all| &all.pauses).take(2) {
@@ -175,17 +176,18 @@ pub fn banner(model: &Model) -> Vec<Line> {
     lines
 }
 
-fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Line {
-    let as_of = when::clock_seconds(since, &model.fixed.zone);
-    let again = match again_at {
+/// Since when nothing comes, when it is tried again, and why.
+fn away(model: &Model, lost: &Lost) -> [Line; 2] {
+    let since = when::clock_seconds(lost.since, &model.fixed.zone);
+    let again = match lost.again_at {
         i64::MAX => "trying now".to_owned(),
         at => format!("next try {}", when::until(at, model.now)),
     };
-    let mut says = format!("{}; as of {as_of}, {again}, R now", why.text());
-    if let Some(hint) = why.hint() {
-        says = format!("{says}  ({hint})");
-    }
-    Line::of(Role::Bad, &says)
+    let hint = lost.why.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
+    [
+        Line::of(Role::Bad, format!("as of {since}, {again}, R now")),
+        Line::of(Role::Bad, format!("{}{hint}", lost.why.text())),
+    ]
 }
 
 fn refused(model: &Model, why: &Failure) -> Vec<Line> {
