@@ -165,7 +165,7 @@ pub fn banner(model: &Model) -> Vec<Line> {
             target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
-        let says = format!("{what} since {since}: {}  ({way_out})", paused.reason);
+        let says = format!("{what} since {since} ({way_out}): {}", paused.reason);
         lines.push(Line::of(Role::Warn, &says));
     }
     let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
