@@ -1,0 +1,7 @@
+//! The console without a terminal and without a daemon: decisions as tables, frames as pictures, and whatever comes at random.
+
+mod canned;
+mod daemon;
+mod world;
+
+mod frames;
