@@ -5,3 +5,4 @@ mod daemon;
 mod world;
 
 mod frames;
+mod states;

@@ -21,13 +21,13 @@ const PAUSE_MS: i64 = 200;
 const ROUNDS_MAX: usize = 64;
 
 /// When the daemon answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Answers {
     AtOnce,
     /// Only when [`World::release`] says so.
     Held,
-    /// Never: it cannot be reached.
-    Gone,
+    /// Never, and this is why.
+    Fails(fn() -> Failure),
 }
 
 type Editor = Box<dyn Fn(&str) -> Option<String>>;
@@ -123,7 +123,7 @@ impl World {
 
     /// The daemon goes away: its streams break, and nothing is answered.
     pub(super) fn lose(&mut self) {
-        self.answers = Answers::Gone;
+        self.answers = Answers::Fails(gone);
         let ticket = self.ticket(|purpose| matches!(purpose, Purpose::StatsStream));
         self.hear(Message::StreamEnded(ticket, gone()));
     }
@@ -161,7 +161,7 @@ impl World {
         match effect {
             Effect::Ask(ticket, question) => match self.answers {
                 Answers::AtOnce => Some(Message::Answer(*ticket, self.daemon.answer(question))),
-                Answers::Gone => Some(Message::Answer(*ticket, Err(gone()))),
+                Answers::Fails(why) => Some(Message::Answer(*ticket, Err(why()))),
                 Answers::Held => {
                     self.held.push_back((*ticket, question.clone()));
                     None
@@ -186,7 +186,6 @@ impl World {
             }
             Effect::Copy(_) => Some(Message::Copied(Ok("sent to the clipboard"))),
             Effect::Write(text) => Some(Message::Written(Ok(text.name.clone()))),
-            Effect::Follow(..) if self.answers == Answers::Gone => None,
             Effect::Follow(..)
             | Effect::Abort(_)
             | Effect::Plain(_)

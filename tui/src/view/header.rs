@@ -103,14 +103,16 @@ fn count(model: &Model, screen: Screen) -> Option<(Role, String)> {
 }
 
 fn tabs(model: &Model, columns: usize) -> Line {
-    let with = |name: fn(Screen) -> &'static str| {
+    let with = |name: fn(Screen) -> &'static str, gap: &'static str| {
         Screen::ALL.iter().enumerate().fold(Line::new(), |line, (n, screen)| {
-            let line = if n > 0 { line.and(Role::Text, "  ") } else { line };
+            let line = if n > 0 { line.and(Role::Text, gap) } else { line };
             tab(model, *screen, name(*screen), line)
         })
     };
-    let long = with(Screen::name);
-    if long.width() <= columns { long } else { with(Screen::short_name) }
+    let mut ways = [(Screen::name as fn(Screen) -> &'static str, "  "), (Screen::short_name, "  ")]
+        .into_iter()
+        .map(|(name, gap)| with(name, gap));
+    ways.find(|line| line.width() <= columns).unwrap_or_else(|| with(Screen::short_name, " "))
 }
 
 fn tab(model: &Model, screen: Screen, name: &str, line: Line) -> Line {
