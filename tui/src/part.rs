@@ -3,6 +3,7 @@
 use crate::client::segment;
 use crate::effect::Ask;
 use crate::item::Item;
+use crate::listing::Listing;
 use crate::message::Failure;
 use crate::reply::{Part, Want};
 
@@ -111,7 +112,7 @@ pub fn script(app: &str, name: &str) -> String {
 }
 
 /// What this view of a row is made of. More may be needed when some of it is there.
-pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
+pub fn needs(listing: &Listing, item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
     let letter = || known.iter().find_map(|(_, part)| letter_of(part));
     let own_script = || Some(Key::Script(item.app()?.to_owned(), item.script()?.to_owned()));
     match (item, tab) {
@@ -165,6 +166,15 @@ pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
                 // The last run's event is what a dry run takes.
                 _ => vec![Key::Script(app, name), runs],
             }
+        }
+        (Item::Version(one), tab) => {
+            // A version does not say whose it is, its list does.
+            let Listing::Versions { app, script } = listing else { return Vec::new() };
+            let mut keys = vec![Key::Version(app.clone(), script.clone(), one.version)];
+            if tab == Tab::Change {
+                keys.push(Key::Script(app.clone(), script.clone()));
+            }
+            keys
         }
         (Item::Trigger(_) | Item::Route(_), Tab::Source) => own_script().into_iter().collect(),
         (Item::Trigger(one), Tab::Runs) => {

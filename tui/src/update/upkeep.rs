@@ -62,8 +62,8 @@ pub(super) fn greeted(model: &mut Model, instance: Instance, out: &mut Out) {
     model.link = Link::Live;
     model.instance = Some(instance);
     if is_new {
-        let why = model.stats.as_ref().map(|stats| stats.instance.why.clone());
-        model.restarted = Some(Restarted { at: model.now, why: why.unwrap_or_default() });
+        // Why, its own figures say, and those that are here are of the one before.
+        model.restarted = Some(Restarted { at: model.now, why: String::new() });
     }
     if is_new || (was_away && before.is_some()) {
         for level in model.levels.values_mut().flatten() {
@@ -218,7 +218,7 @@ fn ask_parts(model: &mut Model, out: &mut Out) {
     let level = model.level();
     let (Some(item), Some(tab)) = (selected(level), level.shown_tab()) else { return };
     let of = item.id();
-    let wanted = part::needs(item, tab, &level.parts);
+    let wanted = part::needs(&level.listing, item, tab, &level.parts);
     let missing: Vec<part::Key> =
         wanted.into_iter().filter(|key| level.part(key).is_none()).collect();
     if missing.is_empty() || now < level.moved_at + REST_MS {

@@ -63,7 +63,7 @@ pub fn lines(model: &Model) -> Vec<Line> {
 /// What is asked for and not here, or cannot be had.
 fn missing(level: &Level, item: &Item, tab: Tab, now: i64) -> Vec<Line> {
     let mut lines = Vec::new();
-    for key in needs(item, tab, &level.parts) {
+    for key in needs(&level.listing, item, tab, &level.parts) {
         match level.part(&key) {
             Some(Loaded::Asked(at)) if now >= at + ASKING_AFTER_MS => {
                 lines.push(Line::of(Role::Dim, "asking the daemon…"));
@@ -116,8 +116,7 @@ fn draft_lines(draft: &Draft) -> Vec<Line> {
         }
     }
     if let Some(theirs) = &draft.theirs {
-        let says =
-            "changed meanwhile: from theirs (-) to yours (+); y keeps yours, esc theirs, e edits";
+        let says = "changed meanwhile: theirs (-), yours (+); y keeps yours, esc theirs, e edits";
         lines.push(Line::of(Role::Warn, says));
         lines.extend(diff::shown(&diff::lines(&theirs.text, &draft.text, CONTEXT_LINES)));
         return lines;
