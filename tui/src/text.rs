@@ -167,6 +167,21 @@ fn cut_with_ellipsis(text: &str, columns: usize) -> String {
     kept
 }
 
+/// The text on as many lines as it takes, broken between words; what is longer than a line is left to be cut.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// For terminals without other characters: what the console itself writes, in letters. Texts of others stay as they are.
 #[must_use]
 pub fn ascii(line: &Line) -> Line {
@@ -231,6 +246,13 @@ mod tests {
         assert_eq!(cut(text, 2), "e\u{301}…");
         assert_eq!(cut_front(text, 2), "…e\u{301}");
         assert_eq!(cut_front("abc", 3), "abc");
+    }
+
+    #[test]
+    fn a_text_is_broken_between_its_words() {
+        assert_eq!(wrapped("one 水水 three", 8), ["one 水水", "three"]);
+        assert_eq!(wrapped("one 水水 three", 7), ["one", "水水", "three"]);
+        assert_eq!(wrapped("longer", 3), ["longer"]);
     }
 
     #[test]

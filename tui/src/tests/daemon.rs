@@ -235,7 +235,10 @@ impl Daemon {
     /// Open letters that a query lets through.
     fn open(&self, query: &str) -> Vec<DeadLetterItem> {
         let filter = of(query, "filter").unwrap_or_default();
-        let is_open = |letter: &&DeadLetterItem| !self.resolved.contains(&letter.id);
+        let app = of(query, "app");
+        let is_open = |letter: &&DeadLetterItem| {
+            !self.resolved.contains(&letter.id) && app.iter().all(|app| *app == letter.app)
+        };
         let passes = |letter: &&DeadLetterItem| {
             passes(&filter, &letter.app, &letter.script, &letter.error.message)
         };

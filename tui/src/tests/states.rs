@@ -136,7 +136,7 @@ fn who_may_not_in_is_told_what_to_do() {
     is_pictured("state-not-allowed", &world);
 
     let mut world = World::unstarted(USUAL);
-    world.daemon.capabilities = vec!["AppRead", "AppLogRead"];
+    world.daemon.capabilities = vec!["AppRead"];
     world.start();
     world.press("3r");
     is_pictured("state-read-only", &world);
@@ -257,7 +257,7 @@ fn the_views_of_a_row_fill_the_pane() {
     world.press("5j<enter><enter>");
     is_pictured("detail-route-60x15", &world);
     world.press("0G<enter>");
-    is_pictured("detail-audit-60x15", &world);
+    is_pictured("system-audit-60x15", &world);
 }
 
 /// Below each line of the frame, where it is not blank, the attributes of its cells.

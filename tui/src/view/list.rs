@@ -60,11 +60,12 @@ fn title(model: &Model) -> Line {
         Fetch::Asked(at) if model.now >= at + 300 && level.rows.is_empty() => {
             line.and(Role::Dim, "  asking the daemon…")
         }
-        Fetch::Failed(failure) => {
+        // Without rows there is room for it below.
+        Fetch::Failed(failure) if !level.rows.is_empty() => {
             let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
             line.and(Role::Bad, harmless(&format!("  {}{hint}", failure.text())))
         }
-        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) => line,
+        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) | Fetch::Failed(_) => line,
     }
 }
 
@@ -154,14 +155,21 @@ fn after(begin: Line, line: Line) -> Line {
 
 /// Why there is nothing, and what to do.
 fn empty(level: &Level) -> Vec<Line> {
-    if !matches!(level.fetch, Fetch::Done(_)) {
-        return Vec::new();
+    match &level.fetch {
+        Fetch::Done(_) => {}
+        Fetch::Failed(failure) => {
+            let why = Line::of(Role::Bad, harmless(failure.text()));
+            let hint = failure.hint().map(|hint| Line::of(Role::Text, harmless(hint)));
+            return std::iter::once(why).chain(hint).collect();
+        }
+        Fetch::Never | Fetch::Asked(_) => return Vec::new(),
     }
     if !level.filter.is_empty() {
         return vec![Line::of(Role::Text, "Nothing that fits the filter. esc clears it.")];
     }
     let says = match &level.listing {
-        Listing::Traffic | Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
+        Listing::Traffic => "No apps. `picloud deploy DIR`",
+        Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
         Listing::Outbox => "Nothing waits and nothing runs. What comes is shown as it comes.",
         Listing::Groups | Listing::Letters => "No dead letters: everything could be done.",
         Listing::Runs => "No runs in memory since the daemon was started.",
@@ -188,9 +196,10 @@ fn empty(level: &Level) -> Vec<Line> {
 
 /// The rule of a pane.
 pub(super) fn pane_rule(model: &Model, left: Line, right: Line, columns: usize) -> Line {
-    let gap = columns.saturating_sub(left.width() + right.width() + 2);
+    let blanks = if left.width() == 0 { 1 } else { 2 };
+    let gap = columns.saturating_sub(left.width() + right.width() + blanks);
     let rule = header::rule(model, gap);
-    let line = left.and(Role::Text, " ");
+    let line = if left.width() == 0 { Line::new() } else { left.and(Role::Text, " ") };
     let line = rule.spans.into_iter().fold(line, |line, span| line.and(span.role, span.text));
     after(line.and(Role::Text, " "), right)
 }

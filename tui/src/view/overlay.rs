@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::model::{Confirm, Draft, Edits, Gate, Model, Overlay};
 use crate::palette;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, cut, harmless, width};
+use crate::text::{Line, Role, cut, harmless, width, wrapped};
 use crate::view::{Page, Row, Shade, header};
 
 /// Help: the keys of this place, those of all places, symbols, versions.
@@ -102,7 +102,15 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
 pub(super) fn confirm(model: &Model, layout: &Layout, confirm: &Confirm, page: &mut Page) {
     page.push(header::rule(model, layout.columns));
     page.push(Line::of(Role::Strong, harmless(&confirm.title)));
-    let says = confirm.says.iter().map(|(role, says)| Line::of(*role, harmless(says)));
+    let says = confirm.says.iter().flat_map(|(role, says)| {
+        let says = harmless(says);
+        // What is set in are examples: each is one line.
+        let lines = match says.starts_with(' ') {
+            true => vec![says],
+            false => wrapped(&says, layout.columns),
+        };
+        lines.into_iter().map(|line| Line::of(*role, line)).collect::<Vec<Line>>()
+    });
     page.extend(says.take(layout.detail_rows.saturating_sub(3)));
     match &confirm.gate {
         Gate::Waiting => {}
