@@ -4,5 +4,7 @@ mod canned;
 mod daemon;
 mod world;
 
+mod decisions;
 mod frames;
+mod random;
 mod states;
