@@ -19,7 +19,7 @@ use crate::{item::Item, update, view};
 /// Something that comes to the console.
 #[derive(Clone, Debug)]
 enum Comes {
-    Key(KeyEvent),
+    Key(KeyCode, KeyModifiers),
     Paste(String),
     Resize(u16, u16),
     Wheel(i32),
@@ -59,10 +59,10 @@ enum Happens {
 }
 
 /// Every key of the table, and those that are typed.
-fn keys() -> Vec<KeyEvent> {
+fn keys() -> Vec<(KeyCode, KeyModifiers)> {
     let event = |press: &Press| match press {
-        Press::Plain(code) => KeyEvent::new(*code, KeyModifiers::NONE),
-        Press::Control(c) => KeyEvent::new(KeyCode::Char(*c), KeyModifiers::CONTROL),
+        Press::Plain(code) => (*code, KeyModifiers::NONE),
+        Press::Control(c) => (KeyCode::Char(*c), KeyModifiers::CONTROL),
     };
     let table = KEYS.iter().flat_map(|binding| binding.keys).map(event);
     // What opens, moves and confirms comes more often.
@@ -76,7 +76,7 @@ fn keys() -> Vec<KeyEvent> {
         KeyCode::Insert,
         KeyCode::F(5),
     ]);
-    let plain = often.chain(typed).map(|code| KeyEvent::new(code, KeyModifiers::NONE));
+    let plain = often.chain(typed).map(|code| (code, KeyModifiers::NONE));
     table.chain(plain).collect()
 }
 
@@ -101,7 +101,7 @@ fn comes() -> impl Strategy<Value = Comes> {
         Just(Happens::Restart),
     ];
     prop_oneof![
-        30 => prop::sample::select(keys()).prop_map(Key),
+        30 => prop::sample::select(keys()).prop_map(|(code, modifiers)| Key(code, modifiers)),
         1 => "\\PC{0,20}|y\n|\u{1b}\\[31m".prop_map(Paste),
         3 => (1_u16..=200, 1_u16..=60).prop_map(|(columns, rows)| Resize(columns, rows)),
         1 => prop::sample::select(vec![(100, 30), (80, 24), (60, 15)])
@@ -121,7 +121,9 @@ fn comes() -> impl Strategy<Value = Comes> {
 
 fn play(world: &mut World, comes: Comes) {
     match comes {
-        Comes::Key(key) => world.hear(Message::Key(key)),
+        Comes::Key(code, modifiers) => {
+            world.hear(Message::Key(KeyEvent::new(code, modifiers)));
+        }
         Comes::Paste(text) => world.hear(Message::Paste(text)),
         Comes::Resize(columns, rows) => world.hear(Message::Resize(columns, rows)),
         Comes::Wheel(rows) => world.hear(Message::Wheel(rows)),

@@ -117,7 +117,7 @@ pub(super) fn confirm(model: &Model, layout: &Layout, confirm: &Confirm, page: &
         Gate::Yes => page
             .push(Line::of(Role::Accent, "y").and(Role::Text, " does it; anything else does not")),
         Gate::Typed { word, field } => {
-            let asks = format!("type {word} and ⏎: ");
+            let asks = format!("type {} and ⏎: ", harmless(word));
             let (text, column) = field.view(layout.columns.saturating_sub(width(&asks) + 1));
             page.cursor = Some((width(&asks) + column, page.rows.len()));
             page.push(Line::of(Role::Accent, asks).and(Role::Text, text));
