@@ -1,6 +1,7 @@
 //! Actions on things: which call does them, which command of `picloud` does the same, what brings it back.
 
 use picloud_api::letters::{BulkRequest, Preview};
+use picloud_api::triggers::TriggerItem;
 use serde_json::json;
 
 use crate::client::segment;
@@ -20,95 +21,142 @@ const REASON: &str = "in the console";
 
 /// What a key does with this row, if anything.
 pub fn of(command: Command, item: &Item, listing: &Listing) -> Option<Act> {
-    let act = |question: Ask, label: String, command: String| {
-        Some(Act { does: Does::One(question), label, command: format!("picloud {command}") })
-    };
-    let none = || json!({});
-    match (command, item) {
-        (Command::Run, Item::Outbox(row)) => {
-            let id = &row.row.id;
-            let question = Ask::post(format!("/outbox/{id}/run-now"), none(), Want::Done);
-            act(question, format!("run {id} now"), format!("outbox run-now {id}"))
+    if command == Command::Hold {
+        return hold(item);
+    }
+    match item {
+        Item::Outbox(row) => outbox(command, &row.row.id),
+        Item::Letter(letter) => self::letter(command, &letter.id),
+        Item::Trigger(one) => trigger(command, one),
+        Item::Version(one) => version(command, one.version, listing),
+        Item::App(_)
+        | Item::Route(_)
+        | Item::Script(_)
+        | Item::Entry(_)
+        | Item::Secret(_)
+        | Item::Token(_) => {
+            if command == Command::Discard {
+                delete(item, listing)
+            } else {
+                None
+            }
         }
-        (Command::Discard, Item::Outbox(row)) => {
-            let id = &row.row.id;
+        Item::Traffic(_)
+        | Item::Group(_)
+        | Item::Run(_)
+        | Item::Abandoned(_)
+        | Item::Collection(_)
+        | Item::Log(_)
+        | Item::Check(_)
+        | Item::Door(_)
+        | Item::Backup(_)
+        | Item::Node(_)
+        | Item::Principal(_)
+        | Item::Audit(_) => None,
+    }
+}
+
+fn act(question: Ask, label: String, command: &str) -> Option<Act> {
+    Some(Act { does: Does::One(question), label, command: format!("picloud {command}") })
+}
+
+fn outbox(command: Command, id: &str) -> Option<Act> {
+    match command {
+        Command::Run => {
+            let question = Ask::post(format!("/outbox/{id}/run-now"), json!({}), Want::Done);
+            act(question, format!("run {id} now"), &format!("outbox run-now {id}"))
+        }
+        Command::Discard => {
             let body = json!({ "reason": REASON });
             let question = Ask::post(format!("/outbox/{id}/cancel"), body, Want::Done);
-            act(question, format!("cancel {id}"), format!("outbox cancel {id}"))
+            act(question, format!("cancel {id}"), &format!("outbox cancel {id}"))
         }
-        (Command::Run, Item::Letter(letter)) => {
-            let id = &letter.id;
+        _ => None,
+    }
+}
+
+fn letter(command: Command, id: &str) -> Option<Act> {
+    match command {
+        Command::Run => {
             let body = json!({ "hold_ms": HOLD_MS });
             let question = Ask::post(format!("/dead-letters/{id}/replay"), body, Want::Done);
-            act(question, format!("replay {id}"), format!("dead-letters replay {id} --hold 10"))
+            act(question, format!("replay {id}"), &format!("dead-letters replay {id} --hold 10"))
         }
-        (Command::Discard, Item::Letter(letter)) => {
-            let id = &letter.id;
+        Command::Discard => {
             let body = json!({ "reason": REASON });
             let question = Ask::post(format!("/dead-letters/{id}/discard"), body, Want::Done);
             let command = format!("dead-letters discard {id} --reason '{REASON}'");
-            act(question, format!("discard {id}"), command)
+            act(question, format!("discard {id}"), &command)
         }
-        (Command::Run, Item::Trigger(one)) => {
-            let (path, name) = trigger(&one.app, &one.name);
-            let question = Ask::post(format!("{path}/fire"), none(), Want::Fired);
-            act(question, format!("fire {name} once"), format!("triggers fire {name}"))
+        _ => None,
+    }
+}
+
+fn trigger(command: Command, one: &TriggerItem) -> Option<Act> {
+    let (path, name) = trigger_place(&one.app, &one.name);
+    match command {
+        Command::Run => {
+            let question = Ask::post(format!("{path}/fire"), json!({}), Want::Fired);
+            act(question, format!("fire {name} once"), &format!("triggers fire {name}"))
         }
-        (Command::Toggle, Item::Trigger(one)) => {
-            let (path, name) = trigger(&one.app, &one.name);
+        Command::Toggle => {
             let verb = if one.enabled { "disable" } else { "enable" };
-            let question = Ask::post(format!("{path}/{verb}"), none(), Want::Anything);
-            act(question, format!("{verb} {name}"), format!("triggers {verb} {name}"))
+            let question = Ask::post(format!("{path}/{verb}"), json!({}), Want::Anything);
+            act(question, format!("{verb} {name}"), &format!("triggers {verb} {name}"))
         }
-        (Command::Discard, Item::Trigger(one)) => {
-            let (path, name) = trigger(&one.app, &one.name);
+        Command::Discard => {
             let question = Ask::delete(path, Want::Anything).if_at(one.revision);
-            act(question, format!("delete {name}"), format!("triggers delete {name}"))
+            act(question, format!("delete {name}"), &format!("triggers delete {name}"))
         }
-        (Command::Hold, item) => hold(item),
-        (Command::Discard, Item::Route(one)) => {
+        _ => None,
+    }
+}
+
+fn version(command: Command, version: i64, listing: &Listing) -> Option<Act> {
+    let (Command::Run, Listing::Versions { app, script }) = (command, listing) else { return None };
+    let path = format!("{}/roll-back", part::script(app, script));
+    let question = Ask::post(path, json!({ "version": version }), Want::ScriptChanged);
+    let command = format!("scripts roll-back {app}/{script} {version}");
+    act(question, format!("make v{version} of {app}/{script} current"), &command)
+}
+
+fn delete(item: &Item, listing: &Listing) -> Option<Act> {
+    match item {
+        Item::Route(one) => {
             let name = format!("{} {}", one.method, one.path);
             let path = format!("/apps/{}/routes/{}", segment(&one.app), segment(&name));
             let question = Ask::delete(path, Want::Anything).if_at(one.revision);
             let command = format!("routes delete '{}/{name}'", one.app);
-            act(question, format!("delete {}/{name}", one.app), command)
+            act(question, format!("delete {}/{name}", one.app), &command)
         }
-        (Command::Discard, Item::App(app)) => {
+        Item::App(app) => {
             let slug = &app.slug;
             let question = Ask::delete(format!("/apps/{}", segment(slug)), Want::Anything);
-            act(question, format!("delete {slug}"), format!("apps delete {slug}"))
+            act(question, format!("delete {slug}"), &format!("apps delete {slug}"))
         }
-        (Command::Discard, Item::Script(one)) => {
+        Item::Script(one) => {
             let name = format!("{}/{}", one.app, one.name);
             let path = part::script(&one.app, &one.name);
             let question = Ask::delete(path, Want::Anything).if_at(one.version);
-            act(question, format!("delete {name}"), format!("scripts delete {name}"))
+            act(question, format!("delete {name}"), &format!("scripts delete {name}"))
         }
-        (Command::Run, Item::Version(one)) => {
-            let Listing::Versions { app, script } = listing else { return None };
-            let version = one.version;
-            let path = format!("{}/roll-back", part::script(app, script));
-            let question = Ask::post(path, json!({ "version": version }), Want::ScriptChanged);
-            let command = format!("scripts roll-back {app}/{script} {version}");
-            act(question, format!("make v{version} of {app}/{script} current"), command)
-        }
-        (Command::Discard, Item::Entry(one)) => {
+        Item::Entry(one) => {
             let name = format!("{}/{} {}", one.app, one.collection, one.key);
             let path = entry_path(&one.app, &one.space, &one.collection, &one.key);
             let question = Ask::delete(path, Want::Edited).if_at(one.version);
-            act(question, format!("delete {name}"), format!("{} delete {name}", one.space))
+            act(question, format!("delete {name}"), &format!("{} delete {name}", one.space))
         }
-        (Command::Discard, Item::Secret(one)) => {
+        Item::Secret(one) => {
             let Listing::Secrets { app } = listing else { return None };
             let path = format!("/apps/{}/secrets/{}", segment(app), segment(&one.name));
             let name = format!("{app}/{}", one.name);
             let question = Ask::delete(path, Want::Anything);
-            act(question, format!("delete {name}"), format!("secrets delete {name}"))
+            act(question, format!("delete {name}"), &format!("secrets delete {name}"))
         }
-        (Command::Discard, Item::Token(one)) => {
+        Item::Token(one) => {
             let path = format!("/tokens/{}/revoke", segment(&one.name));
-            let question = Ask::post(path, none(), Want::Anything);
-            act(question, format!("revoke {}", one.name), format!("tokens revoke {}", one.name))
+            let question = Ask::post(path, json!({}), Want::Anything);
+            act(question, format!("revoke {}", one.name), &format!("tokens revoke {}", one.name))
         }
         _ => None,
     }
@@ -121,7 +169,7 @@ fn hold(item: &Item) -> Option<Act> {
             (format!("/apps/{}", segment(&app.slug)), app.slug.clone(), app.paused.as_ref())
         }
         Item::Trigger(one) => {
-            let (path, name) = trigger(&one.app, &one.name);
+            let (path, name) = trigger_place(&one.app, &one.name);
             (path, name, one.paused.as_ref())
         }
         Item::Route(one) => {
@@ -146,7 +194,7 @@ fn hold(item: &Item) -> Option<Act> {
     })
 }
 
-fn trigger(app: &str, name: &str) -> (String, String) {
+fn trigger_place(app: &str, name: &str) -> (String, String) {
     (format!("/apps/{}/triggers/{}", segment(app), segment(name)), format!("{app}/{name}"))
 }
 

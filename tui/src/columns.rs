@@ -1,19 +1,23 @@
 //! The columns of each list, and what its rows have in them.
 
+mod headings;
+
 use std::cmp::Ordering;
 
+use picloud_api::executions::AbandonedItem;
 use picloud_api::instance::Paused;
-use picloud_api::list::{DeadLetterItem, ExecutionItem, FailureItem};
+use picloud_api::letters::LetterGroup;
+use picloud_api::list::{AppItem, DeadLetterItem, ExecutionItem, FailureItem};
 use picloud_api::routes::RouteItem;
 use picloud_api::stats::AppStats;
 use picloud_api::triggers::TriggerItem;
 
 use crate::item::{Item, Row, cause};
-use crate::listing::Listing;
 use crate::symbols::{Charset, Symbol, state};
-use crate::table::Column;
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::when::{self, Zone};
+
+pub use headings::of;
 
 /// With what cells are written.
 #[derive(Clone, Copy, Debug)]
@@ -23,197 +27,12 @@ pub struct Writing<'a> {
     pub charset: Charset,
 }
 
-const WIDE: usize = 200;
-
-pub fn of(listing: &Listing) -> &'static [Column] {
-    const TRAFFIC: &[Column] = &[
-        Column::left("App", 0, 6, 24),
-        Column::right("req/min", 4, 7, 9),
-        Column::right("runs/min", 3, 8, 9),
-        Column::right("failed", 2, 6, 8),
-        Column::right("waiting", 1, 7, 9),
-        Column::right("dead", 0, 4, 7),
-        Column::left("last trouble", 5, 12, WIDE),
-    ];
-    const OUTBOX: &[Column] = &[
-        Column::left("state", 0, 8, 10),
-        Column::left("when", 1, 6, 9),
-        Column::left("app/script", 0, 12, 28).keeping_end(),
-        Column::left("cause", 4, 10, 28),
-        Column::left("try", 3, 3, 5),
-        Column::left("key", 6, 3, 14),
-        Column::left("last error", 5, 10, WIDE),
-    ];
-    const GROUPS: &[Column] = &[
-        Column::right("count", 0, 5, 7),
-        Column::left("last", 2, 5, 12),
-        Column::left("app/script", 1, 10, 26).keeping_end(),
-        Column::left("error", 0, 12, WIDE),
-        Column::left("failed → now", 4, 12, 18),
-    ];
-    const LETTERS: &[Column] = &[
-        Column::left("last", 1, 5, 12),
-        Column::left("app/script", 0, 10, 26).keeping_end(),
-        Column::left("cause", 3, 10, 26),
-        Column::right("tries", 4, 5, 5),
-        Column::left("error", 0, 12, WIDE),
-        Column::left("id", 6, 10, 26),
-    ];
-    const RUNS: &[Column] = &[
-        Column::left("outcome", 0, 10, 16),
-        Column::left("at", 1, 8, 12),
-        Column::left("app/script", 0, 12, 28).keeping_end(),
-        Column::left("cause", 3, 10, 28),
-        Column::right("try", 5, 3, 4),
-        Column::right("took", 2, 6, 8),
-        Column::right("writes", 6, 6, 6),
-        Column::left("error", 4, 8, WIDE),
-    ];
-    const ABANDONED: &[Column] = &[
-        Column::left("reason", 0, 11, 12),
-        Column::left("at", 1, 8, 12),
-        Column::left("app/script", 0, 12, 28).keeping_end(),
-        Column::left("cause", 2, 10, 28),
-        Column::right("depth", 4, 5, 5),
-        Column::left("id", 3, 10, 26),
-    ];
-    const APPS: &[Column] = &[
-        Column::left("app", 0, 8, 24),
-        Column::left("state", 0, 6, 10),
-        Column::right("scripts", 3, 7, 7),
-        Column::right("routes", 3, 6, 6),
-        Column::right("triggers", 3, 8, 8),
-        Column::right("waiting", 1, 7, 9),
-        Column::right("dead", 1, 4, 7),
-        Column::right("revision", 5, 8, 8),
-        Column::left("host", 4, 6, WIDE),
-    ];
-    const ROUTES: &[Column] = &[
-        Column::left("method", 0, 6, 7),
-        Column::left("path", 0, 12, 40),
-        Column::left("script", 1, 8, 20),
-        Column::left("mode", 2, 5, 6),
-        Column::left("auth", 3, 5, 16),
-        Column::left("rate", 4, 5, 8),
-        Column::left("state", 1, 6, WIDE),
-    ];
-    const SCRIPTS: &[Column] = &[
-        Column::left("app/script", 0, 14, 34).keeping_end(),
-        Column::right("version", 1, 7, 7),
-        Column::right("bytes", 4, 5, 8),
-        Column::left("called by", 2, 10, WIDE),
-    ];
-    const VERSIONS: &[Column] = &[
-        Column::right("version", 0, 7, 7),
-        Column::left("written", 0, 8, 18),
-        Column::right("bytes", 1, 5, 8),
-        Column::left("", 1, 0, WIDE),
-    ];
-    const TRIGGERS: &[Column] = &[
-        Column::left("state", 0, 6, 9),
-        Column::left("app/trigger", 0, 12, 30).keeping_end(),
-        Column::left("kind", 3, 4, 11),
-        Column::left("script", 2, 8, 18),
-        Column::left("next due", 4, 8, 14),
-        Column::left("matches", 1, 10, WIDE),
-    ];
-    const COLLECTIONS: &[Column] = &[
-        Column::left("app", 0, 8, 24),
-        Column::left("kind", 0, 4, 4),
-        Column::left("collection", 0, 10, WIDE),
-    ];
-    const ENTRIES: &[Column] = &[
-        Column::left("key", 0, 10, 36),
-        Column::left("expires", 3, 7, 10),
-        Column::left("written by", 2, 8, 20),
-        Column::left("value", 1, 12, WIDE),
-    ];
-    const LOG: &[Column] = &[
-        Column::left("at", 0, 8, 12),
-        Column::left("level", 1, 5, 5),
-        Column::left("app/script", 2, 8, 24).keeping_end(),
-        Column::left("message", 0, 16, WIDE),
-    ];
-    const SYSTEM: &[Column] = &[
-        Column::left("", 0, 1, 1),
-        Column::left("check", 0, 8, 14),
-        Column::left("says", 0, 20, WIDE),
-    ];
-    const BACKUPS: &[Column] = &[
-        Column::left("state", 0, 7, 8),
-        Column::left("begun", 0, 8, 18),
-        Column::right("took", 3, 6, 8),
-        Column::right("size", 1, 6, 9),
-        Column::left("name", 0, 16, WIDE),
-    ];
-    const NODES: &[Column] = &[
-        Column::left("state", 0, 7, 9),
-        Column::left("name", 0, 8, 20),
-        Column::left("role", 3, 6, 10),
-        Column::left("version", 2, 7, 10),
-        Column::left("up", 1, 4, 8),
-        Column::right("running", 2, 7, 7),
-        Column::left("store", 4, 6, 10),
-        Column::left("address", 1, 8, WIDE),
-    ];
-    const PRINCIPALS: &[Column] = &[
-        Column::left("name", 0, 8, 24),
-        Column::right("uid", 2, 4, 7),
-        Column::right("tokens", 3, 6, 6),
-        Column::right("routes", 3, 6, 6),
-        Column::right("triggers", 3, 8, 8),
-        Column::left("may", 1, 12, WIDE),
-    ];
-    const TOKENS: &[Column] = &[
-        Column::left("state", 0, 7, 8),
-        Column::left("name", 0, 8, 28),
-        Column::left("principal", 1, 8, 24),
-        Column::left("made", 3, 6, 18),
-        Column::left("expires", 2, 7, WIDE),
-    ];
-    const AUDIT: &[Column] = &[
-        Column::left("at", 0, 8, 18),
-        Column::left("who", 0, 6, 18),
-        Column::left("did", 0, 6, 20),
-        Column::left("to", 1, 10, WIDE),
-    ];
-    const SECRETS: &[Column] = &[
-        Column::left("name", 0, 8, 32),
-        Column::left("set", 1, 8, 18),
-        Column::left("by", 2, 4, 20),
-        Column::left("", 1, 0, WIDE),
-    ];
-    match listing {
-        Listing::Traffic => TRAFFIC,
-        Listing::Outbox => OUTBOX,
-        Listing::Groups => GROUPS,
-        Listing::Letters => LETTERS,
-        Listing::Runs => RUNS,
-        Listing::Abandoned => ABANDONED,
-        Listing::Apps => APPS,
-        Listing::Routes { .. } => ROUTES,
-        Listing::Secrets { .. } => SECRETS,
-        Listing::Scripts => SCRIPTS,
-        Listing::Versions { .. } => VERSIONS,
-        Listing::Triggers => TRIGGERS,
-        Listing::Collections => COLLECTIONS,
-        Listing::Entries { .. } => ENTRIES,
-        Listing::Log => LOG,
-        Listing::System => SYSTEM,
-        Listing::Backups => BACKUPS,
-        Listing::Nodes => NODES,
-        Listing::Principals => PRINCIPALS,
-        Listing::Tokens => TOKENS,
-        Listing::Audit => AUDIT,
-    }
-}
-
 fn text(text: impl AsRef<str>) -> Line {
-    Line::of(Role::Text, harmless(text.as_ref()))
+    Line::of(Role::Text, text.as_ref())
 }
 
 fn dim(text: impl AsRef<str>) -> Line {
-    Line::of(Role::Dim, harmless(text.as_ref()))
+    Line::of(Role::Dim, text.as_ref())
 }
 
 fn number(number: i64) -> Line {
@@ -227,7 +46,7 @@ fn trouble(number: i64) -> Line {
 }
 
 fn marked(symbol: Symbol, role: Role, word: &str, writing: Writing<'_>) -> Line {
-    Line::of(role, format!("{} {}", symbol.text(writing.charset), harmless(word)))
+    Line::of(role, format!("{} {}", symbol.text(writing.charset), word))
 }
 
 fn place(app: &str, script: &str) -> Line {
@@ -244,65 +63,94 @@ pub fn error(error: &FailureItem) -> String {
 
 /// What stands in the columns of this row.
 pub fn cells(item: &Item, writing: Writing<'_>) -> Vec<Line> {
-    let at = |at: i64| when::day_clock(at, writing.zone, writing.now);
     match item {
         Item::Traffic(app) => traffic(app, writing),
         Item::Outbox(row) => outbox(row, writing),
-        Item::Group(group) => vec![
-            number(i64::try_from(group.count).unwrap_or(i64::MAX)),
-            text(at(group.last_at)),
-            place(&group.app, &group.script),
-            Line::of(Role::Bad, harmless(&group.error)),
-            text(versions(group.version_min, group.version_max, group.current_version)),
-        ],
+        Item::Group(group) => self::group(group, writing),
         Item::Letter(letter) => self::letter(letter, writing),
         Item::Run(run) => self::run(run, writing),
-        Item::Abandoned(one) => vec![
-            marked(Symbol::Off, Role::Warn, &one.reason, writing),
-            text(at(one.at)),
-            place(&one.app, &one.script),
-            text(cause(&one.source, one.origin.as_deref())),
-            number(i64::from(one.depth)),
-            dim(&one.id),
-        ],
-        Item::App(app) => vec![
-            text(&app.slug),
-            held(app.paused.as_ref(), writing),
-            number(app.scripts),
-            number(app.routes),
-            number(app.triggers),
-            number(app.waiting),
-            trouble(app.dead_letters),
-            number(app.revision),
-            text(app.host.as_deref().unwrap_or_default()),
-        ],
+        Item::Abandoned(one) => abandoned(one, writing),
+        Item::App(app) => self::app(app, writing),
         Item::Route(route) => self::route(route, writing),
+        Item::Trigger(one) => trigger(one, writing),
+        Item::Script(_)
+        | Item::Version(_)
+        | Item::Secret(_)
+        | Item::Collection(_)
+        | Item::Entry(_)
+        | Item::Log(_) => made(item, writing),
+        Item::Check(_)
+        | Item::Door(_)
+        | Item::Backup(_)
+        | Item::Node(_)
+        | Item::Principal(_)
+        | Item::Token(_)
+        | Item::Audit(_) => system(item, writing),
+    }
+}
+
+fn at(at: i64, writing: Writing<'_>) -> String {
+    when::day_clock(at, writing.zone, writing.now)
+}
+
+fn group(group: &LetterGroup, writing: Writing<'_>) -> Vec<Line> {
+    vec![
+        number(i64::try_from(group.count).unwrap_or(i64::MAX)),
+        text(at(group.last_at, writing)),
+        place(&group.app, &group.script),
+        Line::of(Role::Bad, &group.error),
+        text(versions(group.version_min, group.version_max, group.current_version)),
+    ]
+}
+
+fn abandoned(one: &AbandonedItem, writing: Writing<'_>) -> Vec<Line> {
+    vec![
+        marked(Symbol::Off, Role::Warn, &one.reason, writing),
+        text(at(one.at, writing)),
+        place(&one.app, &one.script),
+        text(cause(&one.source, one.origin.as_deref())),
+        number(i64::from(one.depth)),
+        dim(&one.id),
+    ]
+}
+
+fn app(app: &AppItem, writing: Writing<'_>) -> Vec<Line> {
+    vec![
+        text(&app.slug),
+        held(app.paused.as_ref(), writing),
+        number(app.scripts),
+        number(app.routes),
+        number(app.triggers),
+        number(app.waiting),
+        trouble(app.dead_letters),
+        number(app.revision),
+        text(app.host.as_deref().unwrap_or_default()),
+    ]
+}
+
+/// What an app is made of and what it has made.
+fn made(item: &Item, writing: Writing<'_>) -> Vec<Line> {
+    match item {
         Item::Script(one) => vec![
             place(&one.app, &one.name),
             text(format!("v{}", one.version)),
             number(one.bytes),
             match &one.paused {
-                Some(paused) => {
-                    Line::of(Role::Warn, format!("paused: {}", harmless(&paused.reason)))
-                }
+                Some(paused) => Line::of(Role::Warn, format!("paused: {}", &paused.reason)),
                 None => text([one.routes.join(", "), one.triggers.join(", ")].join("  ").trim()),
             },
         ],
         Item::Version(one) => vec![
             text(format!("v{}", one.version)),
-            text(at(one.created_at)),
+            text(at(one.created_at, writing)),
             number(one.bytes),
             if one.current { Line::of(Role::Ok, "current") } else { Line::new() },
         ],
-        Item::Trigger(one) => trigger(one, writing),
         Item::Secret(one) => vec![
             text(&one.name),
-            text(at(one.set_at)),
+            text(at(one.set_at, writing)),
             text(one.set_by.as_deref().unwrap_or_default()),
-            match &one.lost {
-                Some(lost) => Line::of(Role::Bad, harmless(lost)),
-                None => Line::new(),
-            },
+            Line::of(Role::Bad, one.lost.as_deref().unwrap_or_default()),
         ],
         Item::Collection(one) => vec![text(&one.app), text(&one.space), text(&one.collection)],
         Item::Entry(one) => vec![
@@ -317,15 +165,20 @@ pub fn cells(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             place(&line.entry.app, &line.entry.script),
             text(&line.entry.message),
         ],
+        _ => Vec::new(),
+    }
+}
+
+fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
+    let word = |word: &str| Line::of(state(word).1, word);
+    match item {
         Item::Check(check) => {
             let (symbol, role) = state(&check.state);
+            let says = if check.state == "ok" { Role::Text } else { role };
             vec![
                 Line::of(role, symbol.text(writing.charset)),
                 text(&check.name),
-                Line::of(
-                    if check.state == "ok" { Role::Text } else { role },
-                    harmless(&check.text),
-                ),
+                Line::of(says, &check.text),
             ]
         }
         Item::Door(door) => vec![
@@ -333,27 +186,18 @@ pub fn cells(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             Line::of(Role::Accent, door.name),
             dim(door.says),
         ],
-        Item::Backup(_) | Item::Node(_) | Item::Principal(_) | Item::Token(_) | Item::Audit(_) => {
-            system(item, writing)
-        }
-    }
-}
-
-fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
-    let at = |at: i64| when::day_clock(at, writing.zone, writing.now);
-    match item {
         Item::Backup(one) => vec![
-            Line::of(state(&one.state).1, harmless(&one.state)),
-            text(at(one.begun_at)),
+            word(&one.state),
+            text(at(one.begun_at, writing)),
             text(one.took_ms.map(when::span).unwrap_or_default()),
             text(one.bytes.map(when::bytes).unwrap_or_default()),
             match &one.error {
-                Some(error) => Line::of(Role::Bad, harmless(error)),
+                Some(error) => Line::of(Role::Bad, error),
                 None => text(&one.name),
             },
         ],
         Item::Node(one) => vec![
-            Line::of(state(&one.state).1, harmless(&one.state)),
+            word(&one.state),
             text(&one.name),
             text(&one.role),
             text(&one.version),
@@ -371,16 +215,16 @@ fn system(item: &Item, writing: Writing<'_>) -> Vec<Line> {
             text(may(one)),
         ],
         Item::Token(one) => vec![
-            Line::of(if one.state == "valid" { Role::Ok } else { Role::Dim }, harmless(&one.state)),
+            Line::of(if one.state == "valid" { Role::Ok } else { Role::Dim }, &one.state),
             text(&one.name),
             text(&one.principal),
-            text(at(one.created_at)),
-            text(one.expires_at.map_or("never".to_owned(), at)),
+            text(at(one.created_at, writing)),
+            text(one.expires_at.map_or("never".to_owned(), |ends| at(ends, writing))),
         ],
         Item::Audit(one) => vec![
-            text(at(one.at)),
+            text(at(one.at, writing)),
             text(&one.principal),
-            Line::of(Role::Accent, harmless(&one.action)),
+            Line::of(Role::Accent, &one.action),
             text(&one.object),
         ],
         _ => Vec::new(),
@@ -403,7 +247,7 @@ fn traffic(app: &AppStats, writing: Writing<'_>) -> Vec<Line> {
     };
     let has_failed = app.minute.failures > 0;
     let said = match (&app.paused, &app.trouble) {
-        (Some(paused), _) => Line::of(Role::Warn, format!("paused: {}", harmless(&paused.reason))),
+        (Some(paused), _) => Line::of(Role::Warn, format!("paused: {}", &paused.reason)),
         (None, Some(trouble)) => {
             let at = when::day_clock(trouble.at, writing.zone, writing.now);
             text(format!("{at} {}: {}", trouble.script, trouble.message))
@@ -438,16 +282,16 @@ fn outbox(row: &Row, writing: Writing<'_>) -> Vec<Line> {
         text(cause(&row.row.source, row.row.origin.as_deref())),
         text(format!("{}/{}", row.row.attempt, row.row.max_attempts)),
         dim(row.row.key.as_deref().unwrap_or_default()),
-        Line::of(Role::Bad, harmless(&row.row.error.as_ref().map(error).unwrap_or_default())),
+        Line::of(Role::Bad, row.row.error.as_ref().map(error).unwrap_or_default()),
     ]
 }
 
 fn letter(letter: &DeadLetterItem, writing: Writing<'_>) -> Vec<Line> {
     let said = match letter.resolution.as_deref() {
-        None | Some("handler_failed") => Line::of(Role::Bad, harmless(&error(&letter.error))),
+        None | Some("handler_failed") => Line::of(Role::Bad, error(&letter.error)),
         Some(resolution) => {
             let (_, role) = state(resolution);
-            Line::of(role, format!("{}: {}", harmless(resolution), harmless(&letter.error.message)))
+            Line::of(role, format!("{}: {}", resolution, &letter.error.message))
         }
     };
     vec![
@@ -471,7 +315,7 @@ pub fn run(run: &ExecutionItem, writing: Writing<'_>) -> Vec<Line> {
         number(i64::from(run.attempt)),
         text(when::micros(run.took_us)),
         number(i64::from(run.effects)),
-        Line::of(Role::Bad, harmless(&run.error.as_ref().map(error).unwrap_or_default())),
+        Line::of(Role::Bad, run.error.as_ref().map(error).unwrap_or_default()),
     ]
 }
 
@@ -502,7 +346,7 @@ fn trigger(one: &TriggerItem, writing: Writing<'_>) -> Vec<Line> {
         text(&one.script),
         text(one.next_due.map(|at| when::until(at, writing.now)).unwrap_or_default()),
         match &one.problem {
-            Some(problem) => Line::of(Role::Bad, harmless(problem)),
+            Some(problem) => Line::of(Role::Bad, problem),
             None => text(&one.matches),
         },
     ]
@@ -522,7 +366,7 @@ fn level(level: &str) -> Line {
         "debug" => Role::Dim,
         _ => Role::Text,
     };
-    Line::of(role, harmless(level))
+    Line::of(role, level)
 }
 
 /// Who wrote an entry last.

@@ -1,32 +1,33 @@
-//! A line that is written: filters, the palette, prompts.
+//! A line that is typed: a filter, a name in the palette.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use picloud_api::text::is_plain;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::text::{harmless, width};
+use crate::text::{cut, cut_front, width};
 
-/// Bytes of a line; the daemon takes no longer filters.
-const BYTES_MAX: usize = 1_024;
+/// What is typed or pasted beyond that is dropped.
+pub const TEXT_BYTES_MAX: usize = 1_024;
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Field {
-    text: String,
-    /// A byte of the text, between two characters as they are seen.
-    at: usize,
-}
-
-/// Whether a key was meant for the field.
+/// Whether a key was for the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Yes,
     No,
 }
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Field {
+    text: String,
+    /// In bytes, always between two graphemes.
+    cursor: usize,
+}
+
 impl Field {
-    /// A field with this text, and the cursor behind it.
+    /// A field with a text, and the cursor behind it.
     pub fn of(text: &str) -> Field {
         let mut field = Field::default();
-        field.insert(text);
+        field.paste(text);
         field
     }
 
@@ -34,90 +35,110 @@ impl Field {
         &self.text
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Columns of the text before the cursor.
+    pub fn cursor(&self) -> usize {
+        width(&self.text[..self.cursor])
+    }
+
+    /// Obeys a key that means something in a field; what else a key may mean is for others to know.
     pub fn key(&mut self, key: &KeyEvent) -> Taken {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match (key.code, control) {
-            (KeyCode::Char('a'), true) | (KeyCode::Home, _) => self.at = 0,
-            (KeyCode::Char('e'), true) | (KeyCode::End, _) => self.at = self.text.len(),
-            (KeyCode::Char('u'), true) => {
-                self.text.drain(..self.at);
-                self.at = 0;
+        if key.kind == KeyEventKind::Release {
+            return Taken::No;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return self.control(key.code);
+        }
+        match key.code {
+            KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::ALT) && is_plain(c) => {
+                self.insert(c);
+                self.settle();
             }
-            (KeyCode::Char('k'), true) => self.text.truncate(self.at),
-            (KeyCode::Char('w'), true) => self.delete_word(),
-            (KeyCode::Char('h'), true) | (KeyCode::Backspace, _) => {
-                let from = self.before();
-                self.text.drain(from..self.at);
-                self.at = from;
-            }
-            (KeyCode::Delete, _) => {
-                let to = self.behind();
-                self.text.drain(self.at..to);
-            }
-            (KeyCode::Left, _) => self.at = self.before(),
-            (KeyCode::Right, _) => self.at = self.behind(),
-            (KeyCode::Char(c), false) if !key.modifiers.contains(KeyModifiers::ALT) => {
-                self.insert(c.encode_utf8(&mut [0; 4]));
+            KeyCode::Backspace => self.remove(self.before(), self.cursor),
+            KeyCode::Delete => self.remove(self.cursor, self.after()),
+            KeyCode::Left => self.cursor = self.before(),
+            KeyCode::Right => self.cursor = self.after(),
+            KeyCode::Home => self.cursor = 0,
+            KeyCode::End => self.cursor = self.text.len(),
+            _ => return Taken::No,
+        }
+        Taken::Yes
+    }
+
+    fn control(&mut self, code: KeyCode) -> Taken {
+        match code {
+            KeyCode::Char('a') => self.cursor = 0,
+            KeyCode::Char('e') => self.cursor = self.text.len(),
+            // What the backspace key of many a serial terminal sends.
+            KeyCode::Char('h') => self.remove(self.before(), self.cursor),
+            KeyCode::Char('k') => self.remove(self.cursor, self.text.len()),
+            KeyCode::Char('u') => self.remove(0, self.cursor),
+            KeyCode::Char('w') => {
+                let before = self.text[..self.cursor].trim_end_matches(' ');
+                let begin = before.rfind(' ').map_or(0, |at| at + 1);
+                self.remove(begin, self.cursor);
             }
             _ => return Taken::No,
         }
         Taken::Yes
     }
 
-    /// Takes what was pasted: on one line, without anything that is not text.
+    /// Puts a text in at the cursor: its lines become one, and nothing in it is obeyed.
     pub fn paste(&mut self, text: &str) {
-        self.insert(text.trim_end_matches(['\n', '\r']));
+        for c in text.replace("\r\n", "\n").chars() {
+            match c {
+                '\n' | '\r' | '\t' => self.insert(' '),
+                c if is_plain(c) => self.insert(c),
+                _ => {}
+            }
+        }
+        self.settle();
     }
 
-    /// The part that is seen on so many columns, and the column of the cursor in it.
+    /// What of the field is seen in so many columns, and the column of the cursor in it.
     pub fn view(&self, columns: usize) -> (String, usize) {
-        let columns = columns.max(1);
-        let before = harmless(&self.text[..self.at]);
-        let mut skipped = 0;
-        let mut shown = String::new();
-        // What lies too far before the cursor is out of sight.
-        let too_much = (width(&before) + 1).saturating_sub(columns);
-        for grapheme in before.graphemes(true) {
-            if skipped < too_much {
-                skipped += width(grapheme);
-            } else {
-                shown.push_str(grapheme);
-            }
-        }
-        let column = width(&shown);
-        for grapheme in harmless(&self.text[self.at..]).graphemes(true) {
-            if width(&shown) + width(grapheme) > columns {
-                break;
-            }
-            shown.push_str(grapheme);
-        }
-        (shown, column)
+        let (before, after) = self.text.split_at(self.cursor);
+        // Some of what follows stays in view. Behind the text, the cursor has a column of its own.
+        let ahead = width(after).min(columns / 3);
+        let before = cut_front(before, columns.saturating_sub(ahead + 1));
+        let cursor = width(&before);
+        let after = cut(after, columns.saturating_sub(cursor));
+        (before + &after, cursor)
     }
 
-    fn insert(&mut self, text: &str) {
-        for c in text.chars() {
-            let c = if c.is_whitespace() { ' ' } else { c };
-            if !c.is_control() && self.text.len() + c.len_utf8() <= BYTES_MAX {
-                self.text.insert(self.at, c);
-                self.at += c.len_utf8();
-            }
+    fn insert(&mut self, c: char) {
+        if self.text.len() + c.len_utf8() <= TEXT_BYTES_MAX {
+            self.text.insert(self.cursor, c);
+            self.cursor += c.len_utf8();
         }
+    }
+
+    fn remove(&mut self, begin: usize, end: usize) {
+        self.text.replace_range(begin..end, "");
+        self.cursor = begin;
+        self.settle();
+    }
+
+    /// What was put in or beside each other may have become one grapheme: the cursor goes behind it.
+    fn settle(&mut self) {
+        let boundary = self.boundaries().find(|at| *at >= self.cursor);
+        self.cursor = boundary.unwrap_or(self.text.len());
     }
 
     fn before(&self) -> usize {
-        let last = self.text[..self.at].graphemes(true).next_back();
-        self.at - last.map_or(0, str::len)
+        self.boundaries().take_while(|at| *at < self.cursor).last().unwrap_or(0)
     }
 
-    fn behind(&self) -> usize {
-        self.at + self.text[self.at..].graphemes(true).next().map_or(0, str::len)
+    fn after(&self) -> usize {
+        self.boundaries().find(|at| *at > self.cursor).unwrap_or(self.text.len())
     }
 
-    fn delete_word(&mut self) {
-        let kept = self.text[..self.at].trim_end();
-        let from = kept.rfind(' ').map_or(0, |at| at + 1);
-        self.text.drain(from..self.at);
-        self.at = from;
+    /// Where graphemes begin.
+    fn boundaries(&self) -> impl Iterator<Item = usize> {
+        self.text.grapheme_indices(true).map(|(at, _)| at)
     }
 }
 
@@ -125,47 +146,124 @@ impl Field {
 mod tests {
     use super::*;
 
-    fn after(text: &str, keys: &[(KeyCode, KeyModifiers)]) -> (String, usize) {
-        let mut field = Field::of(text);
-        for (code, modifiers) in keys {
-            field.key(&KeyEvent::new(*code, *modifiers));
-        }
-        field.view(20)
+    fn press(code: KeyCode) -> KeyEvent {
+        KeyEvent::new(code, KeyModifiers::NONE)
+    }
+
+    fn control(c: char) -> KeyEvent {
+        KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)
+    }
+
+    /// The text with `|` where the cursor is.
+    fn drawn(field: &Field) -> String {
+        let (before, after) = field.text.split_at(field.cursor);
+        format!("{before}|{after}")
+    }
+
+    fn at(text: &str) -> Field {
+        let (before, after) = text.split_once('|').expect("the table says where the cursor is");
+        Field { text: format!("{before}{after}"), cursor: before.len() }
     }
 
     #[test]
-    fn keys_edit_the_line_as_in_a_shell() {
-        use KeyCode::{Backspace, Char, Delete, Home, Left};
-        let plain = |code| (code, KeyModifiers::NONE);
-        let control = |c| (Char(c), KeyModifiers::CONTROL);
-        for (text, keys, expected) in [
-            ("ab", vec![plain(Left), plain(Char('x'))], ("axb", 2)),
-            ("ab", vec![plain(Backspace)], ("a", 1)),
-            ("e\u{301}", vec![plain(Backspace)], ("", 0)),
-            ("ab", vec![plain(Home), plain(Delete)], ("b", 0)),
-            ("one two", vec![control('w')], ("one ", 4)),
-            ("one two", vec![control('a'), control('k')], ("", 0)),
-            ("one two", vec![plain(Left), control('u')], ("o", 0)),
-            ("a", vec![(Char('x'), KeyModifiers::ALT)], ("a", 1)),
+    fn keys_edit_the_text_by_whole_graphemes() {
+        let (left, right) = (press(KeyCode::Left), press(KeyCode::Right));
+        let (backspace, delete) = (press(KeyCode::Backspace), press(KeyCode::Delete));
+        for (text, key, expected) in [
+            ("a|b", press(KeyCode::Char('x')), "ax|b"),
+            ("a|b", KeyEvent::new(KeyCode::Char('X'), KeyModifiers::SHIFT), "aX|b"),
+            ("e|b", press(KeyCode::Char('\u{301}')), "e\u{301}|b"),
+            ("|a", left, "|a"),
+            ("ae\u{301}|b", left, "a|e\u{301}b"),
+            ("a|e\u{301}b", right, "ae\u{301}|b"),
+            ("a|", right, "a|"),
+            ("水|b", backspace, "|b"),
+            ("|b", backspace, "|b"),
+            ("a|e\u{301}b", delete, "a|b"),
+            ("a|", delete, "a|"),
+            ("e|x\u{301}", delete, "e|"),
+            ("a|b", press(KeyCode::Home), "|ab"),
+            ("a|b", press(KeyCode::End), "ab|"),
+            ("a|b", control('a'), "|ab"),
+            ("a|b", control('e'), "ab|"),
+            ("ab|c", control('h'), "a|c"),
+            ("ab|cd", control('u'), "|cd"),
+            ("ab|cd", control('k'), "ab|"),
+            ("is:open age:>1h|x", control('w'), "is:open |x"),
+            ("is:open  |", control('w'), "|"),
+            ("|x", control('w'), "|x"),
         ] {
-            assert_eq!(after(text, &keys), (expected.0.to_owned(), expected.1), "{text} {keys:?}");
+            let mut field = at(text);
+            assert_eq!(field.key(&key), Taken::Yes, "{text} {key:?}");
+            assert_eq!(drawn(&field), expected, "{text} {key:?}");
         }
     }
 
     #[test]
-    fn a_long_line_is_seen_around_its_cursor() {
-        let field = Field::of("0123456789");
-        assert_eq!(field.view(5), ("6789".to_owned(), 4));
-        assert_eq!(field.view(20), ("0123456789".to_owned(), 10));
-        assert_eq!(Field::of("水水水").view(4), ("水".to_owned(), 2));
+    fn other_keys_are_left_to_others() {
+        let released =
+            KeyEvent::new_with_kind(KeyCode::Char('x'), KeyModifiers::NONE, KeyEventKind::Release);
+        for key in [
+            press(KeyCode::Enter),
+            press(KeyCode::Esc),
+            press(KeyCode::Tab),
+            press(KeyCode::Up),
+            press(KeyCode::F(1)),
+            control('c'),
+            control('p'),
+            KeyEvent::new(KeyCode::Char('x'), KeyModifiers::ALT),
+            press(KeyCode::Char('\u{202e}')),
+            released,
+        ] {
+            let mut field = at("a|b");
+            assert_eq!(field.key(&key), Taken::No, "{key:?}");
+            assert_eq!(drawn(&field), "a|b", "{key:?}");
+        }
     }
 
     #[test]
-    fn a_paste_is_one_line_of_text_and_not_too_long() {
-        let mut field = Field::of("a");
-        field.paste("b\nc\u{1b}[31m\td\n");
-        assert_eq!(field.text(), "ab c[31m d");
-        field.paste(&"x".repeat(5_000));
-        assert_eq!(field.text().len(), BYTES_MAX);
+    fn a_paste_becomes_one_line_without_anything_to_obey() {
+        let mut field = at("<|>");
+        field.paste("a\r\nb\nc\td\u{1b}[31m\u{7}\u{202e}");
+        assert_eq!(drawn(&field), "<a b c d[31m|>");
+    }
+
+    #[test]
+    fn a_full_field_takes_no_more() {
+        let mut field = Field::of(&"水".repeat(400));
+        assert_eq!(field.text().len(), 1_023);
+        assert_eq!(field.key(&press(KeyCode::Char('水'))), Taken::Yes);
+        assert_eq!(field.text().len(), 1_023);
+        field.key(&press(KeyCode::Char('x')));
+        field.key(&press(KeyCode::Char('x')));
+        assert_eq!(field.text().len(), TEXT_BYTES_MAX);
+        assert_eq!(field.cursor(), 683);
+    }
+
+    #[test]
+    fn the_cursor_is_always_in_view() {
+        for (text, columns, expected) in [
+            ("|", 5, ("", 0)),
+            ("abc|", 5, ("abc", 3)),
+            ("abcd|", 5, ("abcd", 4)),
+            ("abcde|", 5, ("…cde", 4)),
+            ("|abcdef", 5, ("abcd…", 0)),
+            ("ab|cdef", 5, ("abcd…", 2)),
+            ("abcd|efgh", 6, ("…cdef…", 3)),
+            ("abcdef|g", 6, ("…defg", 4)),
+            ("水水水|", 5, ("…水", 3)),
+            ("ab|", 1, ("", 0)),
+            ("ab|", 0, ("", 0)),
+        ] {
+            let (seen, cursor) = at(text).view(columns);
+            assert_eq!((seen.as_str(), cursor), expected, "{text} {columns}");
+        }
+        for end in 0..40 {
+            let field = Field { text: "水a".repeat(20), cursor: 4 * (end / 2) };
+            for columns in 1..30 {
+                let (seen, cursor) = field.view(columns);
+                assert!(width(&seen) <= columns && cursor < columns, "{seen} {cursor} {columns}");
+            }
+        }
     }
 }

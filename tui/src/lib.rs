@@ -42,8 +42,10 @@ pub mod item;
 pub mod keys;
 pub mod listing;
 pub mod part;
+pub mod purpose;
 pub mod reply;
 pub mod screen;
+pub mod verbs;
 
 pub mod diff;
 pub mod field;

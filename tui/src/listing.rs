@@ -2,7 +2,6 @@
 
 use crate::client::segment;
 use crate::item::Item;
-use crate::keys::Command;
 use crate::part::Tab;
 use crate::reply::Rows;
 
@@ -60,19 +59,6 @@ pub enum Filtered {
     ByDaemon,
     /// Words that stand in a row.
     ByConsole,
-}
-
-/// What the key for it does here, in a few words, and what that asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Verb {
-    pub command: Command,
-    pub label: &'static str,
-    /// A capability.
-    pub needs: &'static str,
-}
-
-const fn verb(command: Command, label: &'static str, needs: &'static str) -> Verb {
-    Verb { command, label, needs }
 }
 
 impl Listing {
@@ -231,125 +217,6 @@ impl Listing {
             | Self::Principals
             | Self::Tokens
             | Self::Audit => &[Tab::Facts],
-        }
-    }
-
-    /// What can be done with its rows, in the order of the key line.
-    pub fn verbs(&self) -> &'static [Verb] {
-        match self {
-            Self::Outbox => {
-                const {
-                    &[
-                        verb(Command::Run, "run now", "OutboxManage"),
-                        verb(Command::Discard, "to dead letters", "OutboxManage"),
-                        verb(Command::Chain, "chain", "AppRead"),
-                    ]
-                }
-            }
-            Self::Groups => {
-                const {
-                    &[
-                        verb(Command::Run, "replay", "DeadLettersResolve"),
-                        verb(Command::Discard, "discard", "DeadLettersResolve"),
-                        verb(Command::Group, "one by one", "AppRead"),
-                    ]
-                }
-            }
-            Self::Letters => {
-                const {
-                    &[
-                        verb(Command::Run, "replay", "DeadLettersResolve"),
-                        verb(Command::Try, "dry run", "AppInvoke"),
-                        verb(Command::Edit, "edit", "DeadLettersResolve"),
-                        verb(Command::Discard, "discard", "DeadLettersResolve"),
-                        verb(Command::Chain, "chain", "AppRead"),
-                        verb(Command::Group, "group", "AppRead"),
-                    ]
-                }
-            }
-            Self::Runs => {
-                const {
-                    &[
-                        verb(Command::Chain, "chain", "AppRead"),
-                        verb(Command::Try, "dry run", "AppInvoke"),
-                        verb(Command::Group, "abandoned", "AppRead"),
-                    ]
-                }
-            }
-            Self::Abandoned => {
-                const {
-                    &[
-                        verb(Command::Chain, "chain", "AppRead"),
-                        verb(Command::Group, "runs", "AppRead"),
-                    ]
-                }
-            }
-            Self::Apps => {
-                const {
-                    &[
-                        verb(Command::Hold, "pause", "AppWrite"),
-                        verb(Command::New, "new", "AppWrite"),
-                        verb(Command::Discard, "delete", "AppWrite"),
-                    ]
-                }
-            }
-            Self::Routes { .. } => {
-                const {
-                    &[
-                        verb(Command::Hold, "pause", "AppManageRoutes"),
-                        verb(Command::Discard, "delete", "AppManageRoutes"),
-                    ]
-                }
-            }
-            Self::Secrets { .. } => const { &[verb(Command::Discard, "delete", "AppSecrets")] },
-            Self::Scripts => {
-                const {
-                    &[
-                        verb(Command::Edit, "edit", "AppManageScripts"),
-                        verb(Command::Try, "dry run", "AppInvoke"),
-                        verb(Command::Run, "run", "AppInvoke"),
-                        verb(Command::Versions, "versions", "AppRead"),
-                        verb(Command::Hold, "pause", "AppManageScripts"),
-                        verb(Command::Discard, "delete", "AppManageScripts"),
-                        verb(Command::New, "new", "AppManageScripts"),
-                    ]
-                }
-            }
-            Self::Versions { .. } => {
-                const { &[verb(Command::Run, "make current", "AppManageScripts")] }
-            }
-            Self::Triggers => {
-                const {
-                    &[
-                        verb(Command::Toggle, "on/off", "AppManageTriggers"),
-                        verb(Command::Hold, "pause", "AppManageTriggers"),
-                        verb(Command::Run, "fire once", "AppManageTriggers"),
-                        verb(Command::Edit, "edit", "AppManageTriggers"),
-                        verb(Command::Discard, "delete", "AppManageTriggers"),
-                    ]
-                }
-            }
-            Self::Collections => &[],
-            Self::Entries { .. } => {
-                const {
-                    &[
-                        verb(Command::Edit, "edit", "AppData"),
-                        verb(Command::Discard, "delete", "AppData"),
-                        verb(Command::New, "new", "AppData"),
-                    ]
-                }
-            }
-            Self::Backups => const { &[verb(Command::New, "back up now", "InstanceAdmin")] },
-            Self::Tokens => const { &[verb(Command::Discard, "revoke", "PrincipalsManage")] },
-            Self::Log => {
-                const {
-                    &[
-                        verb(Command::Chain, "chain", "AppRead"),
-                        verb(Command::Highlight, "hide/highlight", "AppRead"),
-                    ]
-                }
-            }
-            Self::Traffic | Self::System | Self::Nodes | Self::Principals | Self::Audit => &[],
         }
     }
 

@@ -15,6 +15,7 @@ use crate::item::Item;
 use crate::listing::Listing;
 use crate::message::Failure;
 use crate::part::{Key, Loaded, Tab};
+use crate::purpose::{Place, Purpose};
 use crate::screen::Screen;
 use crate::symbols::Charset;
 use crate::text::Role;
@@ -223,6 +224,11 @@ pub enum Focus {
 
 impl Level {
     pub fn new(listing: Listing, base: String) -> Level {
+        // What is live is watched where it grows, until somebody moves.
+        let follow = match listing.events() {
+            Some(_) if listing != Listing::Traffic => Follow::Newest,
+            Some(_) | None => Follow::Row,
+        };
         Level {
             listing,
             base,
@@ -234,7 +240,7 @@ impl Level {
             cursor: None,
             at: 0,
             top: 0,
-            follow: Follow::Row,
+            follow,
             moved_at: 0,
             marks: BTreeSet::new(),
             sort: None,
@@ -440,41 +446,6 @@ pub struct Undo {
     pub label: String,
     pub asks: Vec<Ask>,
     pub until: i64,
-}
-
-/// Why something was asked.
-#[derive(Clone, Debug)]
-pub enum Purpose {
-    Instance,
-    Stats,
-    StatsStream,
-    RowsStream,
-    Page(Place, How),
-    Part(Place, String, Key),
-    Act(Box<Act>),
-    /// How many were undone of how many.
-    Undo(String),
-    Preview,
-    /// A dry run of what is under the cursor there, which had this id.
-    Try(Place, String),
-    Editor(Place, Edits),
-    /// What saving the draft would do.
-    Would(Place),
-    Save(Place),
-    Theirs(Place),
-}
-
-/// A list, and which of those upon each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub screen: Screen,
-    pub depth: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    Replace,
-    Append,
 }
 
 impl Model {

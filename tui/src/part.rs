@@ -5,6 +5,7 @@ use crate::effect::Ask;
 use crate::item::Item;
 use crate::listing::Listing;
 use crate::message::Failure;
+use crate::model::Level;
 use crate::reply::{Part, Want};
 
 /// A view of the row under the cursor.
@@ -112,7 +113,8 @@ pub fn script(app: &str, name: &str) -> String {
 }
 
 /// What this view of a row is made of. More may be needed when some of it is there.
-pub fn needs(listing: &Listing, item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
+pub fn needs(level: &Level, item: &Item, tab: Tab) -> Vec<Key> {
+    let known = &level.parts;
     let letter = || known.iter().find_map(|(_, part)| letter_of(part));
     let own_script = || Some(Key::Script(item.app()?.to_owned(), item.script()?.to_owned()));
     match (item, tab) {
@@ -167,15 +169,13 @@ pub fn needs(listing: &Listing, item: &Item, tab: Tab, known: &[(Key, Loaded)]) 
                 _ => vec![Key::Script(app, name), runs],
             }
         }
-        (Item::Version(one), tab) => {
-            // A version does not say whose it is, its list does.
-            let Listing::Versions { app, script } = listing else { return Vec::new() };
-            let mut keys = vec![Key::Version(app.clone(), script.clone(), one.version)];
-            if tab == Tab::Change {
-                keys.push(Key::Script(app.clone(), script.clone()));
-            }
-            keys
-        }
+        (Item::Version(one), _) => match &level.listing {
+            Listing::Versions { app, script } => vec![
+                Key::Version(app.clone(), script.clone(), one.version),
+                Key::Script(app.clone(), script.clone()),
+            ],
+            _ => Vec::new(),
+        },
         (Item::Trigger(_) | Item::Route(_), Tab::Source) => own_script().into_iter().collect(),
         (Item::Trigger(one), Tab::Runs) => {
             vec![Key::Runs(one.app.clone(), format!("trigger:{}", one.name))]

@@ -1,55 +1,61 @@
-//! Plots of one row.
+//! Small plots in one line of text.
 
 use crate::symbols::Charset;
 
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const ASCII_BARS: [char; 8] = [' ', '.', ':', '-', '=', '+', '*', '#'];
+/// Heights of a bar, and below each what stands for it in ASCII.
+const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+const BARS_ASCII: [&str; 8] = [" ", ".", ":", "-", "=", "+", "*", "#"];
+const EMPTY: &str = "░";
+const FULL_ASCII: &str = "#";
+const EMPTY_ASCII: &str = ".";
 
-/// The values as bars, the newest at the right; of several that share a bar the greatest counts.
+/// Values as bars, the newest at the right, the largest of what is shown full height; zero and only zero is the lowest
+/// bar. Of more values than columns the largest of each column is shown; for fewer the left stays blank.
 pub fn spark(values: &[u64], columns: usize, charset: Charset) -> String {
-    if columns == 0 {
-        return String::new();
-    }
-    let shown = resampled(values, columns);
-    let most = shown.iter().max().copied().unwrap_or_default();
     let bars = match charset {
         Charset::Unicode => BARS,
-        Charset::Ascii => ASCII_BARS,
+        Charset::Ascii => BARS_ASCII,
     };
-    let bar = |value: &u64| {
-        let step: u128 = match (*value, most) {
-            (0, _) | (_, 0) => 0,
-            // Whatever is not nothing is seen.
-            (value, most) => (u128::from(value) * 7).div_ceil(u128::from(most)).clamp(1, 7),
-        };
-        bars[usize::try_from(step).unwrap_or_default()]
+    let shown = columns.min(values.len());
+    let column = |n: usize| {
+        let part = &values[n * values.len() / shown..(n + 1) * values.len() / shown];
+        part.iter().copied().max().unwrap_or_default()
     };
-    let blank = columns.saturating_sub(shown.len());
-    std::iter::repeat_n(bars[0], blank).chain(shown.iter().map(bar)).collect()
+    let values: Vec<u64> = (0..shown).map(column).collect();
+    let most = values.iter().copied().max().unwrap_or_default().max(1);
+    let top = bars.len() - 1;
+    let blanks = " ".repeat(columns - shown);
+    values.into_iter().fold(blanks, |text, value| text + bars[share(value, most, top)])
 }
 
-fn resampled(values: &[u64], columns: usize) -> Vec<u64> {
-    if values.len() <= columns {
-        return values.to_vec();
-    }
-    let count = values.len();
-    (0..columns)
-        .map(|column| {
-            let (from, to) = (column * count / columns, (column + 1) * count / columns);
-            values[from..to].iter().max().copied().unwrap_or_default()
-        })
-        .collect()
-}
-
-/// How much of it is taken.
+/// How much of something is used. Empty is only nothing, full only all of it.
 pub fn gauge(value: u64, most: u64, columns: usize, charset: Charset) -> String {
-    let whole = u64::try_from(columns).unwrap_or(u64::MAX);
-    let filled = if most == 0 { 0 } else { (value.min(most) * whole).div_ceil(most) };
     let (full, empty) = match charset {
-        Charset::Unicode => ('█', '░'),
-        Charset::Ascii => ('#', '.'),
+        Charset::Unicode => (BARS[7], EMPTY),
+        Charset::Ascii => (FULL_ASCII, EMPTY_ASCII),
     };
-    (0..whole).map(|at| if at < filled { full } else { empty }).collect()
+    let filled = match most {
+        0 => 0,
+        _ if value >= most => columns,
+        most => share(value, most, columns).min(columns.saturating_sub(1)),
+    };
+    full.repeat(filled) + &empty.repeat(columns - filled)
+}
+
+/// What stands for a part of a plot in ASCII.
+pub fn plain(c: char) -> Option<&'static str> {
+    let is_meant = |bar: &str| bar.chars().eq([c]);
+    match BARS.into_iter().position(is_meant) {
+        Some(at) => Some(BARS_ASCII[at]),
+        None => is_meant(EMPTY).then_some(EMPTY_ASCII),
+    }
+}
+
+/// So many of `steps` as `value` is of `most`, which is not less and not zero; more than nothing is at least one.
+fn share(value: u64, most: u64, steps: usize) -> usize {
+    let steps_wide = u128::try_from(steps).unwrap_or(u128::MAX);
+    let part = (u128::from(value) * steps_wide).div_ceil(u128::from(most));
+    usize::try_from(part).unwrap_or(steps).min(steps)
 }
 
 #[cfg(test)]
@@ -57,32 +63,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_bars_of_the_greatest_and_the_newest_is_at_the_right() {
-        assert_eq!(spark(&[0, 1, 4, 8], 6, Charset::Unicode), "▁▁▁▂▅█");
-        assert_eq!(spark(&[0, 1, 4, 8], 4, Charset::Ascii), " .=#");
-        assert_eq!(spark(&[], 3, Charset::Unicode), "▁▁▁");
-        assert_eq!(spark(&[0, 0], 2, Charset::Unicode), "▁▁");
-        assert_eq!(spark(&[1, u64::MAX], 2, Charset::Unicode), "▂█");
-        assert_eq!(spark(&[5], 0, Charset::Unicode), "");
-    }
-
-    #[test]
-    fn of_values_that_share_a_bar_the_greatest_counts() {
-        assert_eq!(spark(&[1, 8, 0, 0], 2, Charset::Unicode), "█▁");
-    }
-
-    #[test]
-    fn a_gauge_is_full_when_all_is_taken_and_never_more() {
-        for (value, most, expected) in [
-            (0, 8, "░░░░"),
-            (1, 8, "█░░░"),
-            (4, 8, "██░░"),
-            (8, 8, "████"),
-            (9, 8, "████"),
-            (1, 0, "░░░░"),
+    fn values_become_bars_with_the_newest_at_the_right() {
+        for (values, columns, unicode, ascii) in [
+            (&[][..], 3, "   ", "   "),
+            (&[0, 0, 0], 3, "▁▁▁", "   "),
+            (&[5, 5], 2, "██", "##"),
+            (&[0, 1, 2, 3, 4, 5, 6, 7], 8, "▁▂▃▄▅▆▇█", " .:-=+*#"),
+            (&[0, 1, 1_000], 3, "▁▂█", " .#"),
+            (&[7, 0], 4, "  █▁", "  # "),
+            (&[1, 9, 0, 0, 3, 2], 3, "█▁▄", "# -"),
+            (&[9, 0, 0, 0, 9], 2, "██", "##"),
+            (&[u64::MAX, 0], 2, "█▁", "# "),
+            (&[1, 2], 0, "", ""),
         ] {
-            assert_eq!(gauge(value, most, 4, Charset::Unicode), expected);
+            assert_eq!(spark(values, columns, Charset::Unicode), unicode, "{values:?}");
+            assert_eq!(spark(values, columns, Charset::Ascii), ascii, "{values:?}");
         }
-        assert_eq!(gauge(1, 2, 4, Charset::Ascii), "##..");
+    }
+
+    #[test]
+    fn a_gauge_is_empty_for_nothing_and_full_for_all_only() {
+        for (value, most, columns, unicode, ascii) in [
+            (8, 16, 8, "████░░░░", "####...."),
+            (0, 16, 4, "░░░░", "...."),
+            (1, 1_000, 4, "█░░░", "#..."),
+            (999, 1_000, 4, "███░", "###."),
+            (16, 16, 4, "████", "####"),
+            (20, 16, 4, "████", "####"),
+            (0, 0, 4, "░░░░", "...."),
+            (3, 0, 4, "░░░░", "...."),
+            (u64::MAX - 1, u64::MAX, 3, "██░", "##."),
+            (1, 2, 0, "", ""),
+        ] {
+            assert_eq!(gauge(value, most, columns, Charset::Unicode), unicode, "{value}/{most}");
+            assert_eq!(gauge(value, most, columns, Charset::Ascii), ascii, "{value}/{most}");
+        }
+    }
+
+    #[test]
+    fn a_plot_may_become_ascii_later_on() {
+        let values = [0, 1, 2, 3, 4, 5, 6, 7];
+        let plain = |text: String| text.chars().filter_map(plain).collect::<String>();
+        let drawn = spark(&values, 8, Charset::Unicode);
+        assert_eq!(plain(drawn), spark(&values, 8, Charset::Ascii));
+        assert_eq!(plain(gauge(1, 2, 8, Charset::Unicode)), gauge(1, 2, 8, Charset::Ascii));
     }
 }

@@ -23,6 +23,7 @@ mod requests;
 mod schedules;
 mod scripts;
 mod simulation;
+mod terminal;
 mod tidy;
 mod tour;
 mod work;

@@ -4,7 +4,8 @@ use picloud_api::events::{Begin, OutboxEvent};
 use picloud_api::problem::{Code, Problem};
 
 use crate::message::{Live, Message};
-use crate::model::{Draft, Fetch, Flow, Focus, Link, Purpose};
+use crate::model::{Draft, Fetch, Flow, Focus, Link};
+use crate::purpose::Purpose;
 use crate::reply::{Batch, Reply};
 use crate::screen::Screen;
 use crate::tests::canned::{NOW, id};

@@ -6,7 +6,8 @@ use ratatui::crossterm::event::KeyEvent;
 
 use crate::effect::{Ask, Effect, Ticket};
 use crate::message::{Failure, Live, Many, Message};
-use crate::model::{Fixed, Model, Plots, Purpose};
+use crate::model::{Fixed, Model, Plots};
+use crate::purpose::Purpose;
 use crate::reply::Reply;
 use crate::symbols::Charset;
 use crate::tests::canned::NOW;

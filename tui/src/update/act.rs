@@ -10,10 +10,11 @@ use crate::keys::Command;
 use crate::listing::{Listing, group_filter};
 use crate::message::{Failure, Many};
 use crate::model::{
-    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay,
-    Purpose, Undo, selected, shown,
+    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay, Undo,
+    selected, shown,
 };
 use crate::part::Tab;
+use crate::purpose::Purpose;
 use crate::reply::{Reply, Want};
 use crate::text::Role;
 use crate::update::{Out, ask, complain, draft, expect, list, note, push, refresh};
@@ -27,7 +28,7 @@ const TYPED_FROM: usize = 101;
 
 /// A key that does something here.
 pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
-    let verb = model.level().listing.verbs().iter().find(|verb| verb.command == command);
+    let verb = crate::verbs::of(&model.level().listing).iter().find(|verb| verb.command == command);
     let drafted = model.level().draft.is_some() && matches!(command, Command::Try | Command::Run);
     let Some(verb) = verb else {
         if !drafted {
@@ -94,8 +95,9 @@ fn run(model: &mut Model, out: &mut Out) {
     let rows = targets(model.level());
     match rows.as_slice() {
         [] => {}
-        [Item::Group(group)] => {
-            preview(model, Bulk::Replay, group_filter(&Item::Group(group.clone())), out);
+        [Item::Group(_)] => {
+            let filter = group_filter(&rows[0]);
+            preview(model, Bulk::Replay, &filter, out);
         }
         [Item::Script(script)] => {
             let question = format!("payload for {}/{} (JSON)", script.app, script.name);
@@ -115,8 +117,9 @@ fn discard(model: &mut Model, out: &mut Out) {
     let rows = targets(model.level());
     match rows.as_slice() {
         [] => {}
-        [Item::Group(group)] => {
-            preview(model, Bulk::Discard, group_filter(&Item::Group(group.clone())), out);
+        [Item::Group(_)] => {
+            let filter = group_filter(&rows[0]);
+            preview(model, Bulk::Discard, &filter, out);
         }
         [one] => confirm_one(model, Command::Discard, one),
         _ => confirm_many(model, Command::Discard, &rows),
@@ -184,9 +187,9 @@ fn gate(verb: Bulk, count: usize) -> Gate {
 }
 
 /// Asks what a filter matches, before anything is done with that.
-fn preview(model: &mut Model, verb: Bulk, filter: String, out: &mut Out) {
+fn preview(model: &mut Model, verb: Bulk, filter: &str, out: &mut Out) {
     let level = model.level();
-    let filter = [level.base.as_str(), level.filter.as_str(), filter.as_str()].join(" ");
+    let filter = [level.base.as_str(), level.filter.as_str(), filter].join(" ");
     let filter = filter.split_whitespace().collect::<Vec<&str>>().join(" ");
     let act = acts::bulk(verb, &filter, None);
     let title = format!("{}?", acts::capital(&act.label));
@@ -271,10 +274,13 @@ pub(super) fn done(model: &mut Model, act: &Act, answer: Result<Reply, Failure>)
         level.draft = None;
         level.tried = None;
     }
+    if is_letter {
+        level.focus = Focus::List;
+    }
     refresh_all(model);
 }
 
-pub(super) fn many_done(model: &mut Model, act: Act, many: Many) {
+pub(super) fn many_done(model: &mut Model, act: &Act, many: &Many) {
     let done = many.done.len();
     let mut says = format!("{}: {done} done", act.label);
     let role = if many.failed > 0 { Role::Warn } else { Role::Ok };
@@ -284,7 +290,7 @@ pub(super) fn many_done(model: &mut Model, act: Act, many: Many) {
     if let Some(why) = &many.first_failure {
         says = format!("{says}: {why}");
     }
-    if let Some((label, asks)) = acts::undo_many(&act, &many.done) {
+    if let Some((label, asks)) = acts::undo_many(act, &many.done) {
         says = format!("{says}  u {label}");
         model.undo = Some(Undo { label, asks, until: model.now + HOLD_MS });
     }

@@ -8,10 +8,10 @@ use crate::effect::{Ask, Effect, Text};
 use crate::item::Item;
 use crate::message::Failure;
 use crate::model::{
-    Act, Does, Draft, Edits, Focus, Link, Model, Place, Purpose, Theirs, Tried, TriedOutcome, Undo,
-    selected,
+    Act, Does, Draft, Edits, Focus, Link, Model, Theirs, Tried, TriedOutcome, Undo, selected,
 };
 use crate::part::{self, Key, Loaded};
+use crate::purpose::{Place, Purpose};
 use crate::reply::{Part, Reply, Want};
 use crate::source;
 use crate::text::Role;
@@ -199,7 +199,7 @@ pub(super) fn would(model: &mut Model, place: Place, answer: Result<Reply, Failu
     match answer {
         Ok(Reply::Edited(would)) => draft.would = Some(would),
         Ok(_) => {}
-        Err(failure) => draft.problem = Some(failure.text().to_owned()),
+        Err(failure) => draft.problem = Some(failure.whole_text()),
     }
 }
 
@@ -342,7 +342,7 @@ pub(super) fn saved(
         Err(failure) if failure.code() == "changed" => return look_at_theirs(model, place, out),
         Err(failure) => {
             if let Some(draft) = level_at(model, place).and_then(|level| level.draft.as_mut()) {
-                draft.problem = Some(failure.text().to_owned());
+                draft.problem = Some(failure.whole_text());
             }
             return complain(model, "not saved", &failure);
         }

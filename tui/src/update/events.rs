@@ -8,7 +8,8 @@ use crate::effect::Ticket;
 use crate::item::{self, Item, Line};
 use crate::listing::Listing;
 use crate::message::Live;
-use crate::model::{LOG_LINES_MAX, Level, Model, Purpose, RECENT_MAX, ROWS_MAX, SERIES_SECONDS};
+use crate::model::{LOG_LINES_MAX, Level, Model, RECENT_MAX, ROWS_MAX, SERIES_SECONDS};
+use crate::purpose::Purpose;
 use crate::update::{Out, refresh, upkeep};
 
 pub(super) fn happened(model: &mut Model, ticket: Ticket, events: Vec<Live>, out: &mut Out) {

@@ -5,7 +5,7 @@ use crate::item::Item;
 use crate::model::{Draft, Edits, Level, Model, Tried, TriedOutcome, selected};
 use crate::part::{Key, Loaded, Tab, needs};
 use crate::reply::Part;
-use crate::text::{Line, Role, harmless, width};
+use crate::text::{Line, Role, width};
 use crate::view::{list, pieces};
 
 /// Lines around a change that are shown with it.
@@ -21,8 +21,8 @@ pub(super) fn title(model: &Model, columns: usize) -> Line {
         Some(item) => {
             let count = crate::model::shown(level).len();
             Line::of(Role::Dim, format!("{at}/{count}  "))
-                .and(Role::Strong, harmless(&item.name()))
-                .and(Role::Text, harmless(&pieces::about(item, &level.parts, model)))
+                .and(Role::Strong, item.name())
+                .and(Role::Text, pieces::about(item, &level.parts, model))
         }
         None => Line::new(),
     };
@@ -39,11 +39,12 @@ pub(super) fn title(model: &Model, columns: usize) -> Line {
 pub fn lines(model: &Model) -> Vec<Line> {
     let level = model.level();
     let mut lines = Vec::new();
-    if let Some(draft) = &level.draft {
-        lines.extend(draft_lines(draft));
-    }
+    // What was asked for last stands first: a long change would hide it.
     if let Some(tried) = &level.tried {
         lines.extend(tried_lines(tried, model));
+    }
+    if let Some(draft) = &level.draft {
+        lines.extend(draft_lines(draft));
     }
     if level.draft.is_some() || level.tried.is_some() {
         if let (Some(Item::Letter(letter)), true) = (selected(level), level.draft.is_some()) {
@@ -63,7 +64,7 @@ pub fn lines(model: &Model) -> Vec<Line> {
 /// What is asked for and not here, or cannot be had.
 fn missing(level: &Level, item: &Item, tab: Tab, now: i64) -> Vec<Line> {
     let mut lines = Vec::new();
-    for key in needs(&level.listing, item, tab, &level.parts) {
+    for key in needs(level, item, tab) {
         match level.part(&key) {
             Some(Loaded::Asked(at)) if now >= at + ASKING_AFTER_MS => {
                 lines.push(Line::of(Role::Dim, "asking the daemon…"));
@@ -72,9 +73,9 @@ fn missing(level: &Level, item: &Item, tab: Tab, now: i64) -> Vec<Line> {
                 lines.push(Line::of(Role::Dim, not_kept(&key)));
             }
             Some(Loaded::Failed(failure)) => {
-                lines.push(Line::of(Role::Bad, harmless(failure.text())));
+                lines.push(Line::of(Role::Bad, failure.text()));
                 if let Some(hint) = failure.hint() {
-                    lines.push(Line::of(Role::Text, harmless(hint)));
+                    lines.push(Line::of(Role::Text, hint));
                 }
             }
             Some(Loaded::Asked(_) | Loaded::Here(_)) | None => {}
@@ -112,7 +113,7 @@ fn draft_lines(draft: &Draft) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(problem) = &draft.problem {
         for part in problem.lines() {
-            lines.push(Line::of(Role::Bad, harmless(part)));
+            lines.push(Line::of(Role::Bad, part));
         }
     }
     if let Some(theirs) = &draft.theirs {
@@ -132,13 +133,13 @@ fn draft_lines(draft: &Draft) -> Vec<Line> {
             0 => "sets nothing off".to_owned(),
             _ => format!("sets off {}; there is no undo", fired.join(", ")),
         };
-        lines.push(Line::of(Role::Warn, harmless(&says)));
+        lines.push(Line::of(Role::Warn, &says));
     }
     lines
 }
 
 fn tried_lines(tried: &Tried, model: &Model) -> Vec<Line> {
-    let on = harmless(&tried.on);
+    let on = &tried.on;
     match &tried.outcome {
         TriedOutcome::Asked(at) if model.now >= at + ASKING_AFTER_MS => {
             vec![Line::of(Role::Dim, format!("dry run on {on}…"))]
@@ -146,10 +147,10 @@ fn tried_lines(tried: &Tried, model: &Model) -> Vec<Line> {
         TriedOutcome::Asked(_) => Vec::new(),
         TriedOutcome::Failed(failure) => {
             let mut lines = vec![Line::of(Role::Bad, "no dry run")];
-            lines.extend(failure.text().lines().map(|line| Line::of(Role::Bad, harmless(line))));
+            lines.extend(failure.whole_text().lines().map(|line| Line::of(Role::Bad, line)));
             lines
         }
-        TriedOutcome::Here(answer) => pieces::dry_run(answer, &on),
+        TriedOutcome::Here(answer) => pieces::dry_run(answer, on),
     }
 }
 
@@ -164,5 +165,5 @@ pub(super) fn here<'a>(parts: &'a [(Key, Loaded)], key: &Key) -> Option<&'a Part
 /// `name  value`, aligned.
 pub(super) fn fact(name: &str, value: &str) -> Line {
     let gap = 12_usize.saturating_sub(width(name));
-    Line::of(Role::Dim, format!("{name}{}", " ".repeat(gap))).and(Role::Text, harmless(value))
+    Line::of(Role::Dim, format!("{name}{}", " ".repeat(gap))).and(Role::Text, value)
 }

@@ -1,140 +1,45 @@
 //! Everything that is known of a row, name by name.
 
+use picloud_api::audit::AuditItem;
+use picloud_api::backups::BackupItem;
+use picloud_api::data::EntryItem;
+use picloud_api::executions::AbandonedItem;
+use picloud_api::letters::LetterGroup;
+use picloud_api::nodes::NodeItem;
+use picloud_api::routes::RouteItem;
+use picloud_api::triggers::TriggerItem;
+
 use crate::columns;
-use crate::item::{Item, cause};
+use crate::item::{self, Item, Row, cause};
 use crate::model::Model;
 use crate::part::{Key, Loaded};
 use crate::reply::Part;
 use crate::source;
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::view::detail::fact;
 use crate::view::pieces;
 use crate::when;
 
+/// Everything that is known of it.
 pub(super) fn of(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let clock = |at: i64| when::day_clock(at, &model.fixed.zone, model.now);
-    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
     match item {
-        Item::Group(group) => vec![
-            fact("letters", &group.count.to_string()),
-            fact("first", &clock(group.first_at)),
-            fact("last", &clock(group.last_at)),
-            fact("kind", &group.kind),
-            fact(
-                "versions",
-                &columns::versions(group.version_min, group.version_max, group.current_version),
-            ),
-            fact("error", &group.error),
-        ],
-        Item::Outbox(row) => {
-            let one = &row.row;
-            let mut lines = vec![
-                fact("state", &one.state),
-                fact("cause", &cause(&one.source, one.origin.as_deref())),
-                fact("tries", &format!("{} of {}", one.attempt, one.max_attempts)),
-                fact("depth", &one.depth.to_string()),
-                fact("root", &one.root_id),
-                fact("made", &clock(one.created_at)),
-            ];
-            lines.extend(some("key", one.key.as_deref()));
-            lines
-        }
-        Item::Letter(_) => letter(parts, clock),
-        Item::Abandoned(one) => {
-            let mut lines = vec![
-                fact("reason", &one.reason),
-                fact("at", &clock(one.at)),
-                fact("cause", &cause(&one.source, one.origin.as_deref())),
-                fact("depth", &one.depth.to_string()),
-                fact("root", &one.root_id),
-            ];
-            lines.extend(some("caused by", one.cause_id.as_deref()));
-            lines
-        }
+        Item::Group(one) => group(model, one),
+        Item::Outbox(one) => outbox(model, one),
+        Item::Letter(_) => letter(parts, |at| clock(model, at)),
+        Item::Abandoned(one) => abandoned(model, one),
         Item::App(app) => app_facts(app, parts),
-        Item::Route(route) => {
-            let mut lines = vec![
-                fact("script", &route.script),
-                fact("mode", &route.dispatch_mode),
-                fact("auth", &route.auth),
-                fact("rate", &route.rate),
-            ];
-            lines.extend(route.urls.iter().map(|url| fact("served at", url)));
-            lines.extend(some("runs as", route.runs_as.as_deref()));
-            lines.extend(paused(route.paused.as_ref()));
-            lines.extend(last_run(parts, clock));
-            lines
-        }
-        Item::Trigger(one) => {
-            let mut lines = vec![
-                fact("kind", &one.kind),
-                fact("matches", &one.matches),
-                fact("script", &one.script),
-                fact("runs as", one.registered_by.as_deref().unwrap_or("nobody: it is gone")),
-            ];
-            if let Some(due) = one.next_due {
-                let local = one.next_due_local.as_deref().unwrap_or_default();
-                let utc = when::day_clock(due, &when::Zone::utc(), model.now);
-                lines.push(fact(
-                    "next due",
-                    &format!("{local}  ({utc} UTC, {})", when::until(due, model.now)),
-                ));
-            }
-            lines.extend(one.last_fired.map(|at| fact("last fired", &clock(at))));
-            lines.extend(some("problem", one.problem.as_deref()));
-            lines.extend(paused(one.paused.as_ref()));
-            let entry = serde_json::to_string(&one.entry).unwrap_or_default();
-            lines.push(Line::of(Role::Dim, "as a manifest has it"));
-            lines.extend(source::json_lines(&entry));
-            lines
-        }
-        Item::Entry(one) => {
-            let by = &one.written_by;
-            let mut lines = vec![
-                fact("version", &one.version.to_string()),
-                fact("written by", &columns::writer(by)),
-            ];
-            lines.extend(some("in the run", by.cause_id.as_deref()));
-            lines.extend(some("root", by.root_id.as_deref()));
-            lines.extend(one.expires_at.map(|at| fact("expires", &when::until(at, model.now))));
-            lines
-        }
-        Item::Log(line) => {
-            let mut lines = vec![
-                fact("at", &when::clock_seconds(line.entry.at, &model.fixed.zone)),
-                fact("execution", &line.entry.execution_id),
-            ];
-            lines.extend(
-                line.entry.message.lines().map(|line| Line::of(Role::Text, harmless(line))),
-            );
-            if let Some(fields) = &line.entry.fields {
-                lines.extend(source::json_lines(fields));
-            }
-            lines
-        }
+        Item::Route(one) => route(model, one, parts),
+        Item::Trigger(one) => trigger(model, one),
+        Item::Entry(one) => entry(model, one),
+        Item::Log(line) => log(model, line),
         Item::Check(check) => {
-            let mut lines = vec![Line::from(harmless(&check.text))];
-            if let Some(remedy) = &check.remedy {
-                lines.extend(remedy.lines().map(|line| fact("do", line)));
-            }
-            lines
+            let remedy = check.remedy.iter().flat_map(|remedy| remedy.lines());
+            let says = Line::from(check.text.as_str());
+            std::iter::once(says).chain(remedy.map(|line| fact("do", line))).collect()
         }
         Item::Door(door) => vec![Line::from(door.says), Line::of(Role::Dim, "⏎ opens it")],
-        Item::Backup(one) => {
-            let mut lines = vec![fact("file", &one.path), fact("state", &one.state)];
-            lines.push(fact("verified", if one.verified { "yes" } else { "no" }));
-            lines.extend(some("error", one.error.as_deref()));
-            lines.push(fact("restore", "sudo picloudd restore FILE, with the daemon stopped"));
-            lines
-        }
-        Item::Node(one) => vec![
-            fact("id", &one.id),
-            fact(
-                "started",
-                &format!("{} ({})", clock(one.started_at), super::overview::why(&one.why)),
-            ),
-            fact("seen", &clock(one.seen_at)),
-        ],
+        Item::Backup(one) => backup(one),
+        Item::Node(one) => node(model, one),
         Item::Principal(one) => one
             .grants
             .iter()
@@ -143,19 +48,10 @@ pub(super) fn of(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Lin
             .collect(),
         Item::Token(one) => {
             let mut lines = vec![fact("stands for", &one.principal), fact("state", &one.state)];
-            lines.extend(one.revoked_at.map(|at| fact("revoked", &clock(at))));
+            lines.extend(one.revoked_at.map(|at| fact("revoked", &clock(model, at))));
             lines
         }
-        Item::Audit(one) => {
-            let mut lines = vec![
-                fact("at", &clock(one.at)),
-                fact("who", &one.principal),
-                fact("did", &one.action),
-                fact("to", &one.object),
-            ];
-            lines.extend(source::json_lines(&one.detail.to_string()));
-            lines
-        }
+        Item::Audit(one) => audit(model, one),
         Item::Traffic(_)
         | Item::Script(_)
         | Item::Version(_)
@@ -165,13 +61,157 @@ pub(super) fn of(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Lin
     }
 }
 
+fn clock(model: &Model, at: i64) -> String {
+    when::day_clock(at, &model.fixed.zone, model.now)
+}
+
+fn group(model: &Model, group: &LetterGroup) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    vec![
+        fact("letters", &group.count.to_string()),
+        fact("first", &clock(group.first_at)),
+        fact("last", &clock(group.last_at)),
+        fact("kind", &group.kind),
+        fact(
+            "versions",
+            &columns::versions(group.version_min, group.version_max, group.current_version),
+        ),
+        fact("error", &group.error),
+    ]
+}
+
+fn outbox(model: &Model, row: &Row) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let one = &row.row;
+    let mut lines = vec![
+        fact("state", &one.state),
+        fact("cause", &cause(&one.source, one.origin.as_deref())),
+        fact("tries", &format!("{} of {}", one.attempt, one.max_attempts)),
+        fact("depth", &one.depth.to_string()),
+        fact("root", &one.root_id),
+        fact("made", &clock(one.created_at)),
+    ];
+    lines.extend(some("key", one.key.as_deref()));
+    lines
+}
+
+fn abandoned(model: &Model, one: &AbandonedItem) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let mut lines = vec![
+        fact("reason", &one.reason),
+        fact("at", &clock(one.at)),
+        fact("cause", &cause(&one.source, one.origin.as_deref())),
+        fact("depth", &one.depth.to_string()),
+        fact("root", &one.root_id),
+    ];
+    lines.extend(some("caused by", one.cause_id.as_deref()));
+    lines
+}
+
+fn route(model: &Model, route: &RouteItem, parts: &[(Key, Loaded)]) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let mut lines = vec![
+        fact("script", &route.script),
+        fact("mode", &route.dispatch_mode),
+        fact("auth", &route.auth),
+        fact("rate", &route.rate),
+    ];
+    lines.extend(route.urls.iter().map(|url| fact("served at", url)));
+    lines.extend(some("runs as", route.runs_as.as_deref()));
+    lines.extend(paused(route.paused.as_ref()));
+    lines.extend(last_run(parts, clock));
+    lines
+}
+
+fn trigger(model: &Model, one: &TriggerItem) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let mut lines = vec![
+        fact("kind", &one.kind),
+        fact("matches", &one.matches),
+        fact("script", &one.script),
+        fact("runs as", one.registered_by.as_deref().unwrap_or("nobody: it is gone")),
+    ];
+    if let Some(due) = one.next_due {
+        let local = one.next_due_local.as_deref().unwrap_or_default();
+        let utc = when::day_clock(due, &when::Zone::utc(), model.now);
+        lines.push(fact(
+            "next due",
+            &format!("{local}  ({utc} UTC, {})", when::until(due, model.now)),
+        ));
+    }
+    lines.extend(one.last_fired.map(|at| fact("last fired", &clock(at))));
+    lines.extend(some("problem", one.problem.as_deref()));
+    lines.extend(paused(one.paused.as_ref()));
+    let entry = serde_json::to_string(&one.entry).unwrap_or_default();
+    lines.push(Line::of(Role::Dim, "as a manifest has it"));
+    lines.extend(source::json_lines(&entry));
+    lines
+}
+
+fn entry(model: &Model, one: &EntryItem) -> Vec<Line> {
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let by = &one.written_by;
+    let mut lines =
+        vec![fact("version", &one.version.to_string()), fact("written by", &columns::writer(by))];
+    lines.extend(some("in the run", by.cause_id.as_deref()));
+    lines.extend(some("root", by.root_id.as_deref()));
+    lines.extend(one.expires_at.map(|at| fact("expires", &when::until(at, model.now))));
+    lines
+}
+
+fn log(model: &Model, line: &item::Line) -> Vec<Line> {
+    let mut lines = vec![
+        fact("at", &when::clock_seconds(line.entry.at, &model.fixed.zone)),
+        fact("execution", &line.entry.execution_id),
+    ];
+    lines.extend(line.entry.message.lines().map(|line| Line::of(Role::Text, line)));
+    if let Some(fields) = &line.entry.fields {
+        lines.extend(source::json_lines(fields));
+    }
+    lines
+}
+
+fn backup(one: &BackupItem) -> Vec<Line> {
+    let some = |name: &str, value: Option<&str>| value.map(|value| fact(name, value));
+    let mut lines = vec![fact("file", &one.path), fact("state", &one.state)];
+    lines.push(fact("verified", if one.verified { "yes" } else { "no" }));
+    lines.extend(some("error", one.error.as_deref()));
+    lines.push(fact("restore", "sudo picloudd restore FILE, with the daemon stopped"));
+    lines
+}
+
+fn node(model: &Model, one: &NodeItem) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    vec![
+        fact("id", &one.id),
+        fact("started", &format!("{} ({})", clock(one.started_at), super::overview::why(&one.why))),
+        fact("seen", &clock(one.seen_at)),
+    ]
+}
+
+fn audit(model: &Model, one: &AuditItem) -> Vec<Line> {
+    let clock = |at: i64| clock(model, at);
+    let mut lines = vec![
+        fact("at", &clock(one.at)),
+        fact("who", &one.principal),
+        fact("did", &one.action),
+        fact("to", &one.object),
+    ];
+    lines.extend(source::json_lines(&one.detail.to_string()));
+    lines
+}
+
 fn paused(paused: Option<&picloud_api::instance::Paused>) -> Option<Line> {
     let paused = paused?;
     let what = match paused.target.as_str() {
         "" => "with everything",
         target => target,
     };
-    Some(Line::of(Role::Warn, harmless(&format!("paused {what}: {}", paused.reason))))
+    Some(Line::of(Role::Warn, format!("paused {what}: {}", paused.reason)))
 }
 
 fn last_run(parts: &[(Key, Loaded)], clock: impl Fn(i64) -> String) -> Option<Line> {

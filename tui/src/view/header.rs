@@ -7,7 +7,7 @@ use crate::message::Failure;
 use crate::model::{Flow, Focus, Link, Lost, May, Model, Overlay, Plots};
 use crate::screen::Screen;
 use crate::symbols::{Charset, Symbol};
-use crate::text::{self, Line, Role, harmless};
+use crate::text::{self, Line, Role};
 use crate::view::{Page, overlay};
 use crate::when;
 
@@ -34,14 +34,14 @@ pub(super) fn rule(model: &Model, columns: usize) -> Line {
 fn identity(model: &Model, columns: usize) -> Line {
     let scope = model.scope.as_deref().unwrap_or("all apps");
     let left = Line::of(Role::Strong, "picloud")
-        .and(Role::Text, format!("  {}   ", harmless(&model.fixed.host)))
-        .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, harmless(scope));
+        .and(Role::Text, format!("  {}   ", &model.fixed.host))
+        .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, scope);
     let clock = when::clock(model.now, &model.fixed.zone);
     let right = Line::of(Role::Dim, format!("{}   ", who(model)));
     let right = link(model, right).and(Role::Text, format!("  {clock}"));
     let daemon = model.stats.as_ref().map_or(Line::new(), |stats| {
         let up = when::span(model.now.saturating_sub(stats.instance.started_at));
-        Line::of(Role::Dim, format!("{}  up {up}  ", harmless(&stats.instance.version)))
+        Line::of(Role::Dim, format!("{}  up {up}  ", &stats.instance.version))
     });
     // Where there is not room for all, the version goes first.
     let fits = left.width() + daemon.width() + right.width() <= columns;
@@ -130,7 +130,7 @@ fn narrow(model: &Model, columns: usize) -> Line {
         left = tab(model, Screen::Dead, Screen::Dead.name(), left).and(Role::Text, "  ");
     }
     if let Some(scope) = &model.scope {
-        left = left.and(Role::Accent, harmless(scope));
+        left = left.and(Role::Accent, scope);
     }
     let right = link(model, Line::new())
         .and(Role::Text, format!("  {}", when::clock(model.now, &model.fixed.zone)));
@@ -164,9 +164,9 @@ pub fn banner(model: &Model) -> Vec<Line> {
             target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
-        let says = harmless(&format!("{what} since {since}: {}", paused.reason));
+        let says = format!("{what} since {since}: {}", paused.reason);
         // However long the reason is, the way out is in sight.
-        let way_out = Line::of(Role::Warn, harmless(&format!("  ({way_out})")));
+        let way_out = Line::of(Role::Warn, format!("  ({way_out})"));
         let room = usize::from(model.size.0).saturating_sub(way_out.width());
         lines.push(Line::of(Role::Warn, says).cut(room).then(way_out));
     }
@@ -195,12 +195,12 @@ fn away(model: &Model, lost: &Lost) -> Vec<Line> {
 
 /// What has to be read whole.
 fn told(model: &Model, role: Role, says: &str) -> Vec<Line> {
-    let lines = text::wrapped(&harmless(says), usize::from(model.size.0));
+    let lines = text::wrap(&text::harmless(says), usize::from(model.size.0));
     lines.into_iter().map(|line| Line::of(role, line)).collect()
 }
 
 fn refused(model: &Model, why: &Failure) -> Vec<Line> {
-    let user = harmless(&model.fixed.user);
+    let user = &model.fixed.user;
     let may_not = match why {
         Failure::Closed { .. } => true,
         Failure::Problem(problem) => problem.code == "not_allowed" || problem.code == "not_known",
@@ -243,7 +243,7 @@ pub(super) fn footer(model: &Model, layout: &Layout, page: &mut Page) {
 
 fn status(model: &Model) -> Line {
     if let Some(note) = &model.note {
-        let line = Line::of(note.role, harmless(&note.text));
+        let line = Line::of(note.role, &note.text);
         return match &model.undo {
             Some(undo) => {
                 let left = when::span(undo.until - model.now);
@@ -318,7 +318,7 @@ fn offered(model: &Model) -> Vec<(Role, String, &'static str)> {
         if level.listing == Listing::Traffic || level.focus == Focus::List {
             keys.push(key(Command::Open, "open"));
         }
-        for verb in level.listing.verbs() {
+        for verb in crate::verbs::of(&level.listing) {
             let role = if model.may(verb.needs) == May::No { Role::Dim } else { Role::Text };
             keys.push((role, key_of(verb.command).to_owned(), verb.label));
         }

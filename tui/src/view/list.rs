@@ -6,7 +6,7 @@ use crate::listing::Listing;
 use crate::model::{Fetch, Focus, Level, Link, Model, Order, Overlay, Words, shown};
 use crate::symbols::Symbol;
 use crate::table;
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::view::{Page, Row, Shade, detail, header, overlay};
 use crate::when;
 
@@ -37,19 +37,19 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 /// What is listed, and how much of it.
 fn title(model: &Model) -> Line {
     let level = model.level();
-    let mut line = Line::of(Role::Strong, harmless(&level.listing.title()));
+    let mut line = Line::of(Role::Strong, level.listing.title());
     for (role, says) in counts(model, level) {
         line = line.and(role, format!("  {says}"));
     }
     if !level.base.is_empty() {
-        line = line.and(Role::Dim, format!("  {}", harmless(&level.base)));
+        line = line.and(Role::Dim, format!("  {}", &level.base));
     }
     if !level.filter.is_empty() {
         let mark = match level.words {
             Words::Hide => "/",
             Words::Highlight => "H/",
         };
-        line = line.and(Role::Accent, format!("  {mark}{}", harmless(&level.filter)));
+        line = line.and(Role::Accent, format!("  {mark}{}", &level.filter));
     }
     if let Some(sort) = level.sort {
         let by = columns::of(&level.listing).get(sort.column).map_or("", |column| column.heading);
@@ -63,7 +63,7 @@ fn title(model: &Model) -> Line {
         // Without rows there is room for it below.
         Fetch::Failed(failure) if !level.rows.is_empty() => {
             let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
-            line.and(Role::Bad, harmless(&format!("  {}{hint}", failure.text())))
+            line.and(Role::Bad, format!("  {}{hint}", failure.text()))
         }
         Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) | Fetch::Failed(_) => line,
     }
@@ -92,7 +92,7 @@ fn counts(model: &Model, level: &Level) -> Vec<(Role, String)> {
                 model.stats.iter().flat_map(|stats| &stats.apps).map(|app| app.dead_letters).sum();
             says.push((
                 Role::Text,
-                format!("{} open, {} groups", count(letters), level.rows.len()),
+                format!("{} open, {}", count(letters), when::counted(level.rows.len(), "group")),
             ));
             says.push((Role::Dim, "grouped by error (b)  newest first".to_owned()));
             if let Some(looked_at) = level.partial {
@@ -122,9 +122,9 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
     let lines: Vec<Vec<Line>> = in_view.iter().map(|item| cells(item, writing)).collect();
     let columns = columns::of(&level.listing);
     let fitted = table::fit(columns, &lines, layout.columns.saturating_sub(2));
-    page.push(after(Line::of(Role::Dim, "  "), fitted.headings()));
+    page.push(Line::of(Role::Dim, "  ").then(fitted.headings()));
     if rows.is_empty() {
-        page.extend(empty(level).into_iter().map(|line| after(Line::from("  "), line)));
+        page.extend(empty(level).into_iter().map(|line| Line::from("  ").then(line)));
     }
     let is_old = layout::is_old(model) && !matches!(model.link, Link::Connecting(_));
     for (item, cells) in in_view.iter().zip(&lines) {
@@ -132,8 +132,8 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
         let is_selected = level.cursor.as_deref() == Some(id.as_str());
         let mark = if level.marks.contains(&id) { Symbol::Mark.text(writing.charset) } else { " " };
         let pointer = if is_selected { Symbol::Cursor.text(writing.charset) } else { " " };
-        let begin = Line::of(Role::Accent, format!("{}{mark}", pointer));
-        let mut line = after(begin, fitted.row(cells));
+        let begin = Line::of(Role::Accent, format!("{pointer}{mark}"));
+        let mut line = begin.then(fitted.row(cells));
         if level.words == Words::Highlight && !level.filter.is_empty() && item.has(&level.filter) {
             line.spans.iter_mut().for_each(|span| span.role = Role::Accent);
         }
@@ -149,17 +149,13 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
     }
 }
 
-fn after(begin: Line, line: Line) -> Line {
-    line.spans.into_iter().fold(begin, |line, span| line.and(span.role, span.text))
-}
-
 /// Why there is nothing, and what to do.
 fn empty(level: &Level) -> Vec<Line> {
     match &level.fetch {
         Fetch::Done(_) => {}
         Fetch::Failed(failure) => {
-            let why = Line::of(Role::Bad, harmless(failure.text()));
-            let hint = failure.hint().map(|hint| Line::of(Role::Text, harmless(hint)));
+            let why = Line::of(Role::Bad, failure.text());
+            let hint = failure.hint().map(|hint| Line::of(Role::Text, hint));
             return std::iter::once(why).chain(hint).collect();
         }
         Fetch::Never | Fetch::Asked(_) => return Vec::new(),
@@ -196,10 +192,7 @@ fn empty(level: &Level) -> Vec<Line> {
 
 /// The rule of a pane.
 pub(super) fn pane_rule(model: &Model, left: Line, right: Line, columns: usize) -> Line {
-    let blanks = if left.width() == 0 { 1 } else { 2 };
-    let gap = columns.saturating_sub(left.width() + right.width() + blanks);
-    let rule = header::rule(model, gap);
-    let line = if left.width() == 0 { Line::new() } else { left.and(Role::Text, " ") };
-    let line = rule.spans.into_iter().fold(line, |line, span| line.and(span.role, span.text));
-    after(line.and(Role::Text, " "), right)
+    let left = if left.is_empty() { left } else { left.and(Role::Text, " ") };
+    let gap = columns.saturating_sub(left.width() + right.width() + 1);
+    left.then(header::rule(model, gap)).and(Role::Text, " ").then(right)
 }

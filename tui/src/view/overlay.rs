@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::model::{Confirm, Draft, Edits, Gate, Model, Overlay};
 use crate::palette;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, cut, harmless, width, wrapped};
+use crate::text::{Line, Role, harmless, width, wrap};
 use crate::view::{Page, Row, Shade, header};
 
 /// Help: the keys of this place, those of all places, symbols, versions.
@@ -17,7 +17,7 @@ pub fn help_lines(model: &Model) -> Vec<Line> {
         let gap = 12_usize.saturating_sub(width(key));
         Line::of(Role::Accent, format!("  {key}{}", " ".repeat(gap))).and(Role::Text, does)
     };
-    let verbs = model.level().listing.verbs();
+    let verbs = crate::verbs::of(&model.level().listing);
     lines.extend(verbs.iter().map(|verb| {
         let may = match model.may(verb.needs) {
             crate::model::May::No => format!("{} (asks for {})", verb.label, verb.needs),
@@ -48,9 +48,7 @@ pub fn help_lines(model: &Model) -> Vec<Line> {
     let daemon = model.instance.as_ref().map_or("?", |instance| instance.version.as_str());
     let says = format!(
         "picloud-tui {}, daemon {}, at {}",
-        model.fixed.version,
-        harmless(daemon),
-        harmless(&model.fixed.place)
+        model.fixed.version, daemon, &model.fixed.place
     );
     lines.push(Line::of(Role::Dim, says));
     lines
@@ -69,13 +67,11 @@ pub(super) fn palette(
     let first = at.saturating_sub(rows.saturating_sub(1));
     let found = palette::found(model, field.text());
     for (n, entry) in found.iter().enumerate().skip(first).take(rows) {
-        let name = cut(&harmless(&entry.name), layout.columns.saturating_sub(14));
-        let gap = layout.columns.saturating_sub(14 + width(&name));
         let pointer = if n == at { Symbol::Cursor.text(model.fixed.charset) } else { " " };
-        let line = Line::of(Role::Accent, format!("{pointer} "))
-            .and(Role::Text, name)
-            .and(Role::Text, " ".repeat(gap))
-            .and(Role::Dim, entry.key);
+        let room = layout.columns.saturating_sub(14);
+        let name = Line::of(Role::Text, &entry.name).cut(room).padded(room);
+        let line =
+            Line::of(Role::Accent, format!("{pointer} ")).then(name).and(Role::Dim, entry.key);
         let shade = if n == at { Shade::Selected } else { Shade::Plain };
         page.rows.push(Row { line, shade });
     }
@@ -90,7 +86,7 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
     let names = std::iter::once("all apps".to_owned()).chain(slugs);
     for (n, name) in names.enumerate() {
         let pointer = if n == at { Symbol::Cursor.text(model.fixed.charset) } else { " " };
-        let line = Line::of(Role::Accent, format!("{pointer} ")).and(Role::Text, harmless(&name));
+        let line = Line::of(Role::Accent, format!("{pointer} ")).and(Role::Text, &name);
         if n == at {
             page.cursor = Some((0, page.rows.len()));
         }
@@ -101,13 +97,13 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
 
 pub(super) fn confirm(model: &Model, layout: &Layout, confirm: &Confirm, page: &mut Page) {
     page.push(header::rule(model, layout.columns));
-    page.push(Line::of(Role::Strong, harmless(&confirm.title)));
+    page.push(Line::of(Role::Strong, &confirm.title));
     let says = confirm.says.iter().flat_map(|(role, says)| {
         let says = harmless(says);
         // What is set in are examples: each is one line.
         let lines = match says.starts_with(' ') {
             true => vec![says],
-            false => wrapped(&says, layout.columns),
+            false => wrap(&says, layout.columns),
         };
         lines.into_iter().map(|line| Line::of(*role, line)).collect::<Vec<Line>>()
     });
@@ -161,7 +157,7 @@ pub(super) fn draft_keys(draft: &Draft) -> Vec<(Role, String, &'static str)> {
 pub(super) fn entry(model: &Model, columns: usize, row: usize, page: &mut Page) -> Option<Line> {
     let (asks, field) = match model.overlay.as_ref()? {
         Overlay::Filter { field, .. } => ("/".to_owned(), field),
-        Overlay::Prompt { field, question, .. } => (format!("{}: ", harmless(question)), field),
+        Overlay::Prompt { field, question, .. } => (format!("{question}: "), field),
         Overlay::CopyAs { choices } => {
             let says =
                 choices.iter().fold(Line::of(Role::Text, "copy as"), |line, (c, name, _)| {

@@ -7,7 +7,7 @@ use crate::layout::{self, Kind, Layout};
 use crate::model::{Model, Plots, SERIES_SECONDS};
 use crate::plot;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::view::{Page, list};
 use crate::when;
 
@@ -64,7 +64,7 @@ fn dead(model: &Model, stats: &Stats, columns: usize) -> Line {
         Some((app, trouble)) => {
             let at = when::day_clock(trouble.at, &model.fixed.zone, model.now);
             let says = format!(", newest {at} {}/{}: {}", app.app, trouble.script, trouble.message);
-            line.and(Role::Text, harmless(&says))
+            line.and(Role::Text, says)
         }
         None => line,
     };
@@ -109,7 +109,7 @@ pub(super) fn why(why: &str) -> String {
         "daemon_died" => "the daemon died".to_owned(),
         "power_cut" => "a power cut".to_owned(),
         "" => "a new start".to_owned(),
-        other => harmless(other),
+        other => other.to_owned(),
     }
 }
 
@@ -223,14 +223,14 @@ fn recent(model: &Model, layout: &Layout, page: &mut Page) {
     for run in model.recent.iter().take(rows) {
         let (symbol, role) = crate::symbols::state(&run.outcome);
         let cells = columns::run(run, writing);
-        let script = Line::of(Role::Text, harmless(&format!("{}/{}", run.app, run.script)));
+        let script = Line::of(Role::Text, format!("{}/{}", run.app, run.script));
         let line = Line::of(Role::Dim, format!("  {} ", cells[1].text()))
             .and(role, symbol.text(writing.charset))
             .and(Role::Text, format!(" {}", script.cut(26).padded(26).text()))
             .and(Role::Text, format!("  {}", cells[3].cut(24).padded(24).text()))
             .and(Role::Text, format!("  {:>7}", cells[5].text()));
         let line = match &run.error {
-            Some(error) => line.and(Role::Bad, format!("  {}", harmless(&columns::error(error)))),
+            Some(error) => line.and(Role::Bad, format!("  {}", &columns::error(error))),
             None => line,
         };
         page.push(line);

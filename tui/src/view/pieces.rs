@@ -12,7 +12,7 @@ use crate::part::{Key, Loaded, Tab};
 use crate::reply::Part;
 use crate::source;
 use crate::symbols::{self, Symbol};
-use crate::text::{Line, Role, harmless};
+use crate::text::{Line, Role};
 use crate::view::detail::{fact, here};
 use crate::when;
 
@@ -78,12 +78,9 @@ pub(super) fn lines(model: &Model, item: &Item, tab: Tab) -> Vec<Line> {
         (_, Tab::Runs) => runs(model, parts),
         (Item::Script(script), Tab::Uses) => {
             let mut lines = vec![Line::of(Role::Dim, "routes")];
-            lines
-                .extend(script.routes.iter().map(|one| Line::from(format!("  {}", harmless(one)))));
+            lines.extend(script.routes.iter().map(|one| Line::from(format!("  {one}"))));
             lines.push(Line::of(Role::Dim, "triggers"));
-            lines.extend(
-                script.triggers.iter().map(|one| Line::from(format!("  {}", harmless(one)))),
-            );
+            lines.extend(script.triggers.iter().map(|one| Line::from(format!("  {one}"))));
             lines
         }
         (_, Tab::Versions) => versions(model, parts),
@@ -96,23 +93,21 @@ pub(super) fn lines(model: &Model, item: &Item, tab: Tab) -> Vec<Line> {
 
 /// An error with its place.
 pub(super) fn failure(error: &FailureItem) -> Vec<Line> {
-    let mut lines = Vec::new();
-    if let (Some(line), Some(source_line)) = (error.line, &error.source_line) {
-        let column = usize::try_from(error.column.unwrap_or_default()).unwrap_or_default();
-        let number = usize::try_from(line).unwrap_or_default();
-        let code = source::rhai(source_line);
-        let mut one = source::numbered(code, Some((1, column, &error.message)));
-        if let Some(first) = one.first_mut().and_then(|line| line.spans.first_mut()) {
-            first.text = format!("{number:>4}  ");
-        }
-        lines.extend(one);
-    } else {
-        for (n, line) in error.message.lines().enumerate() {
-            let begin = if n == 0 { format!("{}: ", error.kind) } else { String::new() };
-            lines.push(Line::of(Role::Bad, harmless(&format!("{begin}{line}"))));
-        }
+    if let (Some(place), Some(source_line)) = (place(error), &error.source_line) {
+        return source::listing(source_line, place.0, Some(place));
     }
-    lines
+    let line = |(n, line): (usize, &str)| match n {
+        0 => Line::of(Role::Bad, format!("{}: {line}", error.kind)),
+        _ => Line::of(Role::Bad, line),
+    };
+    error.message.lines().enumerate().map(line).collect()
+}
+
+/// Line and column of an error, and what it says.
+fn place(error: &FailureItem) -> Option<(usize, usize, &str)> {
+    let line = usize::try_from(error.line?).ok()?;
+    let column = usize::try_from(error.column.unwrap_or_default()).ok()?;
+    Some((line, column, error.message.as_str()))
 }
 
 fn event(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
@@ -126,7 +121,7 @@ fn event(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
                 let clock = |at| when::day_clock(at, &model.fixed.zone, model.now);
                 if let Some(error) = &detail.handler_error {
                     let says = format!("its handler failed: {}", error.message);
-                    lines.push(Line::of(Role::Warn, harmless(&says)));
+                    lines.push(Line::of(Role::Warn, &says));
                 }
                 match detail.letter.resolution.as_deref() {
                     Some("replayed") => {
@@ -138,7 +133,7 @@ fn event(model: &Model, item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
                         let why = detail.reason.as_deref().unwrap_or_default();
                         let at = detail.resolved_at.map(clock).unwrap_or_default();
                         let says = format!("discarded {at}: {why}");
-                        lines.push(Line::of(Role::Dim, harmless(&says)));
+                        lines.push(Line::of(Role::Dim, &says));
                     }
                     Some(_) | None => {}
                 }
@@ -203,19 +198,17 @@ fn attempts(model: &Model, detail: &ExecutionDetail) -> Vec<Line> {
 fn one_attempt(model: &Model, attempt: &AttemptDetail) -> Vec<Line> {
     let run = &attempt.run;
     let (symbol, role) = symbols::state(&run.outcome);
-    let mut lines = vec![
-        Line::of(role, format!("{} {}", symbol.text(model.fixed.charset), harmless(&run.outcome)))
-            .and(
-                Role::Text,
-                format!(
-                    "  try {}  {}  took {}  in line {}",
-                    run.attempt,
-                    when::clock_seconds(run.started_at, &model.fixed.zone),
-                    when::micros(run.took_us),
-                    when::micros(run.queued_us)
-                ),
+    let mut lines =
+        vec![Line::of(role, format!("{} {}", symbol.text(model.fixed.charset), run.outcome)).and(
+            Role::Text,
+            format!(
+                "  try {}  {}  took {}  in line {}",
+                run.attempt,
+                when::clock_seconds(run.started_at, &model.fixed.zone),
+                when::micros(run.took_us),
+                when::micros(run.queued_us)
             ),
-    ];
+        )];
     if let Some(error) = &run.error {
         lines.extend(failure(error));
     }
@@ -235,9 +228,9 @@ fn log_line(line: &picloud_api::executions::LogLine) -> Line {
         _ => Role::Dim,
     };
     let fields = line.fields.as_ref().map(|fields| format!("  {fields}")).unwrap_or_default();
-    Line::of(role, harmless(&format!("{:<5}  ", line.level)))
-        .and(Role::Text, harmless(&line.message))
-        .and(Role::Dim, harmless(&fields))
+    Line::of(role, format!("{:<5}  ", line.level))
+        .and(Role::Text, &line.message)
+        .and(Role::Dim, &fields)
 }
 
 fn log(parts: &[(Key, Loaded)]) -> Vec<Line> {
@@ -283,7 +276,7 @@ fn run_line(model: &Model, run: &ExecutionItem) -> Line {
     let line = gap(line, &cells[3], 26);
     let line = gap(line, &cells[5], 8);
     match &run.error {
-        Some(error) => line.and(Role::Bad, format!("  {}", harmless(&columns::error(error)))),
+        Some(error) => line.and(Role::Bad, format!("  {}", &columns::error(error))),
         None => line,
     }
 }
@@ -314,12 +307,7 @@ fn code(parts: &[(Key, Loaded)], error: Option<&FailureItem>) -> Vec<Line> {
         Loaded::Asked(_) | Loaded::Failed(_) => None,
     });
     let Some(text) = text else { return Vec::new() };
-    let place = error.and_then(|error| {
-        let line = usize::try_from(error.line?).ok()?;
-        let column = usize::try_from(error.column.unwrap_or_default()).ok()?;
-        Some((line, column, error.message.as_str()))
-    });
-    source::numbered(source::rhai(text), place)
+    source::listing(text, 1, error.and_then(place))
 }
 
 fn versions(model: &Model, parts: &[(Key, Loaded)]) -> Vec<Line> {
@@ -375,7 +363,7 @@ fn manifest(parts: &[(Key, Loaded)]) -> Vec<Line> {
     });
     let Some(bundle) = bundle else { return Vec::new() };
     let text = toml::to_string(&bundle.manifest).unwrap_or_default();
-    text.lines().map(|line| Line::from(harmless(line))).collect()
+    text.lines().map(Line::from).collect()
 }
 
 /// The tree of causes and consequences.
@@ -415,15 +403,15 @@ fn branch(model: &Model, chain: &Chain, link: &Link, depth: usize, lines: &mut V
     let arrow = if depth == 0 { String::new() } else { format!("{} ", Symbol::Into.text(charset)) };
     let name = format!("{}/{}", link.app, link.script);
     let mut line = Line::of(Role::Dim, format!("{indent}{arrow}"))
-        .and(role, format!("{} {}", symbol.text(charset), harmless(&link.state)))
-        .and(if here { Role::Strong } else { Role::Text }, format!("  {}", harmless(&name)))
-        .and(Role::Text, format!("  {}", harmless(&cause(&link.source, link.origin.as_deref()))))
+        .and(role, format!("{} {}", symbol.text(charset), &link.state))
+        .and(if here { Role::Strong } else { Role::Text }, format!("  {}", &name))
+        .and(Role::Text, format!("  {}", &cause(&link.source, link.origin.as_deref())))
         .and(Role::Dim, format!("  {}", when::clock_seconds(link.at, &model.fixed.zone)));
     if here {
         line = line.and(Role::Accent, "  this");
     }
     if let Some(error) = &link.error {
-        line = line.and(Role::Bad, format!("  {}", harmless(error)));
+        line = line.and(Role::Bad, format!("  {error}"));
     }
     lines.push(line);
     let caused = chain
@@ -446,11 +434,12 @@ pub(super) fn dry_run(answer: &DryRunAnswer, on: &str) -> Vec<Line> {
         "failed" => Role::Bad,
         _ => Role::Warn,
     };
+    let writes = when::counted(answer.writes.len(), "write");
     let mut lines = vec![
-        Line::of(Role::Strong, format!("dry run{version} on {on}: "))
-            .and(role, harmless(&answer.outcome))
-            .and(Role::Text, format!(", {} writes", answer.writes.len()))
-            .and(Role::Dim, format!("  took {}", when::micros(answer.took_us))),
+        Line::of(Role::Strong, format!("dry run{version}: "))
+            .and(role, &answer.outcome)
+            .and(Role::Text, format!(", {writes}, took {}", when::micros(answer.took_us)))
+            .and(Role::Dim, format!("  {on}")),
     ];
     if let Some(error) = &answer.error {
         lines.extend(failure(error));
@@ -476,9 +465,9 @@ pub(super) fn dry_run(answer: &DryRunAnswer, on: &str) -> Vec<Line> {
     for line in &answer.log {
         let fields = line.fields.as_ref().map(|fields| format!("  {}", fields.get()));
         lines.push(
-            Line::of(Role::Dim, harmless(&format!("{:<5}  ", line.level)))
-                .and(Role::Text, harmless(&line.message))
-                .and(Role::Dim, harmless(&fields.unwrap_or_default())),
+            Line::of(Role::Dim, format!("{:<5}  ", line.level))
+                .and(Role::Text, &line.message)
+                .and(Role::Dim, fields.unwrap_or_default()),
         );
     }
     lines
@@ -491,9 +480,7 @@ fn write(write: &WriteItem) -> Vec<Line> {
         value.as_ref().map(|value| source::json(value.get())).unwrap_or_default()
     };
     let shown = diff::shown(&diff::lines(&text(&write.before), &text(&write.after), 1));
-    lines.extend(shown.into_iter().map(|line| {
-        line.spans.into_iter().fold(Line::from("    "), |line, span| line.and(span.role, span.text))
-    }));
+    lines.extend(shown.into_iter().map(|line| Line::from("    ").then(line)));
     lines
 }
 
