@@ -3,8 +3,9 @@
 use picloud_api::events::{Begin, OutboxEvent};
 use picloud_api::problem::{Code, Problem};
 
+use crate::columns::SortKey;
 use crate::message::{Live, Message};
-use crate::model::{Draft, Fetch, Flow, Focus, Link};
+use crate::model::{Draft, Fetch, Flow, Focus, Link, shown};
 use crate::purpose::Purpose;
 use crate::reply::{Batch, Reply};
 use crate::screen::Screen;
@@ -109,6 +110,28 @@ fn the_newest_is_followed_only_where_that_was_asked_for() {
     world.press("j");
     world.happens(vec![moved(49, "due")]);
     assert_eq!(world.cursor(), id("ROW", 47));
+}
+
+#[test]
+fn rows_are_sorted_by_what_their_columns_mean() {
+    let firsts = |world: &World| -> Vec<String> {
+        shown(world.model.level()).iter().map(|row| row.name()).collect()
+    };
+    for (keys, first, last) in [
+        // When: what was due first, and what is due last.
+        ("2ss", id("ROW", 44), id("ROW", 43)),
+        // Took: milliseconds are less than seconds.
+        ("4ssssss", id("RUN", 90), id("RUN", 83)),
+        ("4ssssssS", id("RUN", 83), id("RUN", 90)),
+        // Text with and without numbers in front has one order.
+        ("6sss", "energy/tariff".to_owned(), "greenhouse/warn".to_owned()),
+    ] {
+        let rows = firsts(&at(keys));
+        assert_eq!((rows.first(), rows.last()), (Some(&first), Some(&last)), "{keys} {rows:?}");
+    }
+    let number = SortKey::Number(5.0);
+    let text = SortKey::Text("4th".to_owned());
+    assert_eq!(number.compare(&text), text.compare(&number).reverse());
 }
 
 #[test]
@@ -546,7 +569,11 @@ mod jobs {
         let mut world = World::new(SIZE);
         world.editor = Box::new(|text| Some(text.replace("dry", "too dry")));
         world.press("6/warn<enter>et");
-        assert!(world.frame().contains("dry run v12 on your edit, on the event of"));
+        assert!(
+            world.line("dry run v12").contains("your edit, on the event of 01J9ZK"),
+            "{}",
+            world.frame()
+        );
         world.press("y");
         let changed = world.changed();
         assert!(
