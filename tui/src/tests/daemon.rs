@@ -335,7 +335,7 @@ fn spoil(key: &str, value: &mut Value) {
             let at = text.len();
             text.push_str(WORST[at % WORST.len()]);
             if at % 7 == 0 {
-                text.push_str(&"long 長い ".repeat(400));
+                text.push_str(&"long 長い ".repeat(60));
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| spoil(key, item)),

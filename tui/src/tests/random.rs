@@ -200,7 +200,7 @@ fn event(happens: Happens, n: usize) -> Live {
             at: NOW,
             id: id("ROW", n),
             app: worst,
-            error: (n % 4 == 0).then(|| canned::failure("runtime", "\0\u{9b}31m\n")),
+            error: n.is_multiple_of(4).then(|| canned::failure("runtime", "\0\u{9b}31m\n")),
             ..OutboxEvent::default()
         })),
         Happens::Run => {

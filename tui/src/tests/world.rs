@@ -154,7 +154,7 @@ impl World {
                 return;
             }
         }
-        panic!("the console asks and asks: {:?}", described(&waiting.into()));
+        panic!("the console asks and asks: {:?}", described(waiting.make_contiguous()));
     }
 
     /// What comes of it at once.
@@ -238,7 +238,7 @@ pub(super) fn gone() -> Failure {
 }
 
 /// Effects in words.
-pub(super) fn described(effects: &Vec<Effect>) -> Vec<String> {
+pub(super) fn described(effects: &[Effect]) -> Vec<String> {
     let ask = |question: &Ask| {
         let mut says = format!("{} {}", question.method, question.paths.join(" "));
         if let Some(version) = question.version {
