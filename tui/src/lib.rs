@@ -56,3 +56,6 @@ pub mod table;
 pub mod text;
 pub mod theme;
 pub mod when;
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use picloud_api::list::ExecutionItem;
 use picloud_api::script::DryRunAnswer;
 use picloud_api::stats::{Counts, Stats};
 
+use crate::columns::SortKey;
 use crate::effect::{Ask, Mouse, Ticket};
 use crate::field::Field;
 use crate::item::Item;
@@ -552,7 +553,11 @@ pub fn shown(level: &Level) -> Vec<&Item> {
     let mut rows: Vec<&Item> =
         level.rows.iter().filter(|row| !hides || row.has(&level.filter)).collect();
     if let Some(sort) = level.sort {
-        rows.sort_by(|one, other| crate::columns::compare(one, other, sort.column));
+        // What a row is sorted by takes a while to find out: once for each is enough.
+        let key = |row| (crate::columns::sort_key(row, &level.listing, sort.column), row);
+        let mut keyed: Vec<(SortKey, &Item)> = rows.into_iter().map(key).collect();
+        keyed.sort_by(|(one, _), (other, _)| one.compare(other));
+        rows = keyed.into_iter().map(|(_, row)| row).collect();
         if sort.order == Order::Down {
             rows.reverse();
         }

@@ -165,7 +165,10 @@ fn problem_of(of: &Edits, text: &str) -> Option<String> {
         | Edits::NewEntry { .. }
         | Edits::Trigger { .. } => {
             let error = serde_json::from_str::<Box<RawValue>>(text).err()?;
-            Some(format!("no JSON, line {}, column {}: {error}", error.line(), error.column()))
+            let says = error.to_string();
+            // Serde names the place behind what is wrong; here it stands first.
+            let what = says.split(" at line ").next().unwrap_or_default();
+            Some(format!("no JSON, line {}, column {}: {what}", error.line(), error.column()))
         }
     }
 }

@@ -117,8 +117,7 @@ fn draft_lines(draft: &Draft) -> Vec<Line> {
         }
     }
     if let Some(theirs) = &draft.theirs {
-        let says =
-            "changed meanwhile: from theirs (-) to yours (+); y keeps yours, esc theirs, e edits";
+        let says = "changed meanwhile: theirs (-), yours (+); y keeps yours, esc theirs, e edits";
         lines.push(Line::of(Role::Warn, says));
         lines.extend(diff::shown(&diff::lines(&theirs.text, &draft.text, CONTEXT_LINES)));
         return lines;

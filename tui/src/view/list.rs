@@ -60,11 +60,12 @@ fn title(model: &Model) -> Line {
         Fetch::Asked(at) if model.now >= at + 300 && level.rows.is_empty() => {
             line.and(Role::Dim, "  asking the daemon…")
         }
-        Fetch::Failed(failure) => {
+        // Without rows there is room for it below.
+        Fetch::Failed(failure) if !level.rows.is_empty() => {
             let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
             line.and(Role::Bad, format!("  {}{hint}", failure.text()))
         }
-        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) => line,
+        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) | Fetch::Failed(_) => line,
     }
 }
 
@@ -150,14 +151,21 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
 
 /// Why there is nothing, and what to do.
 fn empty(level: &Level) -> Vec<Line> {
-    if !matches!(level.fetch, Fetch::Done(_)) {
-        return Vec::new();
+    match &level.fetch {
+        Fetch::Done(_) => {}
+        Fetch::Failed(failure) => {
+            let why = Line::of(Role::Bad, failure.text());
+            let hint = failure.hint().map(|hint| Line::of(Role::Text, hint));
+            return std::iter::once(why).chain(hint).collect();
+        }
+        Fetch::Never | Fetch::Asked(_) => return Vec::new(),
     }
     if !level.filter.is_empty() {
         return vec![Line::of(Role::Text, "Nothing that fits the filter. esc clears it.")];
     }
     let says = match &level.listing {
-        Listing::Traffic | Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
+        Listing::Traffic => "No apps. `picloud deploy DIR`",
+        Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
         Listing::Outbox => "Nothing waits and nothing runs. What comes is shown as it comes.",
         Listing::Letters if !level.base.is_empty() => {
             "Nothing of it is open any more. esc leads back"

@@ -68,6 +68,7 @@ fn dead(model: &Model, stats: &Stats, columns: usize) -> Line {
         }
         None => line,
     };
+    // However long the message is, the key to it is in sight.
     let key = Line::of(Role::Text, "   press ").and(Role::Accent, "3");
     line.cut(columns.saturating_sub(key.width())).then(key)
 }
@@ -139,7 +140,7 @@ fn plots(model: &Model, all: &AllStats, columns: usize) -> Vec<Line> {
         return four
             .iter()
             .map(|(name, now, values)| {
-                let most = values.iter().max().copied().unwrap_or_default();
+                let most = values.iter().max().copied().unwrap_or_default().max(*now);
                 Line::of(Role::Text, format!("{name:<13}"))
                     .and(Role::Accent, plot::spark(values, width, model.fixed.charset))
                     .and(
@@ -151,7 +152,7 @@ fn plots(model: &Model, all: &AllStats, columns: usize) -> Vec<Line> {
     }
     let width = (columns - 4) / 2;
     let half = |(name, now, values): &(&str, u64, Vec<u64>)| {
-        let most = values.iter().max().copied().unwrap_or_default();
+        let most = values.iter().max().copied().unwrap_or_default().max(*now);
         let figures = format!("{} now {:>5} max", when::count(*now), when::count(most));
         let gap = width.saturating_sub(name.len() + figures.len());
         let title = format!("{name}{}{figures}", " ".repeat(gap));
