@@ -311,7 +311,7 @@ fn survives(charset: Charset, all: Vec<Comes>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_comes_frames_fit_cursors_stand_and_actions_hit_what_was_shown(
