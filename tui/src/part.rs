@@ -115,7 +115,12 @@ pub fn script(app: &str, name: &str) -> String {
 /// What this view of a row is made of. More may be needed when some of it is there.
 pub fn needs(level: &Level, item: &Item, tab: Tab) -> Vec<Key> {
     let known = &level.parts;
-    let letter = || known.iter().find_map(|(_, part)| letter_of(part));
+    let letter = || {
+        find(known, |part| match part {
+            Part::Letter(letter) => Some(letter),
+            _ => None,
+        })
+    };
     let own_script = || Some(Key::Script(item.app()?.to_owned(), item.script()?.to_owned()));
     match (item, tab) {
         (Item::Group(group), _) => {
@@ -188,21 +193,19 @@ pub fn needs(level: &Level, item: &Item, tab: Tab) -> Vec<Key> {
     }
 }
 
+/// The first of what is here that this picks.
+pub fn find<'a, T>(parts: &'a [(Key, Loaded)], pick: impl Fn(&'a Part) -> Option<T>) -> Option<T> {
+    parts.iter().find_map(|(_, part)| match part {
+        Loaded::Here(part) => pick(part),
+        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    })
+}
+
 /// The version that failed; the current one when there was none.
 fn failed_version(letter: &picloud_api::list::DeadLetterItem) -> Key {
     let (app, script) = (letter.app.clone(), letter.script.clone());
     match letter.script_version {
         0 => Key::Script(app, script),
         version => Key::Version(app, script, version),
-    }
-}
-
-fn letter_of(part: &Loaded) -> Option<&picloud_api::letters::LetterDetail> {
-    match part {
-        Loaded::Here(part) => match &**part {
-            Part::Letter(letter) => Some(letter),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
     }
 }

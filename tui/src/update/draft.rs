@@ -213,12 +213,9 @@ pub(super) fn try_it(model: &mut Model, out: &mut Out) {
     else {
         return;
     };
-    let last_run = level.parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Runs(runs) => runs.first().map(|run| run.id.clone()),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let last_run = part::find(&level.parts, |part| match part {
+        Part::Runs(runs) => runs.first().map(|run| run.id.clone()),
+        _ => None,
     });
     let (body, on) = match (&level.draft, &item) {
         (Some(Draft { problem: Some(problem), .. }), _) => {
