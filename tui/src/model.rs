@@ -87,8 +87,8 @@ pub struct Model {
     pub tickets: u64,
     /// Lines of the log that came so far.
     pub lines: u64,
-    /// The daemon has been started anew, and how; shown for a while.
-    pub restarted: Option<Restarted>,
+    /// When the daemon was found started anew; shown for a while.
+    pub restarted_at: Option<i64>,
     /// What brings the live rows.
     pub stream: Option<Stream>,
 }
@@ -118,12 +118,6 @@ pub struct Lost {
     pub why: Failure,
     pub tries: u32,
     pub again_at: i64,
-}
-
-#[derive(Clone, Debug)]
-pub struct Restarted {
-    pub at: i64,
-    pub why: String,
 }
 
 /// Whether what happens is shown as it happens.
@@ -474,7 +468,7 @@ impl Model {
             asked: BTreeMap::new(),
             tickets: 0,
             lines: 0,
-            restarted: None,
+            restarted_at: None,
             stream: None,
         }
     }

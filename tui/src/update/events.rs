@@ -149,8 +149,5 @@ fn keep(model: &mut Model, stats: Stats) {
         level.rows = stats.apps.iter().cloned().map(Item::Traffic).collect();
         level.fetch = crate::model::Fetch::Done(stats.now);
     }
-    if let Some(restarted) = &mut model.restarted {
-        restarted.why.clone_from(&stats.instance.why);
-    }
     model.stats = Some(stats);
 }

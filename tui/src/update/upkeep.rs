@@ -6,7 +6,7 @@ use crate::client::segment;
 use crate::effect::{Ask, Effect};
 use crate::listing::{Listing, Scope};
 use crate::message::Failure;
-use crate::model::{Fetch, Flow, Link, Lost, Model, RECENT_MAX, Restarted, Stream, selected};
+use crate::model::{Fetch, Flow, Link, Lost, Model, RECENT_MAX, Stream, selected};
 use crate::part::{self, Loaded};
 use crate::purpose::{How, Place, Purpose};
 use crate::reply::Want;
@@ -70,8 +70,7 @@ pub(super) fn greeted(model: &mut Model, instance: Instance, out: &mut Out) {
     model.link = Link::Live;
     model.instance = Some(instance);
     if is_new {
-        // Why, its own figures say, and those that are here are of the one before.
-        model.restarted = Some(Restarted { at: model.now, why: String::new() });
+        model.restarted_at = Some(model.now);
     }
     if is_new || (was_away && before.is_some()) {
         for level in model.levels.values_mut().flatten() {
@@ -177,7 +176,7 @@ fn expire(model: &mut Model) {
     let now = model.now;
     model.note.take_if(|note| note.until <= now);
     model.undo.take_if(|undo| undo.until <= now);
-    model.restarted.take_if(|restarted| restarted.at + RESTARTED_MS <= now);
+    model.restarted_at.take_if(|at| *at + RESTARTED_MS <= now);
     if model.flow == Flow::Live {
         for level in model.levels.values_mut().flatten() {
             if level.listing == Listing::Outbox {

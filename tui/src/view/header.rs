@@ -152,10 +152,11 @@ pub fn banner(model: &Model) -> Vec<Line> {
         }
         Link::Connecting(_) | Link::Live => {}
     }
-    if let Some(restarted) = &model.restarted {
-        let at = when::clock_seconds(restarted.at, &model.fixed.zone);
-        let why = super::overview::why(&restarted.why);
-        lines.push(Line::of(Role::Warn, format!("restarted {at} ({why})")));
+    if let Some(at) = model.restarted_at {
+        let at = when::clock_seconds(at, &model.fixed.zone);
+        let why = model.stats.as_ref().map_or("", |stats| stats.instance.why.as_str());
+        let why = super::overview::why(why);
+        lines.push(Line::of(Role::Warn, format!("restarted {at} (after {why})")));
     }
     let pauses = model.stats.iter().filter_map(|stats| stats.all.as_ref());
     for paused in pauses.flat_map(|all| &all.pauses).take(2) {
@@ -164,11 +165,8 @@ pub fn banner(model: &Model) -> Vec<Line> {
             target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
-        let says = format!("{what} since {since}: {}", paused.reason);
-        // However long the reason is, the way out is in sight.
-        let way_out = Line::of(Role::Warn, format!("  ({way_out})"));
-        let room = usize::from(model.size.0).saturating_sub(way_out.width());
-        lines.push(Line::of(Role::Warn, says).cut(room).then(way_out));
+        let says = format!("{what} since {since} ({way_out}): {}", paused.reason);
+        lines.push(Line::of(Role::Warn, &says));
     }
     let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
     if low.is_some_and(|all| all.store.storage_low) {
@@ -178,6 +176,7 @@ pub fn banner(model: &Model) -> Vec<Line> {
     lines
 }
 
+/// Since when nothing comes, when it is tried again, and why.
 fn away(model: &Model, lost: &Lost) -> Vec<Line> {
     let as_of = when::clock_seconds(lost.since, &model.fixed.zone);
     let again = match lost.again_at {

@@ -167,6 +167,9 @@ fn empty(level: &Level) -> Vec<Line> {
         Listing::Traffic => "No apps. `picloud deploy DIR`",
         Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
         Listing::Outbox => "Nothing waits and nothing runs. What comes is shown as it comes.",
+        Listing::Letters if !level.base.is_empty() => {
+            "Nothing of it is open any more. esc leads back"
+        }
         Listing::Groups | Listing::Letters => "No dead letters: everything could be done.",
         Listing::Runs => "No runs in memory since the daemon was started.",
         Listing::Abandoned => "Nothing was abandoned.",

@@ -105,10 +105,10 @@ fn checks(model: &Model, stats: &Stats, all: &AllStats) -> Line {
 pub(super) fn why(why: &str) -> String {
     match why {
         "first_start" => "the first start".to_owned(),
-        "stopped_in_order" => "a start in order".to_owned(),
-        "daemon_died" => "the daemon died".to_owned(),
+        "stopped_in_order" => "a stop in order".to_owned(),
+        "daemon_died" => "the daemon's death".to_owned(),
         "power_cut" => "a power cut".to_owned(),
-        "" => "a new start".to_owned(),
+        "" => "a stop".to_owned(),
         other => other.to_owned(),
     }
 }
