@@ -293,10 +293,13 @@ fn actions_name_what_was_shown(
     Ok(())
 }
 
-fn survives(charset: Charset, all: Vec<Comes>) -> Result<(), TestCaseError> {
+fn survives(all: Vec<Comes>) -> Result<(), TestCaseError> {
     let mut world = World::unstarted((80, 24));
     world.daemon.texts = Texts::Hostile;
-    world.model.fixed.charset = charset;
+    // What is drawn in letters is wider: every other world is one of them.
+    if all.len().is_multiple_of(2) {
+        world.model.fixed.charset = Charset::Ascii;
+    }
     world.editor = Box::new(|text| (text.len() % 3 > 0).then(|| text.replace('7', "8,")));
     // What nobody may do, nobody can do wrong.
     world.daemon.capabilities.clear();
@@ -322,12 +325,17 @@ fn survives(charset: Charset, all: Vec<Comes>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        // Each takes a fifth of a second; 128 unless told otherwise.
+        cases: ProptestConfig::default().cases / 2,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_comes_frames_fit_cursors_stand_and_actions_hit_what_was_shown(
-        all in prop::collection::vec(comes(), 60),
+        all in prop::collection::vec(comes(), 59..=60),
     ) {
-        survives(Charset::Unicode, all)?;
+        survives(all)?;
     }
 }
