@@ -373,6 +373,21 @@ fn without_a_daemon_nothing_is_asked_or_changed_and_edits_are_kept() {
 }
 
 #[test]
+fn what_was_asked_before_the_daemon_went_is_not_done_after_it() {
+    for (opens, answers) in
+        [("3r", "y"), ("3d", "38<enter>"), ("5+attic", "<enter>"), ("6r", "<enter>")]
+    {
+        let mut world = at(opens);
+        world.did();
+        world.lose();
+        world.press(answers);
+        assert!(world.changed().is_empty(), "{opens}");
+        let says = "not connected: nothing is changed, and nothing is kept for later";
+        assert_eq!(world.note(), says, "{opens}");
+    }
+}
+
+#[test]
 fn the_daemon_is_looked_for_less_and_less_often() {
     let mut world = at("");
     world.lose();

@@ -26,6 +26,8 @@ const UNDO_MS: i64 = 30_000;
 /// From so many on a bulk call wants the number typed.
 const TYPED_FROM: usize = 101;
 
+const NOT_CONNECTED: &str = "not connected: nothing is changed, and nothing is kept for later";
+
 /// A key that does something here.
 pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
     let verb = crate::verbs::of(&model.level().listing).iter().find(|verb| verb.command == command);
@@ -42,11 +44,7 @@ pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
         return note(model, Role::Warn, says);
     }
     if verb.needs != "AppRead" && !matches!(model.link, crate::model::Link::Live) {
-        return note(
-            model,
-            Role::Warn,
-            "not connected: nothing is changed, and nothing is kept for later",
-        );
+        return note(model, Role::Warn, NOT_CONNECTED);
     }
     match command {
         Command::Chain => chain(model),
@@ -225,8 +223,12 @@ pub(super) fn previewed(model: &mut Model, answer: Result<Reply, Failure>) {
     }
 }
 
-/// Does it.
+/// Does it, unless the daemon has gone while it was asked for.
 pub(super) fn go_ahead(model: &mut Model, act: Act, out: &mut Out) {
+    let is_of_the_daemon = !matches!(&act.does, Does::Each(asks) if asks.is_empty());
+    if is_of_the_daemon && !matches!(model.link, crate::model::Link::Live) {
+        return note(model, Role::Warn, NOT_CONNECTED);
+    }
     match act.does.clone() {
         Does::One(question) => ask(model, Purpose::Act(Box::new(act)), question, out),
         Does::Each(asks) if asks.is_empty() => drop_it(model),

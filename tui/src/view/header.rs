@@ -178,6 +178,7 @@ pub fn banner(model: &Model) -> Vec<Line> {
     lines
 }
 
+/// Since when nothing comes, when it is tried again, and why.
 fn away(model: &Model, lost: &Lost) -> Vec<Line> {
     let as_of = when::clock_seconds(lost.since, &model.fixed.zone);
     let again = match lost.again_at {
