@@ -154,9 +154,8 @@ pub fn banner(model: &Model) -> Vec<Line> {
     }
     if let Some(at) = model.restarted_at {
         let at = when::clock_seconds(at, &model.fixed.zone);
-        let why = model.stats.as_ref().map_or("", |stats| stats.instance.why.as_str());
-        let why = super::overview::why(why);
-        lines.push(Line::of(Role::Warn, format!("restarted {at} (after {why})")));
+        let why = why_started(model).map(|why| format!(" (after {why})")).unwrap_or_default();
+        lines.push(Line::of(Role::Warn, format!("restarted {at}{why}")));
     }
     let pauses = model.stats.iter().filter_map(|stats| stats.all.as_ref());
     for paused in pauses.flat_map(|all| &all.pauses).take(2) {
@@ -165,8 +164,11 @@ pub fn banner(model: &Model) -> Vec<Line> {
             target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
-        let says = format!("{what} since {since} ({way_out}): {}", paused.reason);
-        lines.push(Line::of(Role::Warn, &says));
+        let says = format!("{what} since {since}: {}", paused.reason);
+        // However long the reason is, the way out is in sight.
+        let way_out = Line::of(Role::Warn, format!("  ({way_out})"));
+        let room = usize::from(model.size.0).saturating_sub(way_out.width());
+        lines.push(Line::of(Role::Warn, says).cut(room).then(way_out));
     }
     let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
     if low.is_some_and(|all| all.store.storage_low) {
@@ -190,6 +192,13 @@ fn away(model: &Model, lost: &Lost) -> Vec<Line> {
     let mut lines = vec![Line::of(Role::Bad, format!("as of {as_of}, {again}, R now"))];
     lines.extend(told(model, Role::Bad, &says));
     lines
+}
+
+/// Why the daemon was started, as soon as its own figures are here: those that are may be of the one before.
+fn why_started(model: &Model) -> Option<String> {
+    let own = &model.instance.as_ref()?.instance_id;
+    let stats = model.stats.as_ref().filter(|stats| stats.instance.id == *own)?;
+    Some(super::overview::why(&stats.instance.why))
 }
 
 /// What has to be read whole.
