@@ -142,6 +142,10 @@ fn second(model: &mut Model, stats: Stats) {
 }
 
 fn keep(model: &mut Model, stats: Stats) {
+    if let Some(restarted) = &mut model.restarted {
+        // Who it is and why it was started come as two answers, in either order.
+        restarted.why.clone_from(&stats.instance.why);
+    }
     if let Some(level) =
         model.levels.get_mut(&crate::screen::Screen::Overview).and_then(|levels| levels.first_mut())
     {

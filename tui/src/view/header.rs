@@ -38,7 +38,7 @@ fn identity(model: &Model, columns: usize) -> Line {
         .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, scope);
     let mut right = Line::new();
     if let Some(stats) = &model.stats {
-        let up = when::span(model.now.saturating_sub(stats.instance.started_at));
+        let up = when::minutes(model.now.saturating_sub(stats.instance.started_at));
         right = right.and(Role::Dim, format!("{}  up {up}  ", &stats.instance.version));
     }
     right = right.and(Role::Dim, format!("{}   ", who(model)));
@@ -145,7 +145,7 @@ fn narrow(model: &Model, columns: usize) -> Line {
 pub fn banner(model: &Model) -> Vec<Line> {
     let mut lines = Vec::new();
     match &model.link {
-        Link::Lost(lost) => lines.push(away(model, lost.since, &lost.why, lost.again_at)),
+        Link::Lost(lost) => lines.extend(away(model, lost.since, &lost.why, lost.again_at)),
         Link::Refused(why) => lines.extend(refused(model, why)),
         Link::Connecting(since) if model.now >= since + 300 => {
             lines.push(Line::of(Role::Dim, "asking the daemon…"));
@@ -175,17 +175,19 @@ pub fn banner(model: &Model) -> Vec<Line> {
     lines
 }
 
-fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Line {
-    let as_of = when::clock_seconds(since, &model.fixed.zone);
+fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Vec<Line> {
+    // Before the first answer there is nothing of any time.
+    let as_of = match &model.stats {
+        Some(_) => format!("as of {}, ", when::clock_seconds(since, &model.fixed.zone)),
+        None => String::new(),
+    };
     let again = match again_at {
         i64::MAX => "trying now".to_owned(),
         at => format!("next try {}", when::until(at, model.now)),
     };
-    let mut says = format!("{}; as of {as_of}, {again}, R now", why.text());
-    if let Some(hint) = why.hint() {
-        says = format!("{says}  ({hint})");
-    }
-    Line::of(Role::Bad, &says)
+    let says = format!("{}; {as_of}{again}, R now", why.text());
+    let hint = why.hint().map(|hint| Line::of(Role::Text, hint));
+    std::iter::once(Line::of(Role::Bad, &says)).chain(hint).collect()
 }
 
 fn refused(model: &Model, why: &Failure) -> Vec<Line> {

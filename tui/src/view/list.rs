@@ -38,6 +38,11 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 fn title(model: &Model) -> Line {
     let level = model.level();
     let mut line = Line::of(Role::Strong, level.listing.title());
+    if let Fetch::Failed(failure) = &level.fetch {
+        // Why there is nothing comes before what it would be: the line may end before its end.
+        let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
+        line = line.and(Role::Bad, format!("  {}{hint}", failure.text()));
+    }
     for (role, says) in counts(model, level) {
         line = line.and(role, format!("  {says}"));
     }
@@ -60,11 +65,7 @@ fn title(model: &Model) -> Line {
         Fetch::Asked(at) if model.now >= at + 300 && level.rows.is_empty() => {
             line.and(Role::Dim, "  asking the daemon…")
         }
-        Fetch::Failed(failure) => {
-            let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
-            line.and(Role::Bad, format!("  {}{hint}", failure.text()))
-        }
-        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) => line,
+        Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) | Fetch::Failed(_) => line,
     }
 }
 

@@ -27,7 +27,7 @@ fn a_frame_is_printed_as_text_of_the_size_that_was_asked_for() {
         ("overview", "", "▲ 2 dead letters wait for you"),
         ("dead", "<enter>", "sensor 11 is silent"),
         ("scripts", "/water<enter>", "looks at the sensor"),
-        ("system", "", "Principals"),
+        ("system", "", "the store's file is whole"),
     ] {
         for (size, columns, rows) in [("80x24", 80, 24), ("60x15", 60, 15), ("100x30", 100, 30)] {
             let output =

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use picloud_tests::daemon::{Site, program};
 use picloud_tests::terminal::Console;
 
-use crate::console::{SIZE, garden, letters, live, open, quits, shows};
+use crate::console::{SIZE, garden, letters, live, open, quits, shows, water};
 
 #[test]
 fn a_daemon_that_dies_and_comes_back_is_seen_to_and_nothing_is_lost_meanwhile() {
@@ -16,11 +16,13 @@ fn a_daemon_that_dies_and_comes_back_is_seen_to_and_nothing_is_lost_meanwhile() 
     garden(&site);
     letters(&daemon, 2);
     let mut console = live(&site);
-    console.keys("3\r");
-    shows(&mut console, &["sensor 11 is silent", "sensor 10 is silent", "\"n\": 11"]);
+    console.keys("3");
+    shows(&mut console, &["2 open, 1 groups"]);
+    console.keys("\r");
+    shows(&mut console, &["sensor 11 is silent", "sensor 10 is silent", "\"method\": \"POST\""]);
     daemon.kill();
     shows(&mut console, &["no daemon answers at", "as of ", "R now", "✗ not connected"]);
-    shows(&mut console, &["sensor 11 is silent", "sensor 10 is silent", "\"n\": 11"]);
+    shows(&mut console, &["sensor 11 is silent", "sensor 10 is silent", "\"method\": \"POST\""]);
     console.keys("d");
     shows(&mut console, &["not connected: nothing is changed, and nothing is kept for later"]);
     let daemon = site.start();
@@ -29,7 +31,7 @@ fn a_daemon_that_dies_and_comes_back_is_seen_to_and_nothing_is_lost_meanwhile() 
     assert_eq!(daemon.list("dead-letters").len(), 2);
     console.keys("\x1b");
     shows(&mut console, &["2 open, 1 groups"]);
-    letters(&daemon, 1 + 2);
+    water(&daemon, [12]);
     shows(&mut console, &["3 Dead 3!", "3 open, 1 groups"]);
     quits(console);
     daemon.stop();
@@ -127,7 +129,7 @@ fn whoever_may_only_read_sees_everything_and_is_told_why_nothing_is_done() {
         shows(&mut console, &[says]);
     }
     console.keys("\r");
-    shows(&mut console, &["sensor 10 is silent", "\"n\": 10"]);
+    shows(&mut console, &["sensor 10 is silent", "\"method\": \"POST\""]);
     assert_eq!(daemon.list("dead-letters").len(), 1);
     assert!(!String::from_utf8_lossy(console.raw()).contains(&secret));
     quits(console);

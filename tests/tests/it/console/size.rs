@@ -20,7 +20,10 @@ fn through_a_storm_of_sizes_it_draws_what_fits() {
             console.keys("j");
         }
     }
+    console.resize(100, 30);
+    shows(&mut console, &["Help  System"]);
     console.keys("\x1b");
+    shows(&mut console, &["the store's file is whole"]);
     for (columns, rows) in [(1, 1), (60, 15), (300, 100)] {
         console.resize(columns, rows);
         console.keys("3");
