@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio::stdout;
-use rustix::termios::{QueueSelector, tcflush};
+use rustix::termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::terminal::Unbuffered;
@@ -70,8 +70,11 @@ impl Outlet {
         if self.is_free() && !is_full {
             return;
         }
-        // Each flush makes room for more of it.
-        let flush = || tcflush(stdout(), QueueSelector::OFlush);
+        // Each flush makes room for more of it, of which whoever writes learns when the settings are set.
+        let flush = || {
+            tcflush(stdout(), QueueSelector::OFlush)?;
+            tcsetattr(stdout(), OptionalActions::Now, &tcgetattr(stdout())?)
+        };
         while !self.is_free() && flush().is_ok() {
             if let Ok(Err(_gone)) = tokio::time::timeout(LOOK, self.written()).await {
                 return;

@@ -27,7 +27,7 @@ use crate::terminal::{self, Signal, Signals, Suspended, Terminal};
 use crate::{update, view};
 
 /// Messages that wait for the loop. Whoever has more waits, and in the end the daemon says what was missed.
-const MESSAGES_MAX: usize = 256;
+const MESSAGES_MAX: usize = 32;
 /// Messages that are taken before the next frame.
 const MESSAGES_A_FRAME: usize = 1_024;
 /// Names that are tried for a file.
@@ -216,7 +216,11 @@ impl Console {
             Event::Key(key) if key.kind == KeyEventKind::Release => None,
             Event::Key(key) => Some(Message::Key(key)),
             Event::Paste(text) => Some(Message::Paste(text)),
-            Event::Resize(..) => Some(self.resized()?),
+            // The signal for it says what the size is: here it would be said late or never.
+            Event::Resize(..) => {
+                self.terminal.nudge()?;
+                None
+            }
             Event::Mouse(mouse) => match mouse.kind {
                 MouseEventKind::ScrollDown => Some(Message::Wheel(1)),
                 MouseEventKind::ScrollUp => Some(Message::Wheel(-1)),
@@ -229,6 +233,8 @@ impl Console {
 
     fn resized(&mut self) -> io::Result<Message> {
         self.terminal.nudge()?;
+        // It may have been smaller in between, and have lost what it showed.
+        self.painter.forget();
         let size = terminal::size(self.equipment.size);
         Ok(Message::Resize(size.width, size.height))
     }

@@ -167,7 +167,7 @@ fn a_letter_is_discarded_when_asked_twice_and_reopened_by_undo() {
     person.presses("n", &["not done: discard"]);
     assert_eq!((state("open"), state("discarded")), (1, 0));
     person.presses("d", &["y does it; anything else does not"]);
-    person.presses("y", &["done: discard", "u reopen"]);
+    person.presses("y", &[&format!("u reopen {id}")]);
     assert_eq!((state("open"), state("discarded")), (0, 1));
     person.presses("u", &["done: reopen", "sensor 10 is silent"]);
     assert_eq!(daemon.list("dead-letters")[0]["id"], json!(id));

@@ -21,30 +21,29 @@ fn within_a_minute(time: Duration) {
     wait::until("there is room in this minute", || (second() + time.as_secs() < 59).then_some(()));
 }
 
+/// Waits until what has just come is drawn, and then sees that nothing more is.
+#[track_caller]
+fn is_quiet(console: &mut Console, screen: &str, sees: &str) {
+    console.keys(screen);
+    shows(console, &[sees]);
+    wait::until("it has settled", || {
+        (console.bytes_within(Duration::from_millis(1_500)) == 0).then_some(())
+    });
+    within_a_minute(A_WHILE);
+    let before = console.screen();
+    let written = console.bytes_within(A_WHILE);
+    assert_eq!(written, 0, "{screen}\n{before}\n{}", console.screen());
+}
+
 #[test]
 fn nothing_is_written_while_nothing_happens() {
     let site = Site::new();
     let daemon = site.start();
+    let mut console = live(&site);
+    is_quiet(&mut console, "1", "Gate");
     garden(&site);
     letters(&daemon, 1);
-    let mut console = live(&site);
-    for (screen, sees) in
-        [("2", "Nothing waits and nothing runs"), ("6", "garden/water"), ("1", "Gate")]
-    {
-        console.keys(screen);
-        shows(&mut console, &[sees]);
-        // What has just come is still drawn, and the last notes go.
-        wait::until("it has settled", || {
-            let before = console.raw_bytes();
-            let written = console.bytes_within(Duration::from_millis(1_500));
-            eprintln!("{:?}", String::from_utf8_lossy(&console.raw()[before..]));
-            (written == 0).then_some(())
-        });
-        within_a_minute(A_WHILE);
-        let before = console.screen();
-        let written = console.bytes_within(A_WHILE);
-        assert_eq!(written, 0, "{screen}\n{before}\n{}", console.screen());
-    }
+    is_quiet(&mut console, "2", "Nothing waits and nothing runs");
     quits(console);
     daemon.stop();
 }

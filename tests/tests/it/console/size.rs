@@ -21,7 +21,7 @@ fn through_a_storm_of_sizes_it_draws_what_fits() {
         }
     }
     console.resize(100, 30);
-    shows(&mut console, &["Help  System"]);
+    shows(&mut console, &["esc back", "to the last"]);
     console.keys("\x1b");
     shows(&mut console, &["the store's file is whole"]);
     for (columns, rows) in [(1, 1), (60, 15), (300, 100)] {
