@@ -84,7 +84,11 @@ fn counts(model: &Model, level: &Level) -> Vec<(Role, String)> {
                 (queue.paused, "paused"),
             ];
             let some = figures.iter().filter(|(n, name)| *n > 0 || *name == "due");
-            says.extend(some.map(|(n, name)| (Role::Text, format!("{} {name}", count(*n)))));
+            // Above that nobody has counted on.
+            let most = figures.iter().map(|(n, _)| *n).max().filter(|_| queue.capped);
+            let more = |n: i64| if Some(n) == most { "+" } else { "" };
+            let shown = |n: i64| format!("{}{}", count(n), more(n));
+            says.extend(some.map(|(n, name)| (Role::Text, format!("{} {name}", shown(*n)))));
             says.push((Role::Dim, "newest first".to_owned()));
         }
         (Listing::Groups, _) => {

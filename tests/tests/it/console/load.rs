@@ -135,11 +135,11 @@ fn of_many_thousand_rows_a_thousand_are_held() {
     }
     wait::until("all rows are there", || {
         let stats = get(&daemon, "/stats");
-        (stats["all"]["queue"]["paused"].as_u64() >= Some(20_000)).then_some(())
+        (stats["all"]["queue"]["rows"].as_u64() == Some(20_000)).then_some(())
     });
     let mut console = live(&site);
     console.keys("2");
-    shows(&mut console, &["20.0 k paused", "1/100 "]);
+    shows(&mut console, &["2 Outbox 20,000", "10,000+ paused", "1/100 "]);
     let before = memory(&console);
     for count in (200..=1_000).step_by(100) {
         let frame = key_to_frame(&mut console, "G", |text| text.contains(&format!("/{count} ")));

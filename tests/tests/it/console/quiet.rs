@@ -16,14 +16,15 @@ fn second() -> u64 {
     now.expect("it is after 1970").as_secs() % 60
 }
 
-/// Waits until so long no minute begins.
+/// Waits until so long no minute begins, and the last one has long been drawn.
 fn within_a_minute(time: Duration) {
-    wait::until("there is room in this minute", || (second() + time.as_secs() < 59).then_some(()));
+    let last = 59 - time.as_secs();
+    wait::until("there is room in this minute", || (2..last).contains(&second()).then_some(()));
 }
 
 /// Waits until what has just come is drawn, and then sees that nothing more is.
 #[track_caller]
-fn is_quiet(console: &mut Console, screen: &str, sees: &str) {
+fn is_quiet(console: &mut Console, (screen, sees): (&str, &str), bytes: usize) {
     console.keys(screen);
     shows(console, &[sees]);
     wait::until("it has settled", || {
@@ -32,7 +33,7 @@ fn is_quiet(console: &mut Console, screen: &str, sees: &str) {
     within_a_minute(A_WHILE);
     let before = console.screen();
     let written = console.bytes_within(A_WHILE);
-    assert_eq!(written, 0, "{screen}\n{before}\n{}", console.screen());
+    assert!(written <= bytes, "{written} bytes\n{screen}\n{before}\n{}", console.screen());
 }
 
 #[test]
@@ -40,10 +41,11 @@ fn nothing_is_written_while_nothing_happens() {
     let site = Site::new();
     let daemon = site.start();
     let mut console = live(&site);
-    is_quiet(&mut console, "1", "Gate");
+    // The memory and the writing of an idle daemon are figures too, and change now and then.
+    is_quiet(&mut console, ("1", "Gate"), 60);
     garden(&site);
     letters(&daemon, 1);
-    is_quiet(&mut console, "2", "Nothing waits and nothing runs");
+    is_quiet(&mut console, ("2", "Nothing waits and nothing runs"), 0);
     quits(console);
     daemon.stop();
 }
