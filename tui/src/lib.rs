@@ -18,6 +18,7 @@ pub mod tasks;
 
 pub mod clipboard;
 pub mod editor;
+pub mod outlet;
 pub mod pace;
 pub mod painter;
 pub mod terminal;

@@ -286,6 +286,8 @@ impl Listing {
 const ERROR_TERMS_MAX: usize = 4;
 /// What is shorter says nothing about an error.
 const ERROR_TERM_CHARS_MIN: usize = 3;
+/// The daemon takes filters of a kilobyte.
+const ERROR_TERM_BYTES_MAX: usize = 150;
 
 /// The filter that finds what a group holds: numbers and ids stand as `#` in its error, so what is between them is looked for.
 pub fn group_filter(item: &Item) -> String {
@@ -297,6 +299,7 @@ pub fn group_filter(item: &Item) -> String {
     ];
     let pieces = group.error.split(['#', '"', '…', '\n']).map(str::trim);
     let said = pieces.filter(|piece| piece.chars().count() >= ERROR_TERM_CHARS_MIN);
-    terms.extend(said.take(ERROR_TERMS_MAX).map(|piece| format!("error:\"{piece}\"")));
+    let begin = |piece: &str| piece[..piece.floor_char_boundary(ERROR_TERM_BYTES_MAX)].to_owned();
+    terms.extend(said.take(ERROR_TERMS_MAX).map(|piece| format!("error:\"{}\"", begin(piece))));
     terms.join(" ")
 }

@@ -36,6 +36,11 @@ impl<W: Write> Painter<W> {
         Painter { out, shown: None, cursor: Cursor::Unknown, bytes: Vec::new() }
     }
 
+    /// Where the frames go.
+    pub fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Somebody else has written on the terminal: the next frame is painted whole.
     pub fn forget(&mut self) {
         self.shown = None;

@@ -19,14 +19,15 @@ use crate::editor::Editor;
 use crate::effect::{Effect, Text, Ticket};
 use crate::message::Message;
 use crate::model::Model;
+use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::painter::Painter;
 use crate::tasks::Tasks;
-use crate::terminal::{self, Signal, Signals, Suspended, Terminal, Unbuffered};
+use crate::terminal::{self, Signal, Signals, Suspended, Terminal};
 use crate::{update, view};
 
 /// Messages that wait for the loop. Whoever has more waits, and in the end the daemon says what was missed.
-const MESSAGES_MAX: usize = 256;
+const MESSAGES_MAX: usize = 32;
 /// Messages that are taken before the next frame.
 const MESSAGES_A_FRAME: usize = 1_024;
 /// Names that are tried for a file.
@@ -50,7 +51,7 @@ struct Console {
     messages: Receiver<Message>,
     terminal: Terminal,
     signals: Signals,
-    painter: Painter<Unbuffered>,
+    painter: Painter<Outlet>,
     /// Nobody reads keys while an editor has the terminal.
     keys: Option<EventStream>,
     screen: Shown,
@@ -95,6 +96,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let signals = Signals::new()?;
     let terminal = Terminal::enter(mouse)?;
+    let painter = Painter::new(Outlet::open()?);
     let (sender, messages) = mpsc::channel(MESSAGES_MAX);
     let tasks = Tasks::new(equipment.client.clone(), sender);
     let mut console = Console {
@@ -104,12 +106,13 @@ pub async fn run(
         messages,
         terminal,
         signals,
-        painter: Painter::new(Unbuffered),
+        painter,
         keys: Some(EventStream::new()),
         screen: Shown::Frames,
     };
     let ended = console.live().await;
     console.tasks.stop();
+    console.painter.out().abandon().await;
     ended.and(console.terminal.leave())
 }
 
@@ -134,7 +137,7 @@ impl Console {
                     return Ok(());
                 }
             }
-            if due != Due::No && now() >= self.frame_at(due) {
+            if due != Due::No && now() >= self.frame_at(due) && self.painter.out().is_free() {
                 self.paint(due)?;
                 due = Due::No;
             }
@@ -151,7 +154,9 @@ impl Console {
 
     /// Waits for what comes next, and takes what has come with it. `None`: it is to end.
     async fn wait(&mut self, due: Due) -> io::Result<Option<(Vec<Message>, Due)>> {
-        let wake = update::wake_at(&self.model).unwrap_or(i64::MAX).min(self.frame_at(due));
+        // Frames never queue: one that is still under way comes first, and says when it is out.
+        let frame_at = if self.painter.out().is_free() { self.frame_at(due) } else { i64::MAX };
+        let wake = update::wake_at(&self.model).unwrap_or(i64::MAX).min(frame_at);
         let left = u64::try_from(wake.saturating_sub(now())).unwrap_or_default();
         let keys = &mut self.keys;
         let mut messages = Vec::new();
@@ -162,7 +167,14 @@ impl Console {
                 match signal {
                     Signal::Terminate | Signal::Interrupt => return Ok(None),
                     Signal::Suspend => self.suspend().await?,
-                    Signal::Resumed => self.terminal.enter_again()?,
+                    Signal::Resumed => {
+                        self.painter.out().settle().await?;
+                        self.terminal.enter_again()?;
+                    }
+                    Signal::Resized => {
+                        messages.push(self.resized()?);
+                        return Ok(Some((messages, Due::Key)));
+                    }
                 }
                 self.painter.forget();
                 messages.push(Message::Resumed);
@@ -172,6 +184,10 @@ impl Console {
                 let Some(event) = event else { return Ok(None) };
                 messages.extend(self.read(event?)?);
                 cause = Due::Key;
+            }
+            written = self.painter.out().written() => {
+                written?;
+                cause = Due::No;
             }
             message = self.messages.recv() => messages.extend(message),
             () = tokio::time::sleep(Duration::from_millis(left.min(60_000))) => {
@@ -184,7 +200,8 @@ impl Console {
             let Ok(message) = self.messages.try_recv() else { break };
             messages.push(message);
         }
-        Ok(Some((messages, cause)))
+        let came = cause == Due::No && !messages.is_empty();
+        Ok(Some((messages, if came { Due::Data } else { cause })))
     }
 
     /// What an event of the terminal says.
@@ -199,9 +216,10 @@ impl Console {
             Event::Key(key) if key.kind == KeyEventKind::Release => None,
             Event::Key(key) => Some(Message::Key(key)),
             Event::Paste(text) => Some(Message::Paste(text)),
+            // The signal for it says what the size is: here it would be said late or never.
             Event::Resize(..) => {
-                let size = terminal::size(self.equipment.size);
-                Some(Message::Resize(size.width, size.height))
+                self.terminal.nudge()?;
+                None
             }
             Event::Mouse(mouse) => match mouse.kind {
                 MouseEventKind::ScrollDown => Some(Message::Wheel(1)),
@@ -211,6 +229,14 @@ impl Console {
             },
             Event::FocusGained | Event::FocusLost => None,
         })
+    }
+
+    fn resized(&mut self) -> io::Result<Message> {
+        self.terminal.nudge()?;
+        // It may have been smaller in between, and have lost what it showed.
+        self.painter.forget();
+        let size = terminal::size(self.equipment.size);
+        Ok(Message::Resize(size.width, size.height))
     }
 
     fn paint(&mut self, due: Due) -> io::Result<()> {
@@ -287,6 +313,7 @@ impl Console {
         };
         // Both would read the keys.
         self.keys = None;
+        self.painter.out().settle().await?;
         self.terminal.leave()?;
         let extension = text.name.rsplit('.').next().unwrap_or("txt").to_owned();
         let edited = {
@@ -298,7 +325,7 @@ impl Console {
                         Signal::Terminate => break None,
                         Signal::Suspend => terminal::stop()?,
                         // They are the editor's.
-                        Signal::Interrupt | Signal::Resumed => {}
+                        Signal::Interrupt | Signal::Resumed | Signal::Resized => {}
                     },
                 }
             }
@@ -316,7 +343,7 @@ impl Console {
 
     async fn copy(&mut self, text: &str) -> io::Result<()> {
         let tmux = self.equipment.tmux.as_deref();
-        let sent = clipboard::send(text, tmux, &mut Unbuffered).await;
+        let sent = clipboard::send(text, tmux, self.painter.out()).await;
         let sent = sent.map_err(|error| error.to_string()).map(|sent| match sent {
             Sent::Osc52 => "sent to the clipboard",
             Sent::Tmux => "sent to the clipboard through tmux",
@@ -334,17 +361,18 @@ impl Console {
         }
         out.push_str("\r\nany key goes back ");
         self.screen = Shown::Plain;
-        Unbuffered.write_all(out.as_bytes())
+        self.painter.out().write_all(out.as_bytes())
     }
 
     fn back_from_plain(&mut self) -> io::Result<()> {
         self.screen = Shown::Frames;
         self.painter.forget();
-        Unbuffered.write_all(b"\r\n\x1b[?1049h")
+        self.painter.out().write_all(b"\r\n\x1b[?1049h")
     }
 
     async fn suspend(&mut self) -> io::Result<()> {
         self.keys = None;
+        self.painter.out().settle().await?;
         let suspended = self.terminal.suspend(&mut self.signals).await?;
         self.keys = Some(EventStream::new());
         let size = terminal::size(self.equipment.size);

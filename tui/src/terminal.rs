@@ -41,6 +41,8 @@ pub enum Signal {
     Suspend,
     /// It goes on after a stop that it did not see: [`Terminal::enter_again`], and paint anew.
     Resumed,
+    /// The terminal has another size.
+    Resized,
 }
 
 /// The signals of this process. From its making on they no longer do what they do by default.
@@ -50,6 +52,7 @@ pub struct Signals {
     interrupt: unix::Signal,
     suspend: unix::Signal,
     resumed: unix::Signal,
+    resized: unix::Signal,
 }
 
 /// Standard output without a buffer: a `write` is one system call, so that a frame arrives in one piece.
@@ -110,6 +113,15 @@ impl Terminal {
         lock(&self.taken).set_mouse(mouse)
     }
 
+    /// Makes the terminal say again that keys can be read. The reader of keys learns of them and of a new size at once,
+    /// looks at one of both, and would not be told of the other until the next key: to set what is set tells everybody.
+    pub fn nudge(&self) -> io::Result<()> {
+        if is_in_foreground() {
+            tcsetattr(stdin(), OptionalActions::Now, &tcgetattr(stdin())?)?;
+        }
+        Ok(())
+    }
+
     /// Leaves the terminal, stops until the shell lets it go on, and takes the terminal again. Nobody may read from the
     /// terminal meanwhile.
     pub async fn suspend(&mut self, signals: &mut Signals) -> io::Result<Suspended> {
@@ -164,6 +176,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             suspend: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
             resumed: signal(continued())?,
+            resized: signal(SignalKind::window_change())?,
         })
     }
 
@@ -176,6 +189,7 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.suspend.recv() => Signal::Suspend,
             _ = self.resumed.recv() => Signal::Resumed,
+            _ = self.resized.recv() => Signal::Resized,
         }
     }
 }

@@ -57,6 +57,12 @@ pub fn span(ms: i64) -> String {
     if ms < 100 { format!("{ms} ms") } else { coarse(ms) }
 }
 
+/// As [`span`], to the minute: for what stands on the screen all the time, where seconds would never let it rest.
+pub fn minutes(ms: i64) -> String {
+    let minute = i64::try_from(MINUTE).expect("a minute is short");
+    if ms < 2 * minute { format!("{} m", ms.max(0) / minute) } else { span(ms) }
+}
+
 /// `in 4 s`, or for what has passed how long ago that was: `1.2 s`.
 pub fn until(at: i64, now: i64) -> String {
     let Ok(ahead @ 1..) = u64::try_from(at.saturating_sub(now)) else {

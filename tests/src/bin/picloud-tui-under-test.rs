@@ -1,4 +1,4 @@
-//! `picloud-tui` as the tests run it.
+//! `picloud-tui`, beside the daemon that it is tested with.
 
 use std::process::ExitCode;
 

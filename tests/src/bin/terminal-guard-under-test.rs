@@ -30,6 +30,7 @@ async fn main() -> io::Result<()> {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Terminate | Signal::Interrupt => return Ok(()),
+                Signal::Resized => {}
                 Signal::Suspend => guard.suspend(&mut signals).await?,
                 Signal::Resumed => {
                     guard.terminal.enter_again()?;
@@ -83,7 +84,7 @@ impl Guard {
                     edited = &mut edited => break edited,
                     signal = signals.next() => match signal {
                         Signal::Suspend => terminal::stop()?,
-                        Signal::Interrupt | Signal::Resumed => {}
+                        Signal::Interrupt | Signal::Resumed | Signal::Resized => {}
                         Signal::Terminate => return Ok(()),
                     },
                 }

@@ -9,6 +9,7 @@ mod callers;
 mod card;
 mod command_line;
 mod completions;
+mod console;
 mod crash;
 mod disk;
 mod failing_card;

@@ -120,6 +120,10 @@ pub(super) fn took_stock(model: &mut Model, mut stats: Stats) {
 /// One more second.
 fn second(model: &mut Model, stats: Stats) {
     if let Some(all) = &stats.all {
+        // What waited before nobody has counted; where nothing waits, a line that grows would only keep a quiet screen busy.
+        if model.waiting.is_empty() && all.queue.rows == 0 {
+            model.waiting = vec![0; SERIES_SECONDS].into();
+        }
         model.series.push_back(all.second);
         model.waiting.push_back(u64::try_from(all.queue.rows).unwrap_or_default());
     }

@@ -1,5 +1,7 @@
 //! Lists: moving, marking, sorting, and the pages and details that come for them.
 
+use std::collections::HashSet;
+
 use crate::item::Item;
 use crate::keys::Command;
 use crate::layout;
@@ -115,21 +117,33 @@ fn place_cursor(level: &mut Level, at: usize, ids: &[String], now: i64) {
 /// Puts the cursor on a row that there is: its own, or else the one that has come to its place.
 pub(super) fn settle(level: &mut Level, now: i64) {
     let rows = shown(level);
-    let ids: Vec<String> = rows.into_iter().map(Item::id).collect();
-    let newest = if level.listing == Listing::Log { ids.len().saturating_sub(1) } else { 0 };
-    let wanted = level.cursor.clone();
-    let at = match &wanted {
-        _ if follows(level) => newest,
-        Some(id) if ids.get(level.at) == Some(id) => level.at,
-        Some(id) => ids.iter().position(|one| one == id).unwrap_or(level.at),
-        None => newest,
-    };
     // Before anything has come, whoever was asked for is waited for.
-    if ids.is_empty() && matches!(level.fetch, Fetch::Never | Fetch::Asked(_)) {
+    if rows.is_empty() && matches!(level.fetch, Fetch::Never | Fetch::Asked(_)) {
         return;
     }
-    place_cursor(level, at.min(ids.len().saturating_sub(1)), &ids, now);
-    level.marks.retain(|mark| ids.contains(mark));
+    let last = rows.len().saturating_sub(1);
+    let newest = if level.listing == Listing::Log { last } else { 0 };
+    // This is done for each message: a row is nearly always where it was, or a little below.
+    let find = |id: &String| {
+        let mut places = (level.at..rows.len()).chain(0..level.at.min(rows.len()));
+        places.find(|at| rows[*at].id() == *id)
+    };
+    let at = match &level.cursor {
+        _ if follows(level) => newest,
+        Some(id) => find(id).unwrap_or(level.at),
+        None => newest,
+    };
+    let at = at.min(last);
+    let cursor = rows.get(at).map(|row| row.id());
+    if !level.marks.is_empty() {
+        let ids: HashSet<String> = rows.into_iter().map(Item::id).collect();
+        level.marks.retain(|mark| ids.contains(mark));
+    }
+    level.at = at;
+    if level.cursor != cursor {
+        level.cursor = cursor;
+        level.moved_at = now;
+    }
     if level.of != level.cursor {
         level.of.clone_from(&level.cursor);
         level.parts.clear();

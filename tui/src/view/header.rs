@@ -40,7 +40,7 @@ fn identity(model: &Model, columns: usize) -> Line {
     let right = Line::of(Role::Dim, format!("{}   ", who(model)));
     let right = link(model, right).and(Role::Text, format!("  {clock}"));
     let daemon = model.stats.as_ref().map_or(Line::new(), |stats| {
-        let up = when::span(model.now.saturating_sub(stats.instance.started_at));
+        let up = when::minutes(model.now.saturating_sub(stats.instance.started_at));
         Line::of(Role::Dim, format!("{}  up {up}  ", &stats.instance.version))
     });
     // Where there is not room for all, the version goes first.
@@ -180,7 +180,11 @@ pub fn banner(model: &Model) -> Vec<Line> {
 
 /// Since when nothing comes, when it is tried again, and why.
 fn away(model: &Model, lost: &Lost) -> Vec<Line> {
-    let as_of = when::clock_seconds(lost.since, &model.fixed.zone);
+    // Before the first answer there is nothing of any time.
+    let as_of = match &model.stats {
+        Some(_) => format!("as of {}, ", when::clock_seconds(lost.since, &model.fixed.zone)),
+        None => String::new(),
+    };
     let again = match lost.again_at {
         i64::MAX => "trying now".to_owned(),
         at => format!("next try {}", when::until(at, model.now)),
@@ -189,7 +193,7 @@ fn away(model: &Model, lost: &Lost) -> Vec<Line> {
     if let Some(hint) = lost.why.hint() {
         says = format!("{says}  ({hint})");
     }
-    let mut lines = vec![Line::of(Role::Bad, format!("as of {as_of}, {again}, R now"))];
+    let mut lines = vec![Line::of(Role::Bad, format!("{as_of}{again}, R now"))];
     lines.extend(told(model, Role::Bad, &says));
     lines
 }

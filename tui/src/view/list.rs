@@ -38,6 +38,13 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 fn title(model: &Model) -> Line {
     let level = model.level();
     let mut line = Line::of(Role::Strong, level.listing.title());
+    if let Fetch::Failed(failure) = &level.fetch
+        && !level.rows.is_empty()
+    {
+        // Without rows there is room for it below. With rows it comes first: the line may end before its end.
+        let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
+        line = line.and(Role::Bad, format!("  {}{hint}", failure.text()));
+    }
     for (role, says) in counts(model, level) {
         line = line.and(role, format!("  {says}"));
     }
@@ -60,11 +67,6 @@ fn title(model: &Model) -> Line {
         Fetch::Asked(at) if model.now >= at + 300 && level.rows.is_empty() => {
             line.and(Role::Dim, "  asking the daemon…")
         }
-        // Without rows there is room for it below.
-        Fetch::Failed(failure) if !level.rows.is_empty() => {
-            let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
-            line.and(Role::Bad, format!("  {}{hint}", failure.text()))
-        }
         Fetch::Asked(_) | Fetch::Never | Fetch::Done(_) | Fetch::Failed(_) => line,
     }
 }
@@ -84,7 +86,11 @@ fn counts(model: &Model, level: &Level) -> Vec<(Role, String)> {
                 (queue.paused, "paused"),
             ];
             let some = figures.iter().filter(|(n, name)| *n > 0 || *name == "due");
-            says.extend(some.map(|(n, name)| (Role::Text, format!("{} {name}", count(*n)))));
+            // Above that nobody has counted on.
+            let most = figures.iter().map(|(n, _)| *n).max().filter(|_| queue.capped);
+            let more = |n: i64| if Some(n) == most { "+" } else { "" };
+            let shown = |n: i64| format!("{}{}", count(n), more(n));
+            says.extend(some.map(|(n, name)| (Role::Text, format!("{} {name}", shown(*n)))));
             says.push((Role::Dim, "newest first".to_owned()));
         }
         (Listing::Groups, _) => {
