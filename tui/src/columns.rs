@@ -385,7 +385,13 @@ pub fn writer(writer: &picloud_api::data::Writer) -> String {
 /// The versions that failed, and the one that would run now.
 pub fn versions(least: i64, most: i64, now: Option<i64>) -> String {
     let now = now.map_or("gone".to_owned(), |now| format!("v{now}"));
-    if least == most { format!("v{most} → {now}") } else { format!("v{least}-v{most} → {now}") }
+    let failed = match (least, most) {
+        // There was no script to run.
+        (0, 0) => "none".to_owned(),
+        (least, most) if least == most => format!("v{most}"),
+        (least, most) => format!("v{least}-v{most}"),
+    };
+    format!("{failed} → {now}")
 }
 
 /// By what a row is sorted in a column: numbers come before all else.

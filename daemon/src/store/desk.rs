@@ -41,10 +41,11 @@ const QUIET: Duration = Duration::from_secs(5);
 const COMMITS_A_LOOK: u32 = 8;
 /// How often the clock is looked at while nobody knows whether it is right, which is for two minutes at most.
 const DOUBT_EVERY_MS: i64 = 1_000;
-/// Rows of bulk work that one batch may have while callers wait, or have just done so: one for each 100 µs of the last commit. A
-/// row costs less than half of that, so bulk work makes no commit take twice as long. But a few in any case.
+/// Rows of bulk work that one batch may have while callers wait, or have just done so: one for each 200 µs of the last commit,
+/// but a few in any case. That commit had such rows itself, so a row's own time counts again and again: at 60 µs each, which
+/// is much, commits take half as long again as without, at 100 µs for each they would take two and a half times as long.
 fn bulk_rows_beside_callers(last_commit_took: Duration) -> usize {
-    usize::try_from(last_commit_took.as_micros() / 100).unwrap_or(BATCH_ROWS_MAX).max(12)
+    usize::try_from(last_commit_took.as_micros() / 200).unwrap_or(BATCH_ROWS_MAX).max(8)
 }
 
 /// How long after a caller's command others are expected.
@@ -377,7 +378,7 @@ mod tests {
 
     #[test]
     fn bulk_work_beside_callers_is_a_share_of_the_commits_that_it_rides_on() {
-        for (took_ms, rows) in [(0, 12), (1, 12), (3, 30), (20, 200), (200, 2_000)] {
+        for (took_ms, rows) in [(0, 8), (1, 8), (3, 15), (20, 100), (200, 1_000)] {
             assert_eq!(bulk_rows_beside_callers(Duration::from_millis(took_ms)), rows);
         }
     }

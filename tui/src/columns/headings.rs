@@ -19,7 +19,7 @@ const TRAFFIC: &[Column] = &[
 const OUTBOX: &[Column] = &[
     Column::left("state", 0, 8, 10),
     Column::left("when", 1, 6, 9),
-    Column::left("app/script", 0, 12, 28).keeping_end(),
+    Column::left("app/script", 0, 18, 28).keeping_end(),
     Column::left("cause", 4, 10, 28),
     Column::left("try", 3, 3, 5),
     Column::left("key", 6, 3, 14),
@@ -29,14 +29,14 @@ const OUTBOX: &[Column] = &[
 const GROUPS: &[Column] = &[
     Column::right("count", 0, 5, 7),
     Column::left("last", 2, 5, 12),
-    Column::left("app/script", 1, 10, 26).keeping_end(),
+    Column::left("app/script", 1, 18, 26).keeping_end(),
     Column::left("error", 0, 12, WIDE),
     Column::left("failed → now", 4, 12, 18),
 ];
 
 const LETTERS: &[Column] = &[
     Column::left("last", 1, 5, 12),
-    Column::left("app/script", 0, 10, 26).keeping_end(),
+    Column::left("app/script", 0, 18, 26).keeping_end(),
     Column::left("cause", 3, 10, 26),
     Column::right("tries", 4, 5, 5),
     Column::left("error", 0, 12, WIDE),
@@ -46,7 +46,7 @@ const LETTERS: &[Column] = &[
 const RUNS: &[Column] = &[
     Column::left("outcome", 0, 10, 16),
     Column::left("at", 1, 8, 12),
-    Column::left("app/script", 0, 12, 28).keeping_end(),
+    Column::left("app/script", 0, 18, 28).keeping_end(),
     Column::left("cause", 3, 10, 28),
     Column::right("try", 5, 3, 4),
     Column::right("took", 2, 6, 8),
@@ -57,7 +57,7 @@ const RUNS: &[Column] = &[
 const ABANDONED: &[Column] = &[
     Column::left("reason", 0, 11, 12),
     Column::left("at", 1, 8, 12),
-    Column::left("app/script", 0, 12, 28).keeping_end(),
+    Column::left("app/script", 0, 18, 28).keeping_end(),
     Column::left("cause", 2, 10, 28),
     Column::right("depth", 4, 5, 5),
     Column::left("id", 3, 10, 26),
@@ -101,7 +101,7 @@ const VERSIONS: &[Column] = &[
 
 const TRIGGERS: &[Column] = &[
     Column::left("state", 0, 6, 9),
-    Column::left("app/trigger", 0, 12, 30).keeping_end(),
+    Column::left("app/trigger", 0, 18, 30).keeping_end(),
     Column::left("kind", 3, 4, 11),
     Column::left("script", 2, 8, 18),
     Column::left("next due", 4, 8, 14),
