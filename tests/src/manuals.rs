@@ -8,6 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use picloud_tui::cli::complete::{self, Shell};
 use picloud_tui::cli::help;
+use picloud_tui::keys;
 
 /// A man page: what clap knows, and what it does not.
 struct Page {
@@ -27,6 +28,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(man.join("picloud.1"), picloud()?)?;
+    std::fs::write(man.join("picloud-tui.1"), picloud_tui()?)?;
     std::fs::write(man.join("picloudd.8"), picloudd()?)?;
     for (shell, name) in
         [(Shell::Bash, "picloud"), (Shell::Zsh, "_picloud"), (Shell::Fish, "picloud.fish")]
@@ -61,6 +63,33 @@ pub fn picloud() -> io::Result<String> {
         see_also: "picloudd(8), ssh(1), https://rhai.rs/book/",
     }
     .render()
+}
+
+/// The man page of the console.
+pub fn picloud_tui() -> io::Result<String> {
+    let keys = keys::KEYS.iter().map(|key| (key.shown.to_owned(), sentence(key.does)));
+    Page {
+        command: picloud_tui::console::command(),
+        section: "1",
+        description: PICLOUD_TUI,
+        more: vec![
+            ("KEYS", keys.collect()),
+            ("EXIT STATUS", owned(PICLOUD_TUI_EXITS)),
+            ("ENVIRONMENT", owned(PICLOUD_TUI_ENVIRONMENT)),
+            ("FILES", owned(PICLOUD_FILES)),
+            ("EXAMPLES", owned(PICLOUD_TUI_EXAMPLES)),
+        ],
+        see_also: "picloud(1), picloudd(8), ssh(1)",
+    }
+    .render()
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    let end = if text.ends_with('?') { "" } else { "." };
+    first.chain(letters).chain(end.chars()).collect()
 }
 
 /// The man page of the daemon.
@@ -111,6 +140,39 @@ const PICLOUD_FILES: &[(&str, &str)] = &[
          may read, and others what they were granted.",
     ),
     ("DIR/picloud.toml", "The manifest of an app that is deployed from DIR."),
+];
+
+const PICLOUD_TUI: &str = "Everything that a PiCloud does, live, in a terminal: what waits for you first, with the key to \
+    it. It talks to the daemon's admin socket and to nothing else, and may do what you may do. 60 columns and 15 rows are \
+    the least.\n\
+    With --screenshot it prints one frame as text, and needs no terminal.";
+
+const PICLOUD_TUI_EXITS: &[(&str, &str)] = &[
+    ("0", "It was left, or has printed."),
+    ("1", "It could not begin, or has lost its terminal."),
+    ("2", "The command cannot be understood."),
+];
+
+const PICLOUD_TUI_ENVIRONMENT: &[(&str, &str)] = &[
+    ("PICLOUD_SOCKET", "Admin socket of the daemon, unless --socket names one."),
+    ("PICLOUD_URL", "Admin address of the daemon, unless --url or --socket is given."),
+    ("PICLOUD_TOKEN", "Token to call with, where other users do not see it."),
+    ("VISUAL, EDITOR", "The editor for what \"e\" edits; nano or vi otherwise."),
+    ("XDG_RUNTIME_DIR", "Where the file lies that is edited, readable by nobody else."),
+    ("NO_COLOR", "If it is set and not empty, bold, dim and reversed are all there is."),
+    ("LANG, LC_ALL, LC_CTYPE", "Where they do not say UTF-8, symbols are letters."),
+    ("COLUMNS, LINES", "Size of a terminal that does not tell its own, such as a serial line."),
+    ("TMUX", "Inside tmux what is copied goes through tmux."),
+];
+
+const PICLOUD_TUI_EXAMPLES: &[(&str, &str)] = &[
+    ("picloud-tui", "The console."),
+    ("picloud-tui 01M8JRDJVXENSAB7ADZEB84G01", "At that dead letter, row or run."),
+    (
+        "picloud-tui --socket ./pi.sock --name pi",
+        "After ssh -NL ./pi.sock:/run/picloud/admin.sock pi",
+    ),
+    ("picloud-tui --screenshot overview --size 80x24", "One frame, as text."),
 ];
 
 const PICLOUDD: &str = "Serves the HTTP routes of apps, runs their scripts, and keeps what they store and what is still to \

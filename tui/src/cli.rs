@@ -11,6 +11,7 @@ mod apps;
 mod ask;
 mod audit;
 mod backups;
+mod console;
 mod data;
 mod dead_letters;
 mod deploy;
@@ -90,6 +91,8 @@ pub enum CliError {
     /// Some of many things could not be done; how many is among the results.
     #[error("{failed} failed: {first}")]
     Partly { failed: usize, first: String },
+    #[error("the console cannot be started: {0}")]
+    Console(io::Error),
     /// Nobody reads the results any more, or the disk is full.
     #[error("cannot print the result")]
     Print(#[from] io::Error),
@@ -120,6 +123,7 @@ impl CliError {
             | Self::NotBackedUp { .. }
             | Self::Ill(_)
             | Self::Declined
+            | Self::Console(_)
             | Self::Print(_) => Exit::Failed,
         }
     }
@@ -140,6 +144,7 @@ impl CliError {
             | Self::Unexpected { .. }
             | Self::Partly { .. }
             | Self::NotBackedUp { .. }
+            | Self::Console(_)
             | Self::Ill(_) => self.to_string(),
         }
     }
@@ -169,6 +174,7 @@ impl CliError {
             Self::Client(ClientError::Broken(_)) => Some(
                 "if that happens again, there may be no daemon at the other end of a forwarded socket",
             ),
+            Self::Console(error) => console::hint(error),
             Self::NotBackedUp { .. } => Some("`picloud doctor` says whether the disk is to blame"),
             Self::Usage(_) | Self::NotFound(_) | Self::Ill(_) | Self::Declined | Self::Print(_) => {
                 None
@@ -294,6 +300,10 @@ enum Command {
         /// As for pause.
         target: Option<String>,
     },
+    /// The console, at one thing: a dead letter, a row of the outbox, an execution.
+    Open { id: String },
+    /// The console: everything at a glance, live.
+    Console,
     /// Print what makes the tab key know picloud, its apps, scripts and ids.
     Completions { shell: Shell },
 }
@@ -457,6 +467,8 @@ async fn obey(
             pause::pause(client, output, target.as_deref(), reason).await
         }
         Command::Resume { target } => pause::resume(client, output, target.as_deref()).await,
+        Command::Open { id } => console::run(client, Some(&id)).await,
+        Command::Console => console::run(client, None).await,
         Command::Completions { shell } => Ok(complete::registration(shell, output.results)?),
     }
 }

@@ -148,6 +148,11 @@ impl Client {
         &self.place
     }
 
+    /// The token that it calls with.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.authorization.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
     /// The machine at the other end; `None` of a socket, which may be forwarded from anywhere.
     pub fn host(&self) -> Option<String> {
         match &self.place {

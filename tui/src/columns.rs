@@ -13,6 +13,7 @@ use picloud_api::stats::AppStats;
 use picloud_api::triggers::TriggerItem;
 
 use crate::item::{Item, Row, cause};
+use crate::listing::Listing;
 use crate::symbols::{Charset, Symbol, state};
 use crate::text::{Line, Role};
 use crate::when::{self, Zone};
@@ -387,20 +388,49 @@ pub fn versions(least: i64, most: i64, now: Option<i64>) -> String {
     if least == most { format!("v{most} → {now}") } else { format!("v{least}-v{most} → {now}") }
 }
 
-/// How two rows stand to each other in a column: numbers by what they are, all else as text.
-pub fn compare(one: &Item, other: &Item, column: usize) -> Ordering {
+/// By what a row is sorted in a column: numbers come before all else.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SortKey {
+    Number(f64),
+    Text(String),
+}
+
+impl SortKey {
+    pub fn compare(&self, other: &SortKey) -> Ordering {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => one.total_cmp(other),
+            (Self::Number(_), Self::Text(_)) => Ordering::Less,
+            (Self::Text(_), Self::Number(_)) => Ordering::Greater,
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+        }
+    }
+}
+
+pub fn sort_key(item: &Item, listing: &Listing, column: usize) -> SortKey {
+    let heading = of(listing).get(column).map_or("", |column| column.heading);
+    if let Some(exact) = exact(item, heading) {
+        return SortKey::Number(exact as f64);
+    }
     let utc = Zone::utc();
     let writing = Writing { now: 0, zone: &utc, charset: Charset::Ascii };
-    let text = |item: &Item| {
-        cells(item, writing).get(column).map(Line::text).unwrap_or_default().to_lowercase()
-    };
-    let (one, other) = (text(one), text(other));
-    let number = |text: &str| {
-        let digits: String = text.trim_start_matches('v').chars().filter(|c| *c != ',').collect();
-        digits.split(' ').next().and_then(|word| word.parse::<f64>().ok())
-    };
-    match (number(&one), number(&other)) {
-        (Some(one), Some(other)) => one.total_cmp(&other),
-        _ => one.cmp(&other),
+    let text = cells(item, writing).get(column).map(Line::text).unwrap_or_default().to_lowercase();
+    let digits: String = text.trim_start_matches('v').chars().filter(|c| *c != ',').collect();
+    let number = digits.split(' ').next().and_then(|word| word.parse::<f64>().ok());
+    number.map_or(SortKey::Text(text), SortKey::Number)
+}
+
+/// Times and sizes, which are written in units of many sizes.
+fn exact(item: &Item, heading: &str) -> Option<i64> {
+    match (item, heading) {
+        (Item::Outbox(row), "when") => Some(row.row.available_at.unwrap_or(row.row.created_at)),
+        (Item::Run(run), "at") => Some(run.started_at),
+        (Item::Run(run), "took") => Some(run.took_us),
+        (Item::Group(group), "last") => Some(group.last_at),
+        (Item::Letter(letter), "last") => Some(letter.last_at),
+        (Item::Trigger(trigger), "next due") => trigger.next_due,
+        (Item::Entry(entry), "expires") => entry.expires_at,
+        (Item::Backup(backup), "took") => backup.took_ms,
+        (Item::Backup(backup), "size") => backup.bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+        _ => None,
     }
 }

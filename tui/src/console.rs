@@ -39,6 +39,9 @@ struct Arguments {
     /// Token to call with [default: $PICLOUD_TOKEN, where other users do not see it]
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+    /// What the machine is called in the header, where its socket is forwarded [default: this machine's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Letters instead of symbols; so it is anyway where the locale or the terminal has none
     #[arg(long)]
     ascii: bool,
@@ -237,7 +240,11 @@ fn fixed(arguments: &Arguments, environment: &Environment, client: &Client) -> F
         None => Theme::Colours,
     };
     Fixed {
-        host: client.host().unwrap_or_else(|| environment.host.clone()),
+        host: arguments
+            .name
+            .clone()
+            .or_else(|| client.host())
+            .unwrap_or_else(|| environment.host.clone()),
         place: client.place().to_string(),
         user: environment.user.clone(),
         zone: Zone::system(),

@@ -99,7 +99,8 @@ impl Item {
             Self::Entry(entry) => entry.key.clone(),
             Self::Log(line) => line.number.to_string(),
             Self::Check(check) => check.name.clone(),
-            Self::Door(door) => door.name.to_owned(),
+            // A check may be called the same.
+            Self::Door(door) => format!("{}/", door.name),
             Self::Backup(backup) => backup.name.clone(),
             Self::Node(node) => node.id.clone(),
             Self::Principal(principal) => principal.name.clone(),
@@ -115,6 +116,7 @@ impl Item {
             Self::Group(group) => format!("{}/{}", group.app, group.script),
             Self::Token(token) => token.name.clone(),
             Self::Log(line) => line.entry.execution_id.clone(),
+            Self::Door(door) => door.name.to_owned(),
             Self::Traffic(_)
             | Self::App(_)
             | Self::Route(_)
@@ -128,7 +130,6 @@ impl Item {
             | Self::Collection(_)
             | Self::Entry(_)
             | Self::Check(_)
-            | Self::Door(_)
             | Self::Backup(_)
             | Self::Node(_)
             | Self::Principal(_)

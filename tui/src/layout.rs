@@ -75,8 +75,9 @@ fn around(model: &Model, kind: Kind, columns: usize, body: usize) -> (usize, usi
     let level = model.level();
     if level.listing == Listing::Traffic {
         let head = view::overview::head(model, columns).len() + 1;
-        let recent = if kind == Kind::Wide { body.saturating_sub(head) / 2 } else { 0 };
-        return (head, recent);
+        let left = body.saturating_sub(head);
+        let apps = level.rows.len().clamp(1, (left / 2).max(1));
+        return (head, if kind == Kind::Wide { left.saturating_sub(apps) } else { 0 });
     }
     let asks = matches!(model.overlay, Some(Overlay::Confirm(_)));
     if level.listing.tabs().is_empty() && !asks {

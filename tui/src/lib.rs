@@ -43,6 +43,7 @@ pub mod item;
 pub mod keys;
 pub mod listing;
 pub mod part;
+pub mod purpose;
 pub mod reply;
 pub mod screen;
 pub mod verbs;
@@ -56,3 +57,6 @@ pub mod table;
 pub mod text;
 pub mod theme;
 pub mod when;
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,14 @@ impl Failure {
         }
     }
 
+    /// The same with everything that is wrong with what was sent, line by line.
+    pub fn whole_text(&self) -> String {
+        match self {
+            Self::Problem(problem) => crate::output::problem_text(problem),
+            Self::NoDaemon { .. } | Self::Closed { .. } | Self::Odd(_) => self.text().to_owned(),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
         match self {

@@ -9,12 +9,14 @@ use picloud_api::list::ExecutionItem;
 use picloud_api::script::DryRunAnswer;
 use picloud_api::stats::{Counts, Stats};
 
+use crate::columns::SortKey;
 use crate::effect::{Ask, Mouse, Ticket};
 use crate::field::Field;
 use crate::item::Item;
 use crate::listing::Listing;
 use crate::message::Failure;
 use crate::part::{Key, Loaded, Tab};
+use crate::purpose::{Place, Purpose};
 use crate::screen::Screen;
 use crate::symbols::Charset;
 use crate::text::Role;
@@ -85,8 +87,8 @@ pub struct Model {
     pub tickets: u64,
     /// Lines of the log that came so far.
     pub lines: u64,
-    /// The daemon has been started anew, and how; shown for a while.
-    pub restarted: Option<Restarted>,
+    /// When the daemon was found started anew; shown for a while.
+    pub restarted_at: Option<i64>,
     /// What brings the live rows.
     pub stream: Option<Stream>,
 }
@@ -116,12 +118,6 @@ pub struct Lost {
     pub why: Failure,
     pub tries: u32,
     pub again_at: i64,
-}
-
-#[derive(Clone, Debug)]
-pub struct Restarted {
-    pub at: i64,
-    pub why: String,
 }
 
 /// Whether what happens is shown as it happens.
@@ -223,6 +219,11 @@ pub enum Focus {
 
 impl Level {
     pub fn new(listing: Listing, base: String) -> Level {
+        // What is live is watched where it grows, until somebody moves.
+        let follow = match listing.events() {
+            Some(_) if listing != Listing::Traffic => Follow::Newest,
+            Some(_) | None => Follow::Row,
+        };
         Level {
             listing,
             base,
@@ -234,7 +235,7 @@ impl Level {
             cursor: None,
             at: 0,
             top: 0,
-            follow: Follow::Row,
+            follow,
             moved_at: 0,
             marks: BTreeSet::new(),
             sort: None,
@@ -442,41 +443,6 @@ pub struct Undo {
     pub until: i64,
 }
 
-/// Why something was asked.
-#[derive(Clone, Debug)]
-pub enum Purpose {
-    Instance,
-    Stats,
-    StatsStream,
-    RowsStream,
-    Page(Place, How),
-    Part(Place, String, Key),
-    Act(Box<Act>),
-    /// How many were undone of how many.
-    Undo(String),
-    Preview,
-    /// A dry run of what is under the cursor there, which had this id.
-    Try(Place, String),
-    Editor(Place, Edits),
-    /// What saving the draft would do.
-    Would(Place),
-    Save(Place),
-    Theirs(Place),
-}
-
-/// A list, and which of those upon each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub screen: Screen,
-    pub depth: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    Replace,
-    Append,
-}
-
 impl Model {
     pub fn new(fixed: Fixed, size: (u16, u16), now: i64) -> Model {
         let level = |screen: Screen| vec![Level::new(screen.listing(), String::new())];
@@ -502,7 +468,7 @@ impl Model {
             asked: BTreeMap::new(),
             tickets: 0,
             lines: 0,
-            restarted: None,
+            restarted_at: None,
             stream: None,
         }
     }
@@ -587,7 +553,11 @@ pub fn shown(level: &Level) -> Vec<&Item> {
     let mut rows: Vec<&Item> =
         level.rows.iter().filter(|row| !hides || row.has(&level.filter)).collect();
     if let Some(sort) = level.sort {
-        rows.sort_by(|one, other| crate::columns::compare(one, other, sort.column));
+        // What a row is sorted by takes a while to find out: once for each is enough.
+        let key = |row| (crate::columns::sort_key(row, &level.listing, sort.column), row);
+        let mut keyed: Vec<(SortKey, &Item)> = rows.into_iter().map(key).collect();
+        keyed.sort_by(|(one, _), (other, _)| one.compare(other));
+        rows = keyed.into_iter().map(|(_, row)| row).collect();
         if sort.order == Order::Down {
             rows.reverse();
         }

@@ -1,11 +1,16 @@
 //! The palette: every screen, object and action by name, with its key.
 
+use crate::item::Item;
 use crate::keys::{Command, KEYS};
+use crate::listing::Listing;
 use crate::model::{Model, selected};
 use crate::screen::Screen;
 
 /// Entries that are shown at most.
 pub const FOUND_MAX: usize = 100;
+
+/// Letters that may lie between those that were typed.
+const SKIPPED_MAX: usize = 12;
 
 /// Something to go to or to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +25,8 @@ pub enum Does {
     Command(Command),
     /// Shows one app, or all.
     Scope(Option<String>),
+    /// Opens a list of the system screen.
+    Door(Listing),
     /// Goes to a row of a screen.
     Row(Screen, String),
 }
@@ -60,6 +67,13 @@ fn all(model: &Model) -> Vec<Entry> {
         does: Does::Scope(Some(slug)),
     });
     let everything = Entry { name: "all apps".to_owned(), key: "a", does: Does::Scope(None) };
+    let doors = crate::doors::all().into_iter().filter_map(|item| match item {
+        Item::Door(door) => {
+            let name = format!("{}: {}", door.name, door.says);
+            Some(Entry { name, key: "0", does: Does::Door(door.to) })
+        }
+        _ => None,
+    });
     let scripts = model.stats.iter().flat_map(|stats| &stats.scripts).filter_map(|script| {
         let id = format!("{}/{}", script.app.as_deref()?, script.script.as_deref()?);
         Some(Entry { name: format!("script {id}"), key: "6", does: Does::Row(Screen::Scripts, id) })
@@ -77,6 +91,7 @@ fn all(model: &Model) -> Vec<Entry> {
         .chain(general)
         .chain(scopes)
         .chain([everything])
+        .chain(doors)
         .chain(scripts)
         .chain(named)
         .collect()
@@ -94,7 +109,7 @@ fn distance(name: &str, typed: &str) -> Option<usize> {
     for letter in typed.chars().filter(|c| !c.is_whitespace()) {
         skipped += rest.by_ref().position(|c| c == letter)?;
     }
-    Some(skipped)
+    (skipped <= SKIPPED_MAX).then_some(skipped)
 }
 
 #[cfg(test)]

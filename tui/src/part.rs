@@ -1,9 +1,13 @@
 //! What more can be shown of one row, and which questions that takes.
 
+use picloud_api::list::DeadLetterItem;
+
 use crate::client::segment;
 use crate::effect::Ask;
 use crate::item::Item;
+use crate::listing::Listing;
 use crate::message::Failure;
+use crate::model::Level;
 use crate::reply::{Part, Want};
 
 /// A view of the row under the cursor.
@@ -111,8 +115,8 @@ pub fn script(app: &str, name: &str) -> String {
 }
 
 /// What this view of a row is made of. More may be needed when some of it is there.
-pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
-    let letter = || known.iter().find_map(|(_, part)| letter_of(part));
+pub fn needs(level: &Level, item: &Item, tab: Tab) -> Vec<Key> {
+    let known = &level.parts;
     let own_script = || Some(Key::Script(item.app()?.to_owned(), item.script()?.to_owned()));
     match (item, tab) {
         (Item::Group(group), _) => {
@@ -122,28 +126,14 @@ pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
             }
             keys
         }
-        (Item::Letter(one), tab) => {
-            let mut keys = vec![Key::Letter(one.id.clone())];
-            match tab {
-                Tab::Script => keys.push(failed_version(one)),
-                Tab::Chain => keys.extend(letter().map(|l| Key::Chain(l.row_id.clone()))),
-                Tab::Tries | Tab::Log => {
-                    keys.extend(letter().map(|l| Key::Execution(l.row_id.clone())));
-                }
-                _ => {}
-            }
-            keys
-        }
-        (Item::Outbox(row), tab) => {
-            let id = row.row.id.clone();
-            match tab {
-                Tab::Chain => vec![Key::Chain(id)],
-                Tab::Script => own_script().into_iter().collect(),
-                // What has left the outbox is known as an execution, if at all.
-                _ if row.gone.is_some() => vec![Key::Execution(id)],
-                _ => vec![Key::Outbox(id)],
-            }
-        }
+        (Item::Letter(one), tab) => letter_needs(known, one, tab),
+        (Item::Outbox(row), tab) => match tab {
+            Tab::Chain => vec![Key::Chain(row.row.id.clone())],
+            Tab::Script => own_script().into_iter().collect(),
+            // What has left the outbox is known as an execution, if at all.
+            _ if row.gone.is_some() => vec![Key::Execution(row.row.id.clone())],
+            _ => vec![Key::Outbox(row.row.id.clone())],
+        },
         (Item::Run(run), tab) => match tab {
             Tab::Chain => vec![Key::Chain(run.id.clone())],
             Tab::Script => {
@@ -166,6 +156,13 @@ pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
                 _ => vec![Key::Script(app, name), runs],
             }
         }
+        (Item::Version(one), _) => match &level.listing {
+            Listing::Versions { app, script } => vec![
+                Key::Version(app.clone(), script.clone(), one.version),
+                Key::Script(app.clone(), script.clone()),
+            ],
+            _ => Vec::new(),
+        },
         (Item::Trigger(_) | Item::Route(_), Tab::Source) => own_script().into_iter().collect(),
         (Item::Trigger(one), Tab::Runs) => {
             vec![Key::Runs(one.app.clone(), format!("trigger:{}", one.name))]
@@ -178,21 +175,34 @@ pub fn needs(item: &Item, tab: Tab, known: &[(Key, Loaded)]) -> Vec<Key> {
     }
 }
 
+/// Its runs are those of the row that died, which the letter itself names.
+fn letter_needs(known: &[(Key, Loaded)], one: &DeadLetterItem, tab: Tab) -> Vec<Key> {
+    let row = find(known, |part| match part {
+        Part::Letter(letter) => Some(letter.row_id.clone()),
+        _ => None,
+    });
+    let more = match tab {
+        Tab::Script => Some(failed_version(one)),
+        Tab::Chain => row.map(Key::Chain),
+        Tab::Tries | Tab::Log => row.map(Key::Execution),
+        _ => None,
+    };
+    std::iter::once(Key::Letter(one.id.clone())).chain(more).collect()
+}
+
+/// The first of what is here that this picks.
+pub fn find<'a, T>(parts: &'a [(Key, Loaded)], pick: impl Fn(&'a Part) -> Option<T>) -> Option<T> {
+    parts.iter().find_map(|(_, part)| match part {
+        Loaded::Here(part) => pick(part),
+        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    })
+}
+
 /// The version that failed; the current one when there was none.
-fn failed_version(letter: &picloud_api::list::DeadLetterItem) -> Key {
+fn failed_version(letter: &DeadLetterItem) -> Key {
     let (app, script) = (letter.app.clone(), letter.script.clone());
     match letter.script_version {
         0 => Key::Script(app, script),
         version => Key::Version(app, script, version),
-    }
-}
-
-fn letter_of(part: &Loaded) -> Option<&picloud_api::letters::LetterDetail> {
-    match part {
-        Loaded::Here(part) => match &**part {
-            Part::Letter(letter) => Some(letter),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
     }
 }

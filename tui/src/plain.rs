@@ -7,7 +7,7 @@ use crate::item::Item;
 use crate::keys::Command;
 use crate::layout;
 use crate::model::{Focus, Model, selected, shown};
-use crate::part::Loaded;
+use crate::part;
 use crate::reply::Part;
 use crate::source;
 use crate::view::detail;
@@ -28,10 +28,7 @@ pub fn payload(model: &Model) -> Option<Text> {
     if let Some(draft) = &level.draft {
         return Some(Text { name: file_name(item, "edited"), text: draft.text.clone() });
     }
-    let part = level.parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => of_part(part),
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
-    });
+    let part = part::find(&level.parts, of_part);
     let own = || match item {
         Item::Entry(entry) => Some(("json", source::json(entry.value.get()))),
         _ => None,

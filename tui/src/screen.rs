@@ -70,7 +70,7 @@ impl Screen {
             Self::Runs => "Runs",
             Self::Apps => "Apps",
             Self::Scripts => "Scr",
-            Self::Triggers => "Trig",
+            Self::Triggers => "Trg",
             Self::Data => "Data",
             Self::Log => "Log",
             Self::System => "Sys",

@@ -16,6 +16,8 @@ use crate::{update, view};
 /// So long it is waited for what the frame needs.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const MESSAGES_MAX: usize = 256;
+/// So often it is looked whether everything is there.
+const LOOK_MS: u64 = 50;
 
 /// Plays keys, each when the screen before it has all that it asks for, and returns the last frame.
 pub async fn take(mut model: Model, keys: &[KeyEvent], client: Client) -> Result<String, String> {
@@ -37,7 +39,7 @@ pub async fn take(mut model: Model, keys: &[KeyEvent], client: Client) -> Result
             }
         }
         let wake = update::wake_at(&model).unwrap_or(i64::MAX).saturating_sub(now());
-        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or_default().min(1_000));
+        let wake = Duration::from_millis(u64::try_from(wake).unwrap_or_default().min(LOOK_MS));
         let message = tokio::select! {
             message = messages.recv() => message.unwrap_or(Message::Tick),
             () = tokio::time::sleep(wake) => Message::Tick,

@@ -69,7 +69,7 @@ struct Place {
 /// is too much, wide columns become narrower, then columns fall away by rank. What is left goes to the last columns
 /// that want more than their `most`. A column without anything in it falls away too, unless its rank is 0.
 pub fn fit(columns: &[Column], rows: &[Vec<Line>], width: usize) -> Fitted {
-    let places = columns.iter().enumerate().map(|(cell, column)| place(*column, cell, rows));
+    let places = columns.iter().enumerate().map(|(cell, column)| place(*column, cell, rows, width));
     let mut places: Vec<Place> = places
         .filter(|place| {
             let is_empty = |row: &Vec<Line>| row.get(place.cell).is_none_or(Line::is_empty);
@@ -89,8 +89,8 @@ pub fn fit(columns: &[Column], rows: &[Vec<Line>], width: usize) -> Fitted {
     Fitted { columns: places, width }
 }
 
-fn place(column: Column, cell: usize, rows: &[Vec<Line>]) -> Place {
-    let cells = rows.iter().filter_map(|row| row.get(cell)).map(Line::width);
+fn place(column: Column, cell: usize, rows: &[Vec<Line>], room: usize) -> Place {
+    let cells = rows.iter().filter_map(|row| row.get(cell)).map(|cell| cell.width_up_to(room));
     let wants = cells.fold(width(column.heading), usize::max);
     let has = wants.min(column.most).max(column.least);
     let least = match column.side {

@@ -82,16 +82,26 @@ impl Line {
         self.spans.iter().map(|span| width(&span.text)).sum()
     }
 
+    /// The same, or this limit if it is wider: only so much of it is read, however long it is.
+    pub fn width_up_to(&self, limit: usize) -> usize {
+        let up_to = |used: usize, span: &Span| (used + width_up_to(&span.text, limit)).min(limit);
+        self.spans.iter().fold(0, up_to)
+    }
+
+    fn fits(&self, columns: usize) -> bool {
+        self.width_up_to(columns.saturating_add(1)) <= columns
+    }
+
     /// At most so many columns of it; where the end is lost stands `…`.
     #[must_use]
     pub fn cut(&self, columns: usize) -> Line {
-        if self.width() <= columns {
+        if self.fits(columns) {
             return self.clone();
         }
         let mut line = Line::new();
         let mut left = columns;
         for span in &self.spans {
-            let taken = width(&span.text);
+            let taken = width_up_to(&span.text, left);
             // A mark must still fit behind what is kept: something follows, or this span is too wide itself.
             if taken >= left {
                 let kept = head(&span.text, left.saturating_sub(1));
@@ -106,13 +116,13 @@ impl Line {
     /// At most so many columns of it; where the beginning is lost stands `…`.
     #[must_use]
     pub fn cut_front(&self, columns: usize) -> Line {
-        if self.width() <= columns {
+        if self.fits(columns) {
             return self.clone();
         }
         let mut kept = Vec::new();
         let mut left = columns;
         for span in self.spans.iter().rev() {
-            let taken = width(&span.text);
+            let taken = width_up_to(&span.text, left);
             if taken >= left {
                 let end = tail(&span.text, left.saturating_sub(1));
                 let text = if left == 0 { String::new() } else { format!("…{end}") };
@@ -175,6 +185,20 @@ pub fn width(text: &str) -> usize {
         return text.len();
     }
     text.graphemes(true).map(grapheme_width).sum()
+}
+
+fn width_up_to(text: &str, limit: usize) -> usize {
+    if text.is_ascii() {
+        return text.len().min(limit);
+    }
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        used += grapheme_width(grapheme);
+        if used >= limit {
+            return limit;
+        }
+    }
+    used
 }
 
 fn grapheme_width(grapheme: &str) -> usize {
@@ -375,6 +399,16 @@ mod tests {
             (0, Line::new()),
         ] {
             assert_eq!(line.cut_front(columns), expected, "{columns}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_only_as_much_is_read_as_is_wanted() {
+        for text in ["", "abc", "水水水", "a水b", "a longer one"] {
+            let line = Line::of(Role::Ok, text).and(Role::Bad, "水").and(Role::Ok, text);
+            for limit in 0..30 {
+                assert_eq!(line.width_up_to(limit), line.width().min(limit), "{text:?} {limit}");
+            }
         }
     }
 

@@ -14,9 +14,9 @@ use crate::keys::{self, Command};
 use crate::listing::Listing;
 use crate::message::{Failure, Message};
 use crate::model::{
-    Confirm, Draft, Flow, Focus, Follow, Gate, Level, Link, Model, Note, Overlay, Place, Purpose,
-    Zoom,
+    Confirm, Draft, Flow, Focus, Follow, Gate, Level, Link, Model, Note, Overlay, Zoom,
 };
+use crate::purpose::{Place, Purpose};
 use crate::reply::Reply;
 use crate::screen::Screen;
 use crate::text::Role;
@@ -211,6 +211,8 @@ fn go(model: &mut Model, screen: Screen, out: &mut Out) {
         |purpose| matches!(purpose, Purpose::Page(place, _) | Purpose::Part(place, ..) if place.screen == left),
     );
     model.screen = screen;
+    // A pause is about what was looked at.
+    model.flow = Flow::Live;
     refresh(model.level_mut());
 }
 
@@ -365,6 +367,11 @@ fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, o
             upkeep::greeted(model, *instance, out);
         }
         (Purpose::Stats, Ok(Reply::Stats(stats))) => events::took_stock(model, *stats),
+        (Purpose::Recent, Ok(Reply::Part(part))) => {
+            if let crate::reply::Part::Runs(runs) = *part {
+                model.recent = runs.into();
+            }
+        }
         (Purpose::Page(place, how), answer) => list::page(model, place, how, answer),
         (Purpose::Part(place, of, key), answer) => list::part(model, place, (&of, key), answer),
         (Purpose::Act(act), answer) => act::done(model, &act, answer),
@@ -385,6 +392,7 @@ fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, o
             | Purpose::Stats
             | Purpose::StatsStream
             | Purpose::RowsStream
+            | Purpose::Recent
             | Purpose::Editor(..),
             _,
         ) => {}

@@ -80,10 +80,11 @@ pub fn page(model: &Model) -> Page {
     }
     page.fill(rows);
     for row in &mut page.rows {
-        row.line = row.line.cut(columns);
-        if model.fixed.charset == Charset::Ascii {
-            row.line = text::ascii(&row.line);
-        }
+        row.line = match model.fixed.charset {
+            Charset::Unicode => row.line.cut(columns),
+            // Letters may be wider than what they stand for, and the ellipsis of a cut is one too.
+            Charset::Ascii => text::ascii(&text::ascii(&row.line).cut(columns)),
+        };
     }
     page
 }

@@ -129,6 +129,11 @@ fn tenths(value: u64, unit: u64) -> String {
     if whole < 10 && tenth > 0 { format!("{whole}.{tenth}") } else { whole.to_string() }
 }
 
+/// `1 group`, `2 groups`.
+pub fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

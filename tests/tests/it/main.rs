@@ -19,6 +19,7 @@ mod manuals;
 mod openapi;
 mod outside;
 mod people;
+mod pictures;
 mod process;
 mod requests;
 mod schedules;

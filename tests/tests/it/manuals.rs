@@ -28,6 +28,10 @@ fn the_man_pages_have_every_command_and_what_clap_does_not_know() {
         let heading = format!(".SS \"{}", command.replace('-', "\\-"));
         assert!(page.contains(&heading), "{command}");
     }
+    let page = manuals::picloud_tui().expect("it is text");
+    for part in [".SH KEYS", "\\-\\-screenshot", "NO_COLOR", "Stop what is shown; go on."] {
+        assert!(page.contains(part), "{part}");
+    }
     let page = manuals::picloudd().expect("it is text");
     for part in [".SS \"picloudd run\"", "\\-\\-paused", "SIGTERM", "/etc/picloud/picloud.toml"] {
         assert!(page.contains(part), "{part}");
@@ -55,6 +59,7 @@ fn the_same_sources_make_the_same_files() {
         made.push(
             [
                 "man/picloud.1",
+                "man/picloud-tui.1",
                 "man/picloudd.8",
                 "completions/picloud",
                 "completions/_picloud",
@@ -72,7 +77,7 @@ fn the_same_sources_make_the_same_files() {
 fn the_man_pages_are_set_without_a_warning() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     manuals::write(folder.path()).expect("the folder is ours");
-    for page in ["man/picloud.1", "man/picloudd.8"] {
+    for page in ["man/picloud.1", "man/picloud-tui.1", "man/picloudd.8"] {
         let mut groff = Command::new("groff");
         groff.args(["-man", "-Tutf8", "-ww", "-z"]).arg(folder.path().join(page));
         let Ok(output) = groff.stdin(Stdio::null()).output() else {

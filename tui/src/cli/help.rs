@@ -17,6 +17,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("picloud dead-letters discard --filter 'age:>30d' --expect 12", "It need not be done."),
     ("picloud kv set greenhouse/limits dry 20", "Store JSON under a key."),
     ("picloud secrets set greenhouse/API_KEY -", "From standard input."),
+    ("picloud open 01J9ZK", "The console, at that dead letter or run."),
     ("picloud backups start", "Copy the store, and say where the copy is."),
     ("picloud --socket ./pi.sock apps list", "After ssh -NL ./pi.sock:/run/picloud/admin.sock pi"),
 ];

@@ -10,10 +10,11 @@ use crate::keys::Command;
 use crate::listing::{Listing, group_filter};
 use crate::message::{Failure, Many};
 use crate::model::{
-    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay,
-    Purpose, Undo, selected, shown,
+    Act, Asked, Bulk, Confirm, Does, Draft, Edits, Focus, Gate, Level, May, Model, Overlay, Undo,
+    selected, shown,
 };
 use crate::part::Tab;
+use crate::purpose::Purpose;
 use crate::reply::{Reply, Want};
 use crate::text::Role;
 use crate::update::{Out, ask, complain, draft, expect, list, note, push, refresh};
@@ -24,6 +25,8 @@ pub(super) const HOLD_MS: i64 = 10_000;
 const UNDO_MS: i64 = 30_000;
 /// From so many on a bulk call wants the number typed.
 const TYPED_FROM: usize = 101;
+
+const NOT_CONNECTED: &str = "not connected: nothing is changed, and nothing is kept for later";
 
 /// A key that does something here.
 pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
@@ -41,11 +44,7 @@ pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
         return note(model, Role::Warn, says);
     }
     if verb.needs != "AppRead" && !matches!(model.link, crate::model::Link::Live) {
-        return note(
-            model,
-            Role::Warn,
-            "not connected: nothing is changed, and nothing is kept for later",
-        );
+        return note(model, Role::Warn, NOT_CONNECTED);
     }
     match command {
         Command::Chain => chain(model),
@@ -224,8 +223,12 @@ pub(super) fn previewed(model: &mut Model, answer: Result<Reply, Failure>) {
     }
 }
 
-/// Does it.
+/// Does it, unless the daemon has gone while it was asked for.
 pub(super) fn go_ahead(model: &mut Model, act: Act, out: &mut Out) {
+    let is_of_the_daemon = !matches!(&act.does, Does::Each(asks) if asks.is_empty());
+    if is_of_the_daemon && !matches!(model.link, crate::model::Link::Live) {
+        return note(model, Role::Warn, NOT_CONNECTED);
+    }
     match act.does.clone() {
         Does::One(question) => ask(model, Purpose::Act(Box::new(act)), question, out),
         Does::Each(asks) if asks.is_empty() => drop_it(model),
@@ -272,6 +275,9 @@ pub(super) fn done(model: &mut Model, act: &Act, answer: Result<Reply, Failure>)
     if is_letter && matches!(level.draft, Some(Draft { of: Edits::Payload { .. }, .. })) {
         level.draft = None;
         level.tried = None;
+    }
+    if is_letter {
+        level.focus = Focus::List;
     }
     refresh_all(model);
 }

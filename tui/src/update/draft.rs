@@ -8,10 +8,10 @@ use crate::effect::{Ask, Effect, Text};
 use crate::item::Item;
 use crate::message::Failure;
 use crate::model::{
-    Act, Does, Draft, Edits, Focus, Link, Model, Place, Purpose, Theirs, Tried, TriedOutcome, Undo,
-    selected,
+    Act, Does, Draft, Edits, Focus, Link, Model, Theirs, Tried, TriedOutcome, Undo, selected,
 };
 use crate::part::{self, Key, Loaded};
+use crate::purpose::{Place, Purpose};
 use crate::reply::{Part, Reply, Want};
 use crate::source;
 use crate::text::Role;
@@ -165,7 +165,10 @@ fn problem_of(of: &Edits, text: &str) -> Option<String> {
         | Edits::NewEntry { .. }
         | Edits::Trigger { .. } => {
             let error = serde_json::from_str::<Box<RawValue>>(text).err()?;
-            Some(format!("no JSON, line {}, column {}: {error}", error.line(), error.column()))
+            let says = error.to_string();
+            // Serde names the place behind what is wrong; here it stands first.
+            let what = says.split(" at line ").next().unwrap_or_default();
+            Some(format!("no JSON, line {}, column {}: {what}", error.line(), error.column()))
         }
     }
 }
@@ -196,7 +199,7 @@ pub(super) fn would(model: &mut Model, place: Place, answer: Result<Reply, Failu
     match answer {
         Ok(Reply::Edited(would)) => draft.would = Some(would),
         Ok(_) => {}
-        Err(failure) => draft.problem = Some(failure.text().to_owned()),
+        Err(failure) => draft.problem = Some(failure.whole_text()),
     }
 }
 
@@ -210,12 +213,9 @@ pub(super) fn try_it(model: &mut Model, out: &mut Out) {
     else {
         return;
     };
-    let last_run = level.parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Runs(runs) => runs.first().map(|run| run.id.clone()),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let last_run = part::find(&level.parts, |part| match part {
+        Part::Runs(runs) => runs.first().map(|run| run.id.clone()),
+        _ => None,
     });
     let (body, on) = match (&level.draft, &item) {
         (Some(Draft { problem: Some(problem), .. }), _) => {
@@ -339,7 +339,7 @@ pub(super) fn saved(
         Err(failure) if failure.code() == "changed" => return look_at_theirs(model, place, out),
         Err(failure) => {
             if let Some(draft) = level_at(model, place).and_then(|level| level.draft.as_mut()) {
-                draft.problem = Some(failure.text().to_owned());
+                draft.problem = Some(failure.whole_text());
             }
             return complain(model, "not saved", &failure);
         }

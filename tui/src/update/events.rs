@@ -8,7 +8,8 @@ use crate::effect::Ticket;
 use crate::item::{self, Item, Line};
 use crate::listing::Listing;
 use crate::message::Live;
-use crate::model::{LOG_LINES_MAX, Level, Model, Purpose, RECENT_MAX, ROWS_MAX, SERIES_SECONDS};
+use crate::model::{LOG_LINES_MAX, Level, Model, RECENT_MAX, ROWS_MAX, SERIES_SECONDS};
+use crate::purpose::Purpose;
 use crate::update::{Out, refresh, upkeep};
 
 pub(super) fn happened(model: &mut Model, ticket: Ticket, events: Vec<Live>, out: &mut Out) {
@@ -146,10 +147,6 @@ fn second(model: &mut Model, stats: Stats) {
 }
 
 fn keep(model: &mut Model, stats: Stats) {
-    if let Some(restarted) = &mut model.restarted {
-        // Who it is and why it was started come as two answers, in either order.
-        restarted.why.clone_from(&stats.instance.why);
-    }
     if let Some(level) =
         model.levels.get_mut(&crate::screen::Screen::Overview).and_then(|levels| levels.first_mut())
     {

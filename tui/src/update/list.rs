@@ -8,9 +8,10 @@ use crate::layout;
 use crate::listing::{Filtered, Listing};
 use crate::message::Failure;
 use crate::model::{
-    Fetch, Focus, Follow, How, Level, Model, Order, Place, ROWS_MAX, Sort, Words, selected, shown,
+    Fetch, Focus, Follow, Level, Model, Order, ROWS_MAX, Sort, Words, selected, shown,
 };
 use crate::part::{Key, Loaded};
+use crate::purpose::{How, Place};
 use crate::reply::{Batch, Reply};
 use crate::text::Role;
 use crate::update::{follows, level_at, note};

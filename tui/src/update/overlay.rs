@@ -8,6 +8,7 @@ use crate::keys::{self, Command};
 use crate::listing::Filtered;
 use crate::model::{Asked, Confirm, Gate, Model, Overlay};
 use crate::palette;
+use crate::screen::Screen;
 use crate::text::Role;
 use crate::update::{Out, act, draft, note, refresh, run, upkeep};
 
@@ -123,6 +124,12 @@ fn obey(model: &mut Model, does: palette::Does, out: &mut Out) {
     match does {
         palette::Does::Command(command) => run(model, command, out),
         palette::Does::Scope(app) => to_scope(model, app, out),
+        palette::Does::Door(listing) => {
+            if model.screen != Screen::System {
+                run(model, Command::Go(Screen::System), out);
+            }
+            super::push(model, listing, String::new());
+        }
         palette::Does::Row(screen, id) => {
             if model.screen != screen {
                 run(model, Command::Go(screen), out);
@@ -176,6 +183,8 @@ fn filter(model: &mut Model, key: &KeyEvent, mut field: Field, before: String) {
             let level = model.level_mut();
             field.text().trim().clone_into(&mut level.filter);
             if level.listing.filtered() == Filtered::ByDaemon && level.filter != before {
+                // What was there did not have to fit.
+                level.rows.clear();
                 refresh(level);
             }
         }

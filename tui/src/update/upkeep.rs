@@ -6,10 +6,9 @@ use crate::client::segment;
 use crate::effect::{Ask, Effect};
 use crate::listing::{Listing, Scope};
 use crate::message::Failure;
-use crate::model::{
-    Fetch, Flow, How, Link, Lost, Model, Place, Purpose, Restarted, Stream, selected,
-};
+use crate::model::{Fetch, Flow, Link, Lost, Model, RECENT_MAX, Stream, selected};
 use crate::part::{self, Loaded};
+use crate::purpose::{How, Place, Purpose};
 use crate::reply::Want;
 use crate::update::{Out, ask, expect, give_up, list, refresh};
 
@@ -30,12 +29,21 @@ pub(super) fn connect(model: &mut Model, out: &mut Out) {
     give_up(model, out, |purpose| {
         matches!(
             purpose,
-            Purpose::Instance | Purpose::Stats | Purpose::StatsStream | Purpose::RowsStream
+            Purpose::Instance
+                | Purpose::Stats
+                | Purpose::Recent
+                | Purpose::StatsStream
+                | Purpose::RowsStream
         )
     });
     model.stream = None;
     ask(model, Purpose::Instance, Ask::get("/instance", Want::Instance), out);
     ask(model, Purpose::Stats, Ask::get(stats_path(model), Want::Stats), out);
+    let recent = match &model.scope {
+        Some(app) => format!("/executions?limit={RECENT_MAX}&app={}", segment(app)),
+        None => format!("/executions?limit={RECENT_MAX}"),
+    };
+    ask(model, Purpose::Recent, Ask::get(recent, Want::Runs), out);
     let path = match &model.scope {
         Some(app) => format!("/events?app={}&filter=kind%3Astats", segment(app)),
         None => "/events?filter=kind%3Astats".to_owned(),
@@ -62,8 +70,7 @@ pub(super) fn greeted(model: &mut Model, instance: Instance, out: &mut Out) {
     model.link = Link::Live;
     model.instance = Some(instance);
     if is_new {
-        let why = model.stats.as_ref().map(|stats| stats.instance.why.clone());
-        model.restarted = Some(Restarted { at: model.now, why: why.unwrap_or_default() });
+        model.restarted_at = Some(model.now);
     }
     if is_new || (was_away && before.is_some()) {
         for level in model.levels.values_mut().flatten() {
@@ -169,7 +176,7 @@ fn expire(model: &mut Model) {
     let now = model.now;
     model.note.take_if(|note| note.until <= now);
     model.undo.take_if(|undo| undo.until <= now);
-    model.restarted.take_if(|restarted| restarted.at + RESTARTED_MS <= now);
+    model.restarted_at.take_if(|at| *at + RESTARTED_MS <= now);
     if model.flow == Flow::Live {
         for level in model.levels.values_mut().flatten() {
             if level.listing == Listing::Outbox {
@@ -218,7 +225,7 @@ fn ask_parts(model: &mut Model, out: &mut Out) {
     let level = model.level();
     let (Some(item), Some(tab)) = (selected(level), level.shown_tab()) else { return };
     let of = item.id();
-    let wanted = part::needs(item, tab, &level.parts);
+    let wanted = part::needs(level, item, tab);
     let missing: Vec<part::Key> =
         wanted.into_iter().filter(|key| level.part(key).is_none()).collect();
     if missing.is_empty() || now < level.moved_at + REST_MS {

@@ -39,11 +39,12 @@ pub(super) fn title(model: &Model, columns: usize) -> Line {
 pub fn lines(model: &Model) -> Vec<Line> {
     let level = model.level();
     let mut lines = Vec::new();
-    if let Some(draft) = &level.draft {
-        lines.extend(draft_lines(draft));
-    }
+    // What was asked for last stands first: a long change would hide it.
     if let Some(tried) = &level.tried {
         lines.extend(tried_lines(tried, model));
+    }
+    if let Some(draft) = &level.draft {
+        lines.extend(draft_lines(draft));
     }
     if level.draft.is_some() || level.tried.is_some() {
         if let (Some(Item::Letter(letter)), true) = (selected(level), level.draft.is_some()) {
@@ -63,7 +64,7 @@ pub fn lines(model: &Model) -> Vec<Line> {
 /// What is asked for and not here, or cannot be had.
 fn missing(level: &Level, item: &Item, tab: Tab, now: i64) -> Vec<Line> {
     let mut lines = Vec::new();
-    for key in needs(item, tab, &level.parts) {
+    for key in needs(level, item, tab) {
         match level.part(&key) {
             Some(Loaded::Asked(at)) if now >= at + ASKING_AFTER_MS => {
                 lines.push(Line::of(Role::Dim, "asking the daemon…"));
@@ -116,8 +117,7 @@ fn draft_lines(draft: &Draft) -> Vec<Line> {
         }
     }
     if let Some(theirs) = &draft.theirs {
-        let says =
-            "changed meanwhile: from theirs (-) to yours (+); y keeps yours, esc theirs, e edits";
+        let says = "changed meanwhile: theirs (-), yours (+); y keeps yours, esc theirs, e edits";
         lines.push(Line::of(Role::Warn, says));
         lines.extend(diff::shown(&diff::lines(&theirs.text, &draft.text, CONTEXT_LINES)));
         return lines;
@@ -147,7 +147,7 @@ fn tried_lines(tried: &Tried, model: &Model) -> Vec<Line> {
         TriedOutcome::Asked(_) => Vec::new(),
         TriedOutcome::Failed(failure) => {
             let mut lines = vec![Line::of(Role::Bad, "no dry run")];
-            lines.extend(failure.text().lines().map(|line| Line::of(Role::Bad, line)));
+            lines.extend(failure.whole_text().lines().map(|line| Line::of(Role::Bad, line)));
             lines
         }
         TriedOutcome::Here(answer) => pieces::dry_run(answer, on),

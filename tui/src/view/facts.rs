@@ -12,7 +12,7 @@ use picloud_api::triggers::TriggerItem;
 use crate::columns;
 use crate::item::{self, Item, Row, cause};
 use crate::model::Model;
-use crate::part::{Key, Loaded};
+use crate::part::{self, Key, Loaded};
 use crate::reply::Part;
 use crate::source;
 use crate::text::{Line, Role};
@@ -215,24 +215,18 @@ fn paused(paused: Option<&picloud_api::instance::Paused>) -> Option<Line> {
 }
 
 fn last_run(parts: &[(Key, Loaded)], clock: impl Fn(i64) -> String) -> Option<Line> {
-    parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Runs(runs) => runs
-                .first()
-                .map(|run| fact("last run", &format!("{} {}", clock(run.started_at), run.outcome))),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    part::find(parts, |part| match part {
+        Part::Runs(runs) => runs
+            .first()
+            .map(|run| fact("last run", &format!("{} {}", clock(run.started_at), run.outcome))),
+        _ => None,
     })
 }
 
 fn letter(parts: &[(Key, Loaded)], clock: impl Fn(i64) -> String) -> Vec<Line> {
-    let detail = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Letter(detail) => Some(detail),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let detail = part::find(parts, |part| match part {
+        Part::Letter(detail) => Some(detail),
+        _ => None,
     });
     let Some(detail) = detail else { return Vec::new() };
     let one = &detail.letter;

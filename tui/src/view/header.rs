@@ -4,10 +4,10 @@ use crate::keys::{Command, key_of};
 use crate::layout::{Kind, Layout};
 use crate::listing::Listing;
 use crate::message::Failure;
-use crate::model::{Flow, Focus, Link, May, Model, Overlay, Plots};
+use crate::model::{Flow, Focus, Link, Lost, May, Model, Overlay, Plots};
 use crate::screen::Screen;
-use crate::symbols::Symbol;
-use crate::text::{Line, Role, width};
+use crate::symbols::{Charset, Symbol};
+use crate::text::{self, Line, Role};
 use crate::view::{Page, overlay};
 use crate::when;
 
@@ -36,20 +36,18 @@ fn identity(model: &Model, columns: usize) -> Line {
     let left = Line::of(Role::Strong, "picloud")
         .and(Role::Text, format!("  {}   ", &model.fixed.host))
         .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, scope);
-    let mut right = Line::new();
-    if let Some(stats) = &model.stats {
-        let up = when::minutes(model.now.saturating_sub(stats.instance.started_at));
-        right = right.and(Role::Dim, format!("{}  up {up}  ", &stats.instance.version));
-    }
-    right = right.and(Role::Dim, format!("{}   ", who(model)));
-    right = link(model, right);
     let clock = when::clock(model.now, &model.fixed.zone);
-    let right = right.and(Role::Text, format!("  {clock}"));
+    let right = Line::of(Role::Dim, format!("{}   ", who(model)));
+    let right = link(model, right).and(Role::Text, format!("  {clock}"));
+    let daemon = model.stats.as_ref().map_or(Line::new(), |stats| {
+        let up = when::minutes(model.now.saturating_sub(stats.instance.started_at));
+        Line::of(Role::Dim, format!("{}  up {up}  ", &stats.instance.version))
+    });
+    // Where there is not room for all, the version goes first.
+    let fits = left.width() + daemon.width() + right.width() <= columns;
+    let right = if fits { daemon.then(right) } else { right };
     let gap = columns.saturating_sub(left.width() + right.width());
-    right
-        .spans
-        .into_iter()
-        .fold(left.and(Role::Text, " ".repeat(gap)), |line, span| line.and(span.role, span.text))
+    left.and(Role::Text, " ".repeat(gap)).then(right)
 }
 
 /// What whoever sits here is to the daemon.
@@ -103,14 +101,16 @@ fn count(model: &Model, screen: Screen) -> Option<(Role, String)> {
 }
 
 fn tabs(model: &Model, columns: usize) -> Line {
-    let with = |name: fn(Screen) -> &'static str| {
+    let with = |name: fn(Screen) -> &'static str, gap: &'static str| {
         Screen::ALL.iter().enumerate().fold(Line::new(), |line, (n, screen)| {
-            let line = if n > 0 { line.and(Role::Text, "  ") } else { line };
+            let line = if n > 0 { line.and(Role::Text, gap) } else { line };
             tab(model, *screen, name(*screen), line)
         })
     };
-    let long = with(Screen::name);
-    if long.width() <= columns { long } else { with(Screen::short_name) }
+    let mut ways = [(Screen::name as fn(Screen) -> &'static str, "  "), (Screen::short_name, "  ")]
+        .into_iter()
+        .map(|(name, gap)| with(name, gap));
+    ways.find(|line| line.width() <= columns).unwrap_or_else(|| with(Screen::short_name, " "))
 }
 
 fn tab(model: &Model, screen: Screen, name: &str, line: Line) -> Line {
@@ -145,17 +145,17 @@ fn narrow(model: &Model, columns: usize) -> Line {
 pub fn banner(model: &Model) -> Vec<Line> {
     let mut lines = Vec::new();
     match &model.link {
-        Link::Lost(lost) => lines.extend(away(model, lost.since, &lost.why, lost.again_at)),
+        Link::Lost(lost) => lines.extend(away(model, lost)),
         Link::Refused(why) => lines.extend(refused(model, why)),
         Link::Connecting(since) if model.now >= since + 300 => {
             lines.push(Line::of(Role::Dim, "asking the daemon…"));
         }
         Link::Connecting(_) | Link::Live => {}
     }
-    if let Some(restarted) = &model.restarted {
-        let at = when::clock_seconds(restarted.at, &model.fixed.zone);
-        let why = super::overview::why(&restarted.why);
-        lines.push(Line::of(Role::Warn, format!("restarted {at} ({why})")));
+    if let Some(at) = model.restarted_at {
+        let at = when::clock_seconds(at, &model.fixed.zone);
+        let why = why_started(model).map(|why| format!(" (after {why})")).unwrap_or_default();
+        lines.push(Line::of(Role::Warn, format!("restarted {at}{why}")));
     }
     let pauses = model.stats.iter().filter_map(|stats| stats.all.as_ref());
     for paused in pauses.flat_map(|all| &all.pauses).take(2) {
@@ -164,30 +164,51 @@ pub fn banner(model: &Model) -> Vec<Line> {
             target => (format!("{target} is paused"), format!("picloud resume '{target}'")),
         };
         let since = when::day_clock(paused.since, &model.fixed.zone, model.now);
-        let says = format!("{what} since {since}: {}  ({way_out})", paused.reason);
-        lines.push(Line::of(Role::Warn, &says));
+        let says = format!("{what} since {since}: {}", paused.reason);
+        // However long the reason is, the way out is in sight.
+        let way_out = Line::of(Role::Warn, format!("  ({way_out})"));
+        let room = usize::from(model.size.0).saturating_sub(way_out.width());
+        lines.push(Line::of(Role::Warn, says).cut(room).then(way_out));
     }
     let low = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
     if low.is_some_and(|all| all.store.storage_low) {
-        let says = "the disk is nearly full: nothing new is taken in until there is room; what runs goes on";
+        let says = "the disk is nearly full: nothing new is taken in; what runs goes on";
         lines.push(Line::of(Role::Bad, says));
     }
     lines
 }
 
-fn away(model: &Model, since: i64, why: &Failure, again_at: i64) -> Vec<Line> {
+/// Since when nothing comes, when it is tried again, and why.
+fn away(model: &Model, lost: &Lost) -> Vec<Line> {
     // Before the first answer there is nothing of any time.
     let as_of = match &model.stats {
-        Some(_) => format!("as of {}, ", when::clock_seconds(since, &model.fixed.zone)),
+        Some(_) => format!("as of {}, ", when::clock_seconds(lost.since, &model.fixed.zone)),
         None => String::new(),
     };
-    let again = match again_at {
+    let again = match lost.again_at {
         i64::MAX => "trying now".to_owned(),
         at => format!("next try {}", when::until(at, model.now)),
     };
-    let says = format!("{}; {as_of}{again}, R now", why.text());
-    let hint = why.hint().map(|hint| Line::of(Role::Text, hint));
-    std::iter::once(Line::of(Role::Bad, &says)).chain(hint).collect()
+    let mut says = lost.why.text().to_owned();
+    if let Some(hint) = lost.why.hint() {
+        says = format!("{says}  ({hint})");
+    }
+    let mut lines = vec![Line::of(Role::Bad, format!("{as_of}{again}, R now"))];
+    lines.extend(told(model, Role::Bad, &says));
+    lines
+}
+
+/// Why the daemon was started, as soon as its own figures are here: those that are may be of the one before.
+fn why_started(model: &Model) -> Option<String> {
+    let own = &model.instance.as_ref()?.instance_id;
+    let stats = model.stats.as_ref().filter(|stats| stats.instance.id == *own)?;
+    Some(super::overview::why(&stats.instance.why))
+}
+
+/// What has to be read whole.
+fn told(model: &Model, role: Role, says: &str) -> Vec<Line> {
+    let lines = text::wrap(&text::harmless(says), usize::from(model.size.0));
+    lines.into_iter().map(|line| Line::of(role, line)).collect()
 }
 
 fn refused(model: &Model, why: &Failure) -> Vec<Line> {
@@ -197,15 +218,20 @@ fn refused(model: &Model, why: &Failure) -> Vec<Line> {
         Failure::Problem(problem) => problem.code == "not_allowed" || problem.code == "not_known",
         Failure::NoDaemon { .. } | Failure::Odd(_) => false,
     };
-    let mut lines = vec![Line::of(Role::Bad, why.text())];
-    if may_not {
-        let says = format!(
+    let mut lines = told(model, Role::Bad, why.text());
+    let way_out = match why {
+        _ if may_not => Some(format!(
             "{user} is in neither picloud nor picloud-admin: `sudo adduser {user} picloud-admin`, log in again"
-        );
-        lines.push(Line::of(Role::Text, says));
-    } else if let Some(hint) = why.hint() {
-        lines.push(Line::of(Role::Text, hint));
-    }
+        )),
+        Failure::Odd(_) => Some(format!(
+            "this is picloud-tui {}, and the daemon is of another version: upgrade the older of the two; q quits",
+            model.fixed.version
+        )),
+        Failure::NoDaemon { .. } | Failure::Closed { .. } | Failure::Problem(_) => {
+            why.hint().map(str::to_owned)
+        }
+    };
+    lines.extend(way_out.iter().flat_map(|says| told(model, Role::Text, says)));
     lines
 }
 
@@ -219,6 +245,9 @@ pub(super) fn footer(model: &Model, layout: &Layout, page: &mut Page) {
             page.push(keys(model, layout.columns));
         }
         Kind::Narrow if status.width() > 0 => page.push(status),
+        Kind::Narrow if model.overlay.is_some() || model.level().draft.is_some() => {
+            page.push(keys(model, layout.columns));
+        }
         Kind::Narrow => page.push(Line::of(Role::Dim, "? help  : go to  esc back  q quit")),
         Kind::TooSmall => {}
     }
@@ -257,17 +286,27 @@ fn status(model: &Model) -> Line {
     }
 }
 
-/// The keys that do something here, as many as there is room for.
+/// The keys that do something here, as many as there is room for; help and the way out always.
 fn keys(model: &Model, columns: usize) -> Line {
+    const GAP: &str = "  ";
+    let written = |(role, key, label): (Role, String, &'static str)| {
+        let key_role = if role == Role::Dim { Role::Dim } else { Role::Accent };
+        let line = Line::of(key_role, key).and(Role::Text, " ").and(role, label);
+        match model.fixed.charset {
+            Charset::Unicode => line,
+            Charset::Ascii => text::ascii(&line),
+        }
+    };
+    let offered: Vec<Line> = offered(model).into_iter().map(written).collect();
+    let (first, last) = offered.split_at(offered.len().saturating_sub(2));
+    let kept: usize = last.iter().map(|key| key.width() + GAP.len()).sum();
     let mut line = Line::new();
-    for (role, key, label) in offered(model) {
-        let gap = if line.spans.is_empty() { "" } else { "  " };
-        let room = columns.saturating_sub(line.width());
-        if width(&key) + width(label) + 1 + gap.len() > room.saturating_sub(8) && key != "?" {
+    for (n, key) in first.iter().chain(last).enumerate() {
+        let gap = if line.spans.is_empty() { "" } else { GAP };
+        if n < first.len() && line.width() + gap.len() + key.width() + kept > columns {
             continue;
         }
-        let key_role = if role == Role::Dim { Role::Dim } else { Role::Accent };
-        line = line.and(Role::Text, gap).and(key_role, key).and(Role::Text, " ").and(role, label);
+        line = line.and(Role::Text, gap).then(key.clone());
     }
     line
 }
@@ -278,7 +317,9 @@ fn offered(model: &Model) -> Vec<(Role, String, &'static str)> {
         |command: Command, label: &'static str| (Role::Text, key_of(command).to_owned(), label);
     match &model.overlay {
         Some(Overlay::Confirm(confirm)) => return overlay::confirm_keys(confirm),
-        Some(Overlay::Help { .. }) => return vec![key(Command::Back, "back")],
+        Some(Overlay::Help { .. }) => {
+            return vec![key(Command::Down, "more"), key(Command::Back, "back")];
+        }
         Some(_) => return vec![key(Command::Open, "take"), key(Command::Back, "back")],
         None => {}
     }
@@ -307,6 +348,10 @@ fn offered(model: &Model) -> Vec<(Role, String, &'static str)> {
         }
     }
     keys.push(key(Command::Help, "help"));
+    if level.draft.as_ref().is_some_and(|draft| draft.theirs.is_some()) {
+        // The way back takes theirs, and says so.
+        return keys;
+    }
     let at_top = model.place().depth == 0 && level.focus == Focus::List;
     let last = if at_top && level.draft.is_none() { Command::Quit } else { Command::Back };
     keys.push(key(last, if last == Command::Quit { "quit" } else { "back" }));

@@ -38,8 +38,10 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 fn title(model: &Model) -> Line {
     let level = model.level();
     let mut line = Line::of(Role::Strong, level.listing.title());
-    if let Fetch::Failed(failure) = &level.fetch {
-        // Why there is nothing comes before what it would be: the line may end before its end.
+    if let Fetch::Failed(failure) = &level.fetch
+        && !level.rows.is_empty()
+    {
+        // Without rows there is room for it below. With rows it comes first: the line may end before its end.
         let hint = failure.hint().map(|hint| format!("  ({hint})")).unwrap_or_default();
         line = line.and(Role::Bad, format!("  {}{hint}", failure.text()));
     }
@@ -96,7 +98,7 @@ fn counts(model: &Model, level: &Level) -> Vec<(Role, String)> {
                 model.stats.iter().flat_map(|stats| &stats.apps).map(|app| app.dead_letters).sum();
             says.push((
                 Role::Text,
-                format!("{} open, {} groups", count(letters), level.rows.len()),
+                format!("{} open, {}", count(letters), when::counted(level.rows.len(), "group")),
             ));
             says.push((Role::Dim, "grouped by error (b)  newest first".to_owned()));
             if let Some(looked_at) = level.partial {
@@ -155,15 +157,25 @@ pub(super) fn rows(model: &Model, layout: &Layout, page: &mut Page) {
 
 /// Why there is nothing, and what to do.
 fn empty(level: &Level) -> Vec<Line> {
-    if !matches!(level.fetch, Fetch::Done(_)) {
-        return Vec::new();
+    match &level.fetch {
+        Fetch::Done(_) => {}
+        Fetch::Failed(failure) => {
+            let why = Line::of(Role::Bad, failure.text());
+            let hint = failure.hint().map(|hint| Line::of(Role::Text, hint));
+            return std::iter::once(why).chain(hint).collect();
+        }
+        Fetch::Never | Fetch::Asked(_) => return Vec::new(),
     }
     if !level.filter.is_empty() {
         return vec![Line::of(Role::Text, "Nothing that fits the filter. esc clears it.")];
     }
     let says = match &level.listing {
-        Listing::Traffic | Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
+        Listing::Traffic => "No apps. `picloud deploy DIR`",
+        Listing::Apps => "No apps. `picloud deploy DIR`, or `+`",
         Listing::Outbox => "Nothing waits and nothing runs. What comes is shown as it comes.",
+        Listing::Letters if !level.base.is_empty() => {
+            "Nothing of it is open any more. esc leads back"
+        }
         Listing::Groups | Listing::Letters => "No dead letters: everything could be done.",
         Listing::Runs => "No runs in memory since the daemon was started.",
         Listing::Abandoned => "Nothing was abandoned.",
@@ -189,8 +201,7 @@ fn empty(level: &Level) -> Vec<Line> {
 
 /// The rule of a pane.
 pub(super) fn pane_rule(model: &Model, left: Line, right: Line, columns: usize) -> Line {
-    let gap = columns.saturating_sub(left.width() + right.width() + 2);
-    let rule = header::rule(model, gap);
-    let line = left.and(Role::Text, " ");
-    line.then(rule).and(Role::Text, " ").then(right)
+    let left = if left.is_empty() { left } else { left.and(Role::Text, " ") };
+    let gap = columns.saturating_sub(left.width() + right.width() + 1);
+    left.then(header::rule(model, gap)).and(Role::Text, " ").then(right)
 }

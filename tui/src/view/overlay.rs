@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::model::{Confirm, Draft, Edits, Gate, Model, Overlay};
 use crate::palette;
 use crate::symbols::Symbol;
-use crate::text::{Line, Role, width};
+use crate::text::{Line, Role, harmless, width, wrap};
 use crate::view::{Page, Row, Shade, header};
 
 /// Help: the keys of this place, those of all places, symbols, versions.
@@ -98,14 +98,22 @@ pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
 pub(super) fn confirm(model: &Model, layout: &Layout, confirm: &Confirm, page: &mut Page) {
     page.push(header::rule(model, layout.columns));
     page.push(Line::of(Role::Strong, &confirm.title));
-    let says = confirm.says.iter().map(|(role, says)| Line::of(*role, says));
+    let says = confirm.says.iter().flat_map(|(role, says)| {
+        let says = harmless(says);
+        // What is set in are examples: each is one line.
+        let lines = match says.starts_with(' ') {
+            true => vec![says],
+            false => wrap(&says, layout.columns),
+        };
+        lines.into_iter().map(|line| Line::of(*role, line)).collect::<Vec<Line>>()
+    });
     page.extend(says.take(layout.detail_rows.saturating_sub(3)));
     match &confirm.gate {
         Gate::Waiting => {}
         Gate::Yes => page
             .push(Line::of(Role::Accent, "y").and(Role::Text, " does it; anything else does not")),
         Gate::Typed { word, field } => {
-            let asks = format!("type {word} and ⏎: ");
+            let asks = format!("type {} and ⏎: ", harmless(word));
             let (text, column) = field.view(layout.columns.saturating_sub(width(&asks) + 1));
             page.cursor = Some((width(&asks) + column, page.rows.len()));
             page.push(Line::of(Role::Accent, asks).and(Role::Text, text));

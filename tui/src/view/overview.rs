@@ -26,7 +26,7 @@ pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
 pub fn head(model: &Model, columns: usize) -> Vec<Line> {
     let kind = layout::kind(model.size);
     let Some(stats) = &model.stats else { return vec![Line::of(Role::Dim, "Overview")] };
-    let mut lines = vec![dead(model, stats)];
+    let mut lines = vec![dead(model, stats, columns)];
     let Some(all) = &stats.all else { return lines };
     lines.push(checks(model, stats, all));
     if kind == Kind::Wide {
@@ -43,7 +43,7 @@ pub fn head(model: &Model, columns: usize) -> Vec<Line> {
     lines
 }
 
-fn dead(model: &Model, stats: &Stats) -> Line {
+fn dead(model: &Model, stats: &Stats, columns: usize) -> Line {
     let count: i64 = stats.apps.iter().map(|app| app.dead_letters).sum();
     let trouble = stats.apps.iter().filter_map(|app| Some((app, app.trouble.as_ref()?)));
     let newest =
@@ -64,11 +64,13 @@ fn dead(model: &Model, stats: &Stats) -> Line {
         Some((app, trouble)) => {
             let at = when::day_clock(trouble.at, &model.fixed.zone, model.now);
             let says = format!(", newest {at} {}/{}: {}", app.app, trouble.script, trouble.message);
-            line.and(Role::Text, &says)
+            line.and(Role::Text, says)
         }
         None => line,
     };
-    line.and(Role::Text, "   press ").and(Role::Accent, "3")
+    // However long the message is, the key to it is in sight.
+    let key = Line::of(Role::Text, "   press ").and(Role::Accent, "3");
+    line.cut(columns.saturating_sub(key.width())).then(key)
 }
 
 /// What is checked all the time, in a few words.
@@ -103,10 +105,10 @@ fn checks(model: &Model, stats: &Stats, all: &AllStats) -> Line {
 pub(super) fn why(why: &str) -> String {
     match why {
         "first_start" => "the first start".to_owned(),
-        "stopped_in_order" => "a start in order".to_owned(),
-        "daemon_died" => "the daemon died".to_owned(),
+        "stopped_in_order" => "a stop in order".to_owned(),
+        "daemon_died" => "the daemon's death".to_owned(),
         "power_cut" => "a power cut".to_owned(),
-        "" => "a new start".to_owned(),
+        "" => "a stop".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -138,7 +140,7 @@ fn plots(model: &Model, all: &AllStats, columns: usize) -> Vec<Line> {
         return four
             .iter()
             .map(|(name, now, values)| {
-                let most = values.iter().max().copied().unwrap_or_default();
+                let most = values.iter().max().copied().unwrap_or_default().max(*now);
                 Line::of(Role::Text, format!("{name:<13}"))
                     .and(Role::Accent, plot::spark(values, width, model.fixed.charset))
                     .and(
@@ -150,7 +152,7 @@ fn plots(model: &Model, all: &AllStats, columns: usize) -> Vec<Line> {
     }
     let width = (columns - 4) / 2;
     let half = |(name, now, values): &(&str, u64, Vec<u64>)| {
-        let most = values.iter().max().copied().unwrap_or_default();
+        let most = values.iter().max().copied().unwrap_or_default().max(*now);
         let figures = format!("{} now {:>5} max", when::count(*now), when::count(most));
         let gap = width.saturating_sub(name.len() + figures.len());
         let title = format!("{name}{}{figures}", " ".repeat(gap));

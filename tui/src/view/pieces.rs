@@ -8,7 +8,7 @@ use crate::columns::{self, Writing};
 use crate::diff;
 use crate::item::{Item, cause};
 use crate::model::Model;
-use crate::part::{Key, Loaded, Tab};
+use crate::part::{self, Key, Loaded, Tab};
 use crate::reply::Part;
 use crate::source;
 use crate::symbols::{self, Symbol};
@@ -26,10 +26,7 @@ const LINKS_MAX: usize = 500;
 /// What else is said of it in the title of the pane.
 pub(super) fn about(item: &Item, parts: &[(Key, Loaded)], model: &Model) -> String {
     let clock = |at| when::day_clock(at, &model.fixed.zone, model.now);
-    let first = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => Some(&**part),
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
-    });
+    let first = part::find(parts, Some);
     match (item, first) {
         (Item::Letter(one), _) => format!(
             "  {}/{} v{}  {} tries {}-{}",
@@ -249,12 +246,9 @@ fn log(parts: &[(Key, Loaded)]) -> Vec<Line> {
 }
 
 fn runs(model: &Model, parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let runs = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Runs(runs) => Some(runs),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let runs = part::find(parts, |part| match part {
+        Part::Runs(runs) => Some(runs),
+        _ => None,
     });
     let Some(runs) = runs else { return Vec::new() };
     if runs.is_empty() {
@@ -283,12 +277,9 @@ fn run_line(model: &Model, run: &ExecutionItem) -> Line {
 
 /// The source that failed, with the error in its place.
 fn failed_script(item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let letter = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Letter(letter) => Some(&letter.letter.error),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let letter = part::find(parts, |part| match part {
+        Part::Letter(letter) => Some(&letter.letter.error),
+        _ => None,
     });
     code(parts, item.error().or(letter))
 }
@@ -298,25 +289,19 @@ fn source_lines(item: &Item, parts: &[(Key, Loaded)]) -> Vec<Line> {
 }
 
 fn code(parts: &[(Key, Loaded)], error: Option<&FailureItem>) -> Vec<Line> {
-    let text = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Script(script) => Some(&script.source),
-            Part::Version(version) => Some(&version.source),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let text = part::find(parts, |part| match part {
+        Part::Script(script) => Some(&script.source),
+        Part::Version(version) => Some(&version.source),
+        _ => None,
     });
     let Some(text) = text else { return Vec::new() };
     source::listing(text, 1, error.and_then(place))
 }
 
 fn versions(model: &Model, parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let versions = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Versions(versions) => Some(versions),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let versions = part::find(parts, |part| match part {
+        Part::Versions(versions) => Some(versions),
+        _ => None,
     });
     let mut lines: Vec<Line> = versions
         .into_iter()
@@ -354,12 +339,9 @@ fn change(version: i64, parts: &[(Key, Loaded)]) -> Vec<Line> {
 }
 
 fn manifest(parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let bundle = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Manifest(bundle) => Some(bundle),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let bundle = part::find(parts, |part| match part {
+        Part::Manifest(bundle) => Some(bundle),
+        _ => None,
     });
     let Some(bundle) = bundle else { return Vec::new() };
     let text = toml::to_string(&bundle.manifest).unwrap_or_default();
@@ -368,12 +350,9 @@ fn manifest(parts: &[(Key, Loaded)]) -> Vec<Line> {
 
 /// The tree of causes and consequences.
 fn chain(model: &Model, parts: &[(Key, Loaded)]) -> Vec<Line> {
-    let chain = parts.iter().find_map(|(_, part)| match part {
-        Loaded::Here(part) => match &**part {
-            Part::Chain(chain) => Some(chain),
-            _ => None,
-        },
-        Loaded::Asked(_) | Loaded::Failed(_) => None,
+    let chain = part::find(parts, |part| match part {
+        Part::Chain(chain) => Some(chain),
+        _ => None,
     });
     let Some(chain) = chain else { return Vec::new() };
     let mut lines = Vec::new();
@@ -434,11 +413,12 @@ pub(super) fn dry_run(answer: &DryRunAnswer, on: &str) -> Vec<Line> {
         "failed" => Role::Bad,
         _ => Role::Warn,
     };
+    let writes = when::counted(answer.writes.len(), "write");
     let mut lines = vec![
-        Line::of(Role::Strong, format!("dry run{version} on {on}: "))
+        Line::of(Role::Strong, format!("dry run{version}: "))
             .and(role, &answer.outcome)
-            .and(Role::Text, format!(", {} writes", answer.writes.len()))
-            .and(Role::Dim, format!("  took {}", when::micros(answer.took_us))),
+            .and(Role::Text, format!(", {writes}, took {}", when::micros(answer.took_us)))
+            .and(Role::Dim, format!("  {on}")),
     ];
     if let Some(error) = &answer.error {
         lines.extend(failure(error));

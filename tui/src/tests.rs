@@ -1,0 +1,10 @@
+//! The console without a terminal and without a daemon: decisions as tables, frames as pictures, and whatever comes at random.
+
+mod canned;
+mod daemon;
+mod world;
+
+mod decisions;
+mod frames;
+mod random;
+mod states;
