@@ -143,6 +143,19 @@ mod tests {
     const DAY_MS: i64 = 86_400_000;
 
     #[test]
+    fn what_stands_on_the_screen_all_the_time_changes_by_the_minute() {
+        for (ms, expected) in [
+            (-5, "0 m"),
+            (59_999, "0 m"),
+            (60_000, "1 m"),
+            (7_200_000, "2 h"),
+            (172_800_000, "2 d"),
+        ] {
+            assert_eq!(minutes(ms), expected, "{ms}");
+        }
+    }
+
+    #[test]
     fn clocks_are_those_of_the_zone() {
         let berlin = Zone(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("it is a zone"));
         let summer = NOW - 150 * DAY_MS;

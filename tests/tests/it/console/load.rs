@@ -31,12 +31,12 @@ fn flood(site: &Site, triggers: usize, writes: usize) {
     });
 }
 
-/// As many requests as are taken, from a thread of their own.
+/// Requests from a thread of their own. Each sets off forty rows with four transitions each: some 5,000 a second.
 fn applied(daemon: &Daemon) -> std::thread::JoinHandle<Answers> {
     let load = Load {
         address: Address::Tcp(daemon.address()),
         connections: 2,
-        pace: Pace::PerSecond(60),
+        pace: Pace::PerSecond(30),
         until: Until::Passed(LOAD_TIME),
         first_number: 0,
     };
@@ -83,8 +83,8 @@ fn keys_are_answered_at_once_while_thousands_of_rows_come_and_go() {
     let slow = times[times.len() * 99 / 100];
     let stats = get(&daemon, "/stats");
     let runs = stats["all"]["total"]["runs"].as_u64().expect("they are counted");
-    eprintln!("{} keys, p50 {:?}, p99 {slow:?}; {runs} runs", times.len(), times[times.len() / 2]);
-    assert!(slow <= KEY_TO_FRAME_MAX, "{slow:?}");
+    let middle = times[times.len() / 2];
+    assert!(slow <= KEY_TO_FRAME_MAX, "{} keys: {middle:?}, {slow:?}", times.len());
     assert!(runs > 1_000, "{stats}");
     load.join().expect("it ends").all(202).expect("all were accepted");
     let grown = memory(&console).saturating_sub(before);
