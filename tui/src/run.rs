@@ -231,6 +231,14 @@ impl Console {
         })
     }
 
+    /// Reads keys again. The first look takes notice of the end of the reader before; a key that came with that notice
+    /// would not be told of. What was typed before, for another program, is dropped.
+    async fn listen(&mut self) -> io::Result<()> {
+        self.keys = Some(EventStream::new());
+        let _typed_before = tokio::time::timeout(Duration::ZERO, next(&mut self.keys)).await;
+        self.terminal.nudge()
+    }
+
     fn resized(&mut self) -> io::Result<Message> {
         self.terminal.nudge()?;
         // It may have been smaller in between, and have lost what it showed.
@@ -333,7 +341,7 @@ impl Console {
         let Some(edited) = edited else { return Ok(Goes::Out) };
         self.terminal.enter_again()?;
         self.painter.forget();
-        self.keys = Some(EventStream::new());
+        self.listen().await?;
         let size = terminal::size(self.equipment.size);
         self.hear(Message::Resize(size.width, size.height));
         self.hear(Message::Edited(ticket, edited.map_err(|error| error.to_string())));
@@ -374,7 +382,7 @@ impl Console {
         self.keys = None;
         self.painter.out().settle().await?;
         let suspended = self.terminal.suspend(&mut self.signals).await?;
-        self.keys = Some(EventStream::new());
+        self.listen().await?;
         let size = terminal::size(self.equipment.size);
         self.hear(Message::Resize(size.width, size.height));
         if suspended == Suspended::Resumed {

@@ -49,7 +49,7 @@ fn the_overview_says_without_a_key_what_waits_after_the_daemon_died() {
     daemon.kill();
     let daemon = site.start();
     let mut console = live(&site);
-    shows(&mut console, &["▲ 2 dead letters wait for you", "✓ store", "since the daemon died"]);
+    shows(&mut console, &["▲ 2 dead letters wait for you", "✓ store", "since the daemon's death"]);
     let stats = get(&daemon, "/stats");
     assert_eq!(stats["instance"]["why"], "daemon_died", "{stats}");
     assert_eq!(stats["all"]["dead_letters"], 2, "{stats}");
@@ -64,7 +64,7 @@ fn the_payload_of_a_failed_run_is_mended_and_replayed_with_five_keys() {
     garden(&site);
     letters(&daemon, 1);
     let mut person = Person::with_editor(&site, r#"s/"n": 10/"n": 3/"#);
-    person.presses("3", &["1 open, 1 groups", "sensor # is silent"]);
+    person.presses("3", &["1 open, 1 group", "sensor # is silent"]);
     person.presses(ENTER, &["sensor 10 is silent", "\"method\": \"POST\""]);
     person.presses(ENTER, &["\"method\": \"POST\""]);
     person.presses("e", &["event, edited: 1 change", "-", "\"n\": 10", "+", "\"n\": 3"]);
@@ -89,14 +89,14 @@ fn the_dead_letters_of_one_outage_are_replayed_with_three_keys_and_taken_back_wi
     garden(&site);
     letters(&daemon, 38);
     let mut person = Person::with_editor(&site, "");
-    person.presses("3", &["38 open, 1 groups"]);
+    person.presses("3", &["38 open, 1 group"]);
     person.presses("r", &["Replay 38 dead letters?", "in 38 garden", "v1 failed, v1 will run"]);
     person.presses("y", &["replay: 38 done"]);
     assert_eq!(person.presses, 3);
     assert_eq!(daemon.list("outbox?filter=state:later").len(), 38);
     assert!(daemon.list("dead-letters").is_empty());
 
-    person.presses("u", &["38 back", "38 open, 1 groups"]);
+    person.presses("u", &["38 back", "38 open, 1 group"]);
     assert!(daemon.list("outbox").is_empty());
     assert_eq!(daemon.list("dead-letters").len(), 38);
     quits(person.console);
@@ -171,7 +171,7 @@ fn a_letter_is_discarded_when_asked_twice_and_reopened_by_undo() {
     assert_eq!((state("open"), state("discarded")), (0, 1));
     person.presses("u", &["done: reopen", "sensor 10 is silent"]);
     assert_eq!(daemon.list("dead-letters")[0]["id"], json!(id));
-    person.presses(ESCAPE, &["1 open, 1 groups"]);
+    person.presses(ESCAPE, &["1 open, 1 group"]);
     quits(person.console);
     daemon.stop();
 }

@@ -17,7 +17,7 @@ fn a_daemon_that_dies_and_comes_back_is_seen_to_and_nothing_is_lost_meanwhile() 
     letters(&daemon, 2);
     let mut console = live(&site);
     console.keys("3");
-    shows(&mut console, &["2 open, 1 groups"]);
+    shows(&mut console, &["2 open, 1 group"]);
     console.keys("\r");
     shows(&mut console, &["sensor 11 is silent", "sensor 10 is silent", "\"method\": \"POST\""]);
     daemon.kill();
@@ -26,13 +26,16 @@ fn a_daemon_that_dies_and_comes_back_is_seen_to_and_nothing_is_lost_meanwhile() 
     console.keys("d");
     shows(&mut console, &["not connected: nothing is changed, and nothing is kept for later"]);
     let daemon = site.start();
-    shows(&mut console, &["● live", "restarted ", "(the daemon died)", "sensor 11 is silent"]);
+    shows(
+        &mut console,
+        &["● live", "restarted ", "after the daemon's death", "sensor 11 is silent"],
+    );
     assert!(!console.screen().contains("as of "), "{}", console.screen());
     assert_eq!(daemon.list("dead-letters").len(), 2);
     console.keys("\x1b");
-    shows(&mut console, &["2 open, 1 groups"]);
+    shows(&mut console, &["2 open, 1 group"]);
     water(&daemon, [12]);
-    shows(&mut console, &["3 Dead 3!", "3 open, 1 groups"]);
+    shows(&mut console, &["3 Dead 3!", "3 open, 1 group"]);
     quits(console);
     daemon.stop();
 }
@@ -120,7 +123,7 @@ fn whoever_may_only_read_sees_everything_and_is_told_why_nothing_is_done() {
     let mut console = open(&site, &["--url", &url], &[("PICLOUD_TOKEN", &secret)]);
     shows(&mut console, &["read only", "● live", "1 dead letter waits for you"]);
     console.keys("3");
-    shows(&mut console, &["1 open, 1 groups"]);
+    shows(&mut console, &["1 open, 1 group"]);
     for (key, says) in [
         ("r", "you may not replay: it asks for DeadLettersResolve"),
         ("d", "you may not discard: it asks for DeadLettersResolve"),

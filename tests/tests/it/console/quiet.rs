@@ -93,7 +93,7 @@ fn all_screens(console: &mut Console) {
     shows(console, &["live", "1 dead letter waits for you"]);
     for (key, sees) in [
         ("2", "Nothing waits and nothing runs"),
-        ("3", "1 open, 1 groups"),
+        ("3", "1 open, 1 group"),
         ("d", "Discard"),
         ("\x1b", "not done"),
         (ENTER, "sensor 10 is silent"),

@@ -28,7 +28,7 @@ fn through_a_storm_of_sizes_it_draws_what_fits() {
         console.resize(columns, rows);
         console.keys("3");
     }
-    shows(&mut console, &["3 open, 1 groups", "sensor # is silent", "● live"]);
+    shows(&mut console, &["3 open, 1 group", "sensor # is silent", "● live"]);
     let screen = console.screen();
     let rule = screen.lines().nth(2).unwrap_or_default();
     assert_eq!(rule, "─".repeat(300), "{screen}");
