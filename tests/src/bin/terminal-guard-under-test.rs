@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use picloud_tui::editor::Editor;
+use picloud_tui::effect::Mouse;
 use picloud_tui::painter::Painter;
-use picloud_tui::terminal::{self, Mouse, Signal, Signals, Suspended, Terminal, Unbuffered};
+use picloud_tui::terminal::{self, Signal, Signals, Suspended, Terminal, Unbuffered};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
