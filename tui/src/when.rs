@@ -67,6 +67,15 @@ pub fn until(at: i64, now: i64) -> String {
     format!("in {}", coarse(ms))
 }
 
+/// How long ago, in minutes of the clock, so that it changes when the clock does: `0 m`, `12 m`, `3 h`, `12 d`.
+pub fn minutes_since(at: i64, now: i64) -> String {
+    let minute = |at: i64| at.div_euclid(60_000);
+    match u64::try_from(minute(now).saturating_sub(minute(at))).unwrap_or_default() {
+        minutes @ ..2 => format!("{minutes} m"),
+        minutes => coarse(minutes * MINUTE),
+    }
+}
+
 fn coarse(ms: u64) -> String {
     match ms {
         ..SECOND => format!("0.{} s", ms / 100),
@@ -130,6 +139,20 @@ mod tests {
     /// Saturday, 29 November 2025, 14:02:31 UTC.
     const NOW: i64 = 1_764_424_951_000;
     const DAY_MS: i64 = 86_400_000;
+
+    #[test]
+    fn what_is_told_in_minutes_changes_with_the_clock() {
+        for (at, now, shown) in [
+            (59_999, 59_999, "0 m"),
+            (59_999, 60_000, "1 m"),
+            (60_000, 179_999, "1 m"),
+            (60_000, 180_000, "2 m"),
+            (0, 12 * 86_400_000, "12 d"),
+            (60_000, 0, "0 m"),
+        ] {
+            assert_eq!(minutes_since(at, now), shown, "{at} {now}");
+        }
+    }
 
     #[test]
     fn clocks_are_those_of_the_zone() {

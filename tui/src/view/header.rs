@@ -38,7 +38,7 @@ fn identity(model: &Model, columns: usize) -> Line {
         .and(if model.scope.is_some() { Role::Accent } else { Role::Text }, scope);
     let mut right = Line::new();
     if let Some(stats) = &model.stats {
-        let up = when::span(model.now.saturating_sub(stats.instance.started_at));
+        let up = when::minutes_since(stats.instance.started_at, model.now);
         right = right.and(Role::Dim, format!("{}  up {up}  ", &stats.instance.version));
     }
     right = right.and(Role::Dim, format!("{}   ", who(model)));
