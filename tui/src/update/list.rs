@@ -1,5 +1,7 @@
 //! Lists: moving, marking, sorting, and the pages and details that come for them.
 
+use std::collections::BTreeSet;
+
 use crate::item::Item;
 use crate::keys::Command;
 use crate::layout;
@@ -66,18 +68,20 @@ pub(super) fn go(model: &mut Model, command: Command) {
             .min(lines.0.saturating_sub(lines.1));
         return;
     }
-    let ids: Vec<String> = shown(level).into_iter().map(Item::id).collect();
-    if ids.is_empty() {
+    let rows = shown(level);
+    if rows.is_empty() {
         return;
     }
     let at = match command {
         Command::NextMatch | Command::PreviousMatch if level.words == Words::Highlight => {
             match_from(level, command)
         }
-        _ => moved(command, level.at, ids.len(), page),
+        _ => moved(command, level.at, rows.len(), page),
     };
+    let at = at.min(rows.len() - 1);
+    let id = rows.get(at).map(|row| row.id());
     level.follow = Follow::Row;
-    place_cursor(level, at.min(ids.len() - 1), &ids, now);
+    place_cursor(level, at, id, now);
 }
 
 fn moved(command: Command, at: usize, count: usize, page: usize) -> usize {
@@ -103,10 +107,10 @@ fn match_from(level: &Level, command: Command) -> usize {
     found.unwrap_or(level.at)
 }
 
-fn place_cursor(level: &mut Level, at: usize, ids: &[String], now: i64) {
+fn place_cursor(level: &mut Level, at: usize, id: Option<String>, now: i64) {
     level.at = at;
-    if level.cursor.as_ref() != ids.get(at) {
-        level.cursor = ids.get(at).cloned();
+    if level.cursor != id {
+        level.cursor = id;
         level.moved_at = now;
     }
 }
@@ -114,21 +118,24 @@ fn place_cursor(level: &mut Level, at: usize, ids: &[String], now: i64) {
 /// Puts the cursor on a row that there is: its own, or else the one that has come to its place.
 pub(super) fn settle(level: &mut Level, now: i64) {
     let rows = shown(level);
-    let ids: Vec<String> = rows.into_iter().map(Item::id).collect();
-    let newest = if level.listing == Listing::Log { ids.len().saturating_sub(1) } else { 0 };
-    let wanted = level.cursor.clone();
-    let at = match &wanted {
+    let newest = if level.listing == Listing::Log { rows.len().saturating_sub(1) } else { 0 };
+    let at = match level.cursor.as_deref() {
         _ if follows(level) => newest,
-        Some(id) if ids.get(level.at) == Some(id) => level.at,
-        Some(id) => ids.iter().position(|one| one == id).unwrap_or(level.at),
+        Some(id) if rows.get(level.at).is_some_and(|row| row.is(id)) => level.at,
+        Some(id) => rows.iter().position(|row| row.is(id)).unwrap_or(level.at),
         None => newest,
     };
     // Before anything has come, whoever was asked for is waited for.
-    if ids.is_empty() && matches!(level.fetch, Fetch::Never | Fetch::Asked(_)) {
+    if rows.is_empty() && matches!(level.fetch, Fetch::Never | Fetch::Asked(_)) {
         return;
     }
-    place_cursor(level, at.min(ids.len().saturating_sub(1)), &ids, now);
-    level.marks.retain(|mark| ids.contains(mark));
+    let at = at.min(rows.len().saturating_sub(1));
+    let id = rows.get(at).map(|row| row.id());
+    if !level.marks.is_empty() {
+        let ids: BTreeSet<String> = rows.into_iter().map(Item::id).collect();
+        level.marks.retain(|mark| ids.contains(mark));
+    }
+    place_cursor(level, at, id, now);
     if level.of != level.cursor {
         level.of.clone_from(&level.cursor);
         level.parts.clear();
@@ -168,12 +175,11 @@ pub(super) fn click(model: &mut Model, row: u16) {
     }
     let now = model.now;
     let level = model.level_mut();
-    let ids: Vec<String> = shown(level).into_iter().map(Item::id).collect();
     let at = level.top + at;
-    if at < ids.len() {
+    if let Some(id) = shown(level).get(at).map(|row| row.id()) {
         level.focus = Focus::List;
         level.follow = Follow::Row;
-        place_cursor(level, at, &ids, now);
+        place_cursor(level, at, Some(id), now);
     }
 }
 
@@ -271,14 +277,16 @@ fn taken(level: &mut Level, how: How, batch: Batch, numbered: u64) -> u64 {
     match how {
         How::Replace => {
             // What has gone stays in sight for its time.
-            let gone = std::mem::take(&mut level.rows).into_iter().filter(|row| {
-                matches!(row, Item::Outbox(one) if one.gone.is_some())
-                    && !items.iter().any(|new| new.id() == row.id())
+            let gone = std::mem::take(&mut level.rows).into_iter().filter(|row| match row {
+                Item::Outbox(one) if one.gone.is_some() => {
+                    !items.iter().any(|new| new.is(&one.row.id))
+                }
+                _ => false,
             });
             let mut rows: std::collections::VecDeque<Item> = gone.collect();
             rows.extend(items);
             if level.listing == Listing::Outbox {
-                rows.make_contiguous().sort_by_key(|row| std::cmp::Reverse(row.id()));
+                rows.make_contiguous().sort_by_cached_key(|row| std::cmp::Reverse(row.id()));
             }
             level.rows = rows;
             level.fetch = Fetch::Done(batch.now);
@@ -290,8 +298,8 @@ fn taken(level: &mut Level, how: How, batch: Batch, numbered: u64) -> u64 {
             }
         }
         How::Append => {
-            let known = |item: &Item| level.rows.iter().any(|row| row.id() == item.id());
-            let new: Vec<Item> = items.into_iter().filter(|item| !known(item)).collect();
+            let known = |id: &str| level.rows.iter().any(|row| row.is(id));
+            let new: Vec<Item> = items.into_iter().filter(|item| !known(&item.id())).collect();
             level.rows.extend(new);
         }
     }
@@ -307,7 +315,7 @@ pub(super) fn part(
     answer: Result<Reply, Failure>,
 ) {
     let Some(level) = level_at(model, place) else { return };
-    if selected(level).map(Item::id).as_deref() != Some(of) {
+    if selected(level).is_none_or(|item| !item.is(of)) {
         return;
     }
     let loaded = match answer {
