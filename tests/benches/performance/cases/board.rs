@@ -19,7 +19,7 @@ use crate::shim::Disk;
 
 const MB: f64 = 1e6;
 /// After this without a commit the writer has checkpointed and is silent.
-const SILENT_AFTER: Duration = Duration::from_secs(8);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(8);
 
 pub const MEMORY: Case = Case {
     name: "memory",

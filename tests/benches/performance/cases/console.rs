@@ -10,6 +10,7 @@ use picloud_tests::measure::load::{self, Answers, Load, Pace, Request, Until};
 use picloud_tests::measure::process::Process;
 use picloud_tests::terminal::Console;
 
+use super::board::SILENT_AFTER;
 use super::{Case, Profiled, Rounds, line};
 use crate::daemon::{Daemon, bench_app, body};
 use crate::ground::Ground;
@@ -113,6 +114,7 @@ fn idle(ground: &Ground) -> Result<Round> {
     daemon.deploy(&bench_app())?;
     let mut console = open(ground, &daemon)?;
     wait(&mut console, has_data, "the daemon's data")?;
+    sleep(SILENT_AFTER);
     let window = Duration::from_secs(match ground.options.extent {
         Extent::Full => 20,
         Extent::Quick => 5,
@@ -236,8 +238,10 @@ fn under_load(ground: &Ground) -> Result<Round> {
 const KEY_INTERVAL_MAX: Duration = Duration::from_millis(139);
 const KEY_INTERVAL_MIN: Duration = Duration::from_millis(70);
 
+type IsShown = fn(&str) -> bool;
+
 /// Keys on the Outbox, and what is on the screen when they have had their effect.
-const KEYS: [(&str, fn(&str) -> bool); 6] = [
+const KEYS: [(&str, IsShown); 6] = [
     ("z", |screen| !screen.contains("Chain Script Facts")),
     ("z", |screen| screen.contains("Chain Script Facts")),
     ("/", |screen| screen.contains("⏎ take")),
