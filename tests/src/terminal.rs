@@ -30,6 +30,7 @@ pub struct Console {
     /// What the shell tells, and is told.
     reports: BufReader<UnixStream>,
     program: Pid,
+    began: Since,
     output: Receiver<Vec<u8>>,
     pace: Arc<AtomicUsize>,
     terminal: Parser,
@@ -83,6 +84,7 @@ impl Console {
         let shell = start(&seat, shells.into(), (program, arguments), environment);
         let mut reports = BufReader::new(own);
         let program = number(&mut reports).and_then(Pid::from_raw).expect("the shell starts it");
+        let began = Since::now();
         let (tell, output) = mpsc::channel();
         let pace = Arc::new(AtomicUsize::new(0));
         let reader = File::from(seat.try_clone().expect("there are descriptors"));
@@ -92,7 +94,7 @@ impl Console {
         });
         let (terminal, raw) = (Parser::new(side(rows), side(columns), 0), Vec::new());
         let seat = File::from(seat);
-        Console { seat, shell, reports, program, output, pace, terminal, raw, found }
+        Console { seat, shell, reports, program, began, output, pace, terminal, raw, found }
     }
 
     /// Types.
@@ -109,21 +111,36 @@ impl Console {
     /// As [`Console::shows`], of all that is known of the screen.
     #[track_caller]
     pub fn shows_state(&mut self, is_shown: impl Fn(&Screen) -> bool, what: &str) {
+        if let Err(why) = self.wait(is_shown, PATIENCE) {
+            panic!("{why}: {what}\n{}", text(self.terminal.screen()));
+        }
+    }
+
+    /// As [`Console::shows`], for whom a wait in vain is no defect: how long it took, or why it never came.
+    pub fn comes_to_show(
+        &mut self,
+        is_shown: impl Fn(&str) -> bool,
+        limit: Duration,
+    ) -> Result<Duration, &'static str> {
+        self.wait(|screen| is_shown(&text(screen)), limit)
+    }
+
+    fn wait(
+        &mut self,
+        is_shown: impl Fn(&Screen) -> bool,
+        limit: Duration,
+    ) -> Result<Duration, &'static str> {
         let begin = Since::now();
         loop {
             self.take_what_came();
             if is_shown(self.terminal.screen()) {
-                return;
+                return Ok(begin.elapsed());
             }
-            let ended = match self.output.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())) {
-                Ok(bytes) => {
-                    self.take(&bytes);
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout) => "waited in vain",
-                Err(RecvTimeoutError::Disconnected) => "the program has ended",
-            };
-            panic!("{ended}: {what}\n{}", text(self.terminal.screen()));
+            match self.output.recv_timeout(limit.saturating_sub(begin.elapsed())) {
+                Ok(bytes) => self.take(&bytes),
+                Err(RecvTimeoutError::Timeout) => return Err("waited in vain"),
+                Err(RecvTimeoutError::Disconnected) => return Err("the program has ended"),
+            }
         }
     }
 
@@ -183,6 +200,11 @@ impl Console {
 
     pub fn id(&self) -> Pid {
         self.program
+    }
+
+    /// How long ago the shell became the program.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Waits until the program is stopped, and the shell has the terminal.

@@ -109,6 +109,34 @@ impl Item {
         }
     }
 
+    /// Whether this is its id. Lists of many rows are searched often: those of the longest make no text for it.
+    pub fn is(&self, id: &str) -> bool {
+        match self {
+            Self::Outbox(row) => row.row.id == id,
+            Self::Letter(letter) => letter.id == id,
+            Self::Run(run) => id.starts_with(&run.id) && self.id() == id,
+            Self::Abandoned(abandoned) => abandoned.id == id,
+            Self::Entry(entry) => entry.key == id,
+            Self::Log(line) => id.parse() == Ok(line.number),
+            Self::Traffic(_)
+            | Self::App(_)
+            | Self::Route(_)
+            | Self::Script(_)
+            | Self::Version(_)
+            | Self::Trigger(_)
+            | Self::Secret(_)
+            | Self::Group(_)
+            | Self::Collection(_)
+            | Self::Check(_)
+            | Self::Door(_)
+            | Self::Backup(_)
+            | Self::Node(_)
+            | Self::Principal(_)
+            | Self::Token(_)
+            | Self::Audit(_) => self.id() == id,
+        }
+    }
+
     /// What people call it, as a command of `picloud` takes it.
     pub fn name(&self) -> String {
         match self {

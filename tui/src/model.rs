@@ -570,6 +570,6 @@ pub fn selected(level: &Level) -> Option<&Item> {
     let cursor = level.cursor.as_deref()?;
     let rows = shown(level);
     // It is nearly always where it was.
-    let there = rows.get(level.at).filter(|row| row.id() == cursor);
-    there.or_else(|| rows.iter().find(|row| row.id() == cursor)).copied()
+    let there = rows.get(level.at).filter(|row| row.is(cursor));
+    there.or_else(|| rows.iter().find(|row| row.is(cursor))).copied()
 }

@@ -2,8 +2,8 @@
 
 use crate::screen::Screen;
 
-/// Frames for keys, at most.
-const KEY_FRAMES_A_SECOND: i64 = 20;
+/// Frames for keys, at most: with the four for data, twenty.
+const KEY_FRAMES_A_SECOND: i64 = 16;
 /// Bytes a second that a busy screen may take.
 const BYTES_A_SECOND: usize = 1_300;
 const OUTBOX_BYTES_A_SECOND: usize = 3_600;
@@ -39,13 +39,12 @@ impl Pace {
         self.key_at = now + 1_000 / KEY_FRAMES_A_SECOND;
     }
 
-    /// A frame for data took so many bytes: the next one waits until these are paid for.
+    /// A frame for data took so many bytes: the next one waits until these are paid for. A key need not wait for it.
     pub fn data_frame(&mut self, bytes: usize, screen: Screen, now: i64) {
         let bytes_a_second =
             if screen == Screen::Outbox { OUTBOX_BYTES_A_SECOND } else { BYTES_A_SECOND };
         let paid_ms = i64::try_from(bytes * 1_000 / bytes_a_second).unwrap_or(i64::MAX / 2);
         self.data_at = now + self.data_frame_ms.max(paid_ms);
-        self.key_frame(now);
     }
 }
 
@@ -57,10 +56,19 @@ mod tests {
     fn a_frame_of_many_bytes_keeps_the_next_one_waiting() {
         let mut pace = Pace::usual();
         pace.data_frame(0, Screen::Overview, 1_000);
-        assert_eq!((pace.next_data_frame(), pace.next_key_frame()), (1_250, 1_050));
+        assert_eq!(pace.next_data_frame(), 1_250);
         pace.data_frame(1_300, Screen::Overview, 2_000);
         assert_eq!(pace.next_data_frame(), 3_000);
         pace.data_frame(1_800, Screen::Outbox, 4_000);
         assert_eq!(pace.next_data_frame(), 4_500);
+    }
+
+    #[test]
+    fn a_key_waits_for_keys_alone() {
+        let mut pace = Pace::usual();
+        pace.data_frame(1_300, Screen::Overview, 1_000);
+        assert!(pace.next_key_frame() <= 1_000);
+        pace.key_frame(1_001);
+        assert_eq!(pace.next_key_frame(), 1_063);
     }
 }

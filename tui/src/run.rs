@@ -121,13 +121,15 @@ impl Console {
         // The first frame stands before anything is asked.
         self.paint(Due::Key)?;
         let effects = update::start(&mut self.model);
-        let mut due = Due::Data;
+        let mut due = Due::No;
         if self.obey(effects).await? == Goes::Out {
             return Ok(());
         }
         loop {
             let came = self.wait(due).await?;
             let Some((messages, cause)) = came else { return Ok(()) };
+            // Until there is something to look at, somebody waits for it.
+            let cause = if self.model.stats.is_none() { Due::Key } else { cause };
             if cause == Due::Key || due == Due::No {
                 due = cause;
             }

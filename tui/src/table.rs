@@ -65,8 +65,8 @@ struct Place {
     wants: usize,
 }
 
-/// Fits columns into a width. A column is as wide as its heading and cells, between its `least` and `most`; where that
-/// is too much, wide columns become narrower, then columns fall away by rank. What is left goes to the last columns
+/// Fits columns into a width. A column is as wide as its heading and cells, up to its `most`; where that is too much, wide
+/// columns become narrower, down to their `least`, then columns fall away by rank. What is left goes to the last columns
 /// that want more than their `most`. A column without anything in it falls away too, unless its rank is 0.
 pub fn fit(columns: &[Column], rows: &[Vec<Line>], width: usize) -> Fitted {
     let places = columns.iter().enumerate().map(|(cell, column)| place(*column, cell, rows, width));
@@ -92,9 +92,9 @@ pub fn fit(columns: &[Column], rows: &[Vec<Line>], width: usize) -> Fitted {
 fn place(column: Column, cell: usize, rows: &[Vec<Line>], room: usize) -> Place {
     let cells = rows.iter().filter_map(|row| row.get(cell)).map(|cell| cell.width_up_to(room));
     let wants = cells.fold(width(column.heading), usize::max);
-    let has = wants.min(column.most).max(column.least);
+    let has = wants.min(column.most);
     let least = match column.side {
-        Side::Left => column.least,
+        Side::Left => column.least.min(has),
         Side::Right => has,
     };
     Place { column, cell, has, least, wants }

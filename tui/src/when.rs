@@ -57,12 +57,6 @@ pub fn span(ms: i64) -> String {
     if ms < 100 { format!("{ms} ms") } else { coarse(ms) }
 }
 
-/// As [`span`], to the minute: for what stands on the screen all the time, where seconds would never let it rest.
-pub fn minutes(ms: i64) -> String {
-    let minute = i64::try_from(MINUTE).expect("a minute is short");
-    if ms < 2 * minute { format!("{} m", ms.max(0) / minute) } else { span(ms) }
-}
-
 /// `in 4 s`, or for what has passed how long ago that was: `1.2 s`.
 pub fn until(at: i64, now: i64) -> String {
     let Ok(ahead @ 1..) = u64::try_from(at.saturating_sub(now)) else {
@@ -71,6 +65,15 @@ pub fn until(at: i64, now: i64) -> String {
     // Whole seconds, never less than is left: they count down to 1, not to 0.
     let ms = if ahead < 2 * MINUTE { ahead.div_ceil(SECOND) * SECOND } else { ahead };
     format!("in {}", coarse(ms))
+}
+
+/// How long ago, in minutes of the clock, so that it changes when the clock does: `0 m`, `12 m`, `3 h`, `12 d`.
+pub fn minutes_since(at: i64, now: i64) -> String {
+    let minute = |at: i64| at.div_euclid(60_000);
+    match u64::try_from(minute(now).saturating_sub(minute(at))).unwrap_or_default() {
+        minutes @ ..2 => format!("{minutes} m"),
+        minutes => coarse(minutes * MINUTE),
+    }
 }
 
 fn coarse(ms: u64) -> String {
@@ -143,15 +146,16 @@ mod tests {
     const DAY_MS: i64 = 86_400_000;
 
     #[test]
-    fn what_stands_on_the_screen_all_the_time_changes_by_the_minute() {
-        for (ms, expected) in [
-            (-5, "0 m"),
-            (59_999, "0 m"),
-            (60_000, "1 m"),
-            (7_200_000, "2 h"),
-            (172_800_000, "2 d"),
+    fn what_is_told_in_minutes_changes_with_the_clock() {
+        for (at, now, shown) in [
+            (59_999, 59_999, "0 m"),
+            (59_999, 60_000, "1 m"),
+            (60_000, 179_999, "1 m"),
+            (60_000, 180_000, "2 m"),
+            (0, 12 * 86_400_000, "12 d"),
+            (60_000, 0, "0 m"),
         ] {
-            assert_eq!(minutes(ms), expected, "{ms}");
+            assert_eq!(minutes_since(at, now), shown, "{at} {now}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The cases: each line of the targets, by the names that the command takes.
 
 mod board;
+mod console;
 mod depth;
 mod disk;
 mod http;
@@ -41,7 +42,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 21] = [
+pub const ALL: [Case; 25] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -62,6 +63,10 @@ pub const ALL: [Case; 21] = [
     board::START,
     live::EVENTS,
     live::UNWATCHED,
+    console::START,
+    console::IDLE,
+    console::LOAD,
+    console::RATE,
     load::GENERATOR,
 ];
 

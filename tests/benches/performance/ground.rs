@@ -109,7 +109,7 @@ impl Ground {
             bail!("the daemon does not build");
         }
         let release = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../release");
-        for name in ["picloudd", "picloud"] {
+        for name in ["picloudd", "picloud", "picloud-tui"] {
             let (built, chosen) = (release.join(name), &self.options.picloudd);
             let from = chosen.as_ref().filter(|_| name == "picloudd").unwrap_or(&built);
             if from.exists() || chosen.as_ref() == Some(from) {

@@ -113,6 +113,9 @@ fn bound(level: &mut Level) {
 pub(super) fn took_stock(model: &mut Model, mut stats: Stats) {
     if let Some(series) = stats.all.as_mut().and_then(|all| all.series.take()) {
         model.series = series.into();
+        // Nobody knows how many waited then. A plot that grew from nothing would be written anew each second.
+        let unknown = model.series.len().saturating_sub(model.waiting.len());
+        (0..unknown).for_each(|_| model.waiting.push_front(0));
     }
     keep(model, stats);
 }

@@ -1,6 +1,6 @@
 //! Lists: moving, marking, sorting, and the pages and details that come for them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::item::Item;
 use crate::keys::Command;
@@ -69,18 +69,20 @@ pub(super) fn go(model: &mut Model, command: Command) {
             .min(lines.0.saturating_sub(lines.1));
         return;
     }
-    let ids: Vec<String> = shown(level).into_iter().map(Item::id).collect();
-    if ids.is_empty() {
+    let rows = shown(level);
+    if rows.is_empty() {
         return;
     }
     let at = match command {
         Command::NextMatch | Command::PreviousMatch if level.words == Words::Highlight => {
             match_from(level, command)
         }
-        _ => moved(command, level.at, ids.len(), page),
+        _ => moved(command, level.at, rows.len(), page),
     };
+    let at = at.min(rows.len() - 1);
+    let id = rows.get(at).map(|row| row.id());
     level.follow = Follow::Row;
-    place_cursor(level, at.min(ids.len() - 1), &ids, now);
+    place_cursor(level, at, id, now);
 }
 
 fn moved(command: Command, at: usize, count: usize, page: usize) -> usize {
@@ -106,10 +108,10 @@ fn match_from(level: &Level, command: Command) -> usize {
     found.unwrap_or(level.at)
 }
 
-fn place_cursor(level: &mut Level, at: usize, ids: &[String], now: i64) {
+fn place_cursor(level: &mut Level, at: usize, id: Option<String>, now: i64) {
     level.at = at;
-    if level.cursor.as_ref() != ids.get(at) {
-        level.cursor = ids.get(at).cloned();
+    if level.cursor != id {
+        level.cursor = id;
         level.moved_at = now;
     }
 }
@@ -124,26 +126,22 @@ pub(super) fn settle(level: &mut Level, now: i64) {
     let last = rows.len().saturating_sub(1);
     let newest = if level.listing == Listing::Log { last } else { 0 };
     // This is done for each message: a row is nearly always where it was, or a little below.
-    let find = |id: &String| {
+    let find = |id: &str| {
         let mut places = (level.at..rows.len()).chain(0..level.at.min(rows.len()));
-        places.find(|at| rows[*at].id() == *id)
+        places.find(|at| rows[*at].is(id))
     };
-    let at = match &level.cursor {
+    let at = match level.cursor.as_deref() {
         _ if follows(level) => newest,
         Some(id) => find(id).unwrap_or(level.at),
         None => newest,
     };
     let at = at.min(last);
-    let cursor = rows.get(at).map(|row| row.id());
+    let id = rows.get(at).map(|row| row.id());
     if !level.marks.is_empty() {
-        let ids: HashSet<String> = rows.into_iter().map(Item::id).collect();
+        let ids: BTreeSet<String> = rows.into_iter().map(Item::id).collect();
         level.marks.retain(|mark| ids.contains(mark));
     }
-    level.at = at;
-    if level.cursor != cursor {
-        level.cursor = cursor;
-        level.moved_at = now;
-    }
+    place_cursor(level, at, id, now);
     if level.of != level.cursor {
         level.of.clone_from(&level.cursor);
         level.parts.clear();
@@ -183,12 +181,11 @@ pub(super) fn click(model: &mut Model, row: u16) {
     }
     let now = model.now;
     let level = model.level_mut();
-    let ids: Vec<String> = shown(level).into_iter().map(Item::id).collect();
     let at = level.top + at;
-    if at < ids.len() {
+    if let Some(id) = shown(level).get(at).map(|row| row.id()) {
         level.focus = Focus::List;
         level.follow = Follow::Row;
-        place_cursor(level, at, &ids, now);
+        place_cursor(level, at, Some(id), now);
     }
 }
 
@@ -286,14 +283,16 @@ fn taken(level: &mut Level, how: How, batch: Batch, numbered: u64) -> u64 {
     match how {
         How::Replace => {
             // What has gone stays in sight for its time.
-            let gone = std::mem::take(&mut level.rows).into_iter().filter(|row| {
-                matches!(row, Item::Outbox(one) if one.gone.is_some())
-                    && !items.iter().any(|new| new.id() == row.id())
+            let gone = std::mem::take(&mut level.rows).into_iter().filter(|row| match row {
+                Item::Outbox(one) if one.gone.is_some() => {
+                    !items.iter().any(|new| new.is(&one.row.id))
+                }
+                _ => false,
             });
             let mut rows: std::collections::VecDeque<Item> = gone.collect();
             rows.extend(items);
             if level.listing == Listing::Outbox {
-                rows.make_contiguous().sort_by_key(|row| std::cmp::Reverse(row.id()));
+                rows.make_contiguous().sort_by_cached_key(|row| std::cmp::Reverse(row.id()));
             }
             level.rows = rows;
             level.fetch = Fetch::Done(batch.now);
@@ -305,8 +304,8 @@ fn taken(level: &mut Level, how: How, batch: Batch, numbered: u64) -> u64 {
             }
         }
         How::Append => {
-            let known = |item: &Item| level.rows.iter().any(|row| row.id() == item.id());
-            let new: Vec<Item> = items.into_iter().filter(|item| !known(item)).collect();
+            let known = |id: &str| level.rows.iter().any(|row| row.is(id));
+            let new: Vec<Item> = items.into_iter().filter(|item| !known(&item.id())).collect();
             level.rows.extend(new);
         }
     }
@@ -322,7 +321,7 @@ pub(super) fn part(
     answer: Result<Reply, Failure>,
 ) {
     let Some(level) = level_at(model, place) else { return };
-    if selected(level).map(Item::id).as_deref() != Some(of) {
+    if selected(level).is_none_or(|item| !item.is(of)) {
         return;
     }
     let loaded = match answer {

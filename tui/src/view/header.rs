@@ -40,7 +40,7 @@ fn identity(model: &Model, columns: usize) -> Line {
     let right = Line::of(Role::Dim, format!("{}   ", who(model)));
     let right = link(model, right).and(Role::Text, format!("  {clock}"));
     let daemon = model.stats.as_ref().map_or(Line::new(), |stats| {
-        let up = when::minutes(model.now.saturating_sub(stats.instance.started_at));
+        let up = when::minutes_since(stats.instance.started_at, model.now);
         Line::of(Role::Dim, format!("{}  up {up}  ", &stats.instance.version))
     });
     // Where there is not room for all, the version goes first.

@@ -19,7 +19,7 @@ use crate::shim::Disk;
 
 const MB: f64 = 1e6;
 /// After this without a commit the writer has checkpointed and is silent.
-const SILENT_AFTER: Duration = Duration::from_secs(8);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(8);
 
 pub const MEMORY: Case = Case {
     name: "memory",
@@ -152,12 +152,13 @@ pub const SIZES: Case = Case {
     lines: &[
         line("picloudd", "picloudd", Unit::Bytes, Target::AtMost(12.0 * MB)),
         line("picloud", "picloud", Unit::Bytes, Target::AtMost(4.0 * MB)),
+        line("picloud-tui", "picloud-tui", Unit::Bytes, Target::AtMost(4.0 * MB)),
     ],
     rounds: Rounds::One,
     profiled: Profiled::No,
     round: |ground| {
         let mut round = Round::new();
-        for name in ["picloudd", "picloud"] {
+        for name in ["picloudd", "picloud", "picloud-tui"] {
             let (built, stripped) = (ground.binaries()?.join(name), ground.folder.join("stripped"));
             let strip = Command::new("strip").arg("-o").args([&stripped, &built]).status();
             let stripped = strip.is_ok_and(|status| status.success()).then_some(stripped);
