@@ -37,6 +37,8 @@ pub fn program(name: &str) -> PathBuf {
 /// A place for a daemon: its configuration, store and socket. It outlives the daemons that are started in it.
 pub struct Site {
     folder: TempDir,
+    /// In memory, as on a real machine: what runs is noted there without a byte to the card.
+    _runtime: TempDir,
     pub store: PathBuf,
     /// `[http] listen`.
     pub listen: String,
@@ -66,11 +68,13 @@ impl Site {
     pub fn new() -> Site {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let store = folder.path().join("store").join("picloud.db");
-        for name in ["store", "run"] {
-            fs::create_dir(folder.path().join(name)).expect("the folder is new");
-        }
+        fs::create_dir(folder.path().join("store")).expect("the folder is new");
+        let runtime = tempfile::tempdir_in("/dev/shm").or_else(|_no_such| tempfile::tempdir());
+        let runtime = runtime.expect("the temporary folder can be written");
+        std::os::unix::fs::symlink(runtime.path(), folder.path().join("run")).expect("it is new");
         let (admin_listen, settings) = (String::new(), String::new());
-        Site { folder, store, listen: "127.0.0.1:0".to_owned(), admin_listen, settings }
+        let listen = "127.0.0.1:0".to_owned();
+        Site { folder, _runtime: runtime, store, listen, admin_listen, settings }
     }
 
     pub fn path(&self) -> &Path {

@@ -67,7 +67,7 @@ pub fn picloud() -> io::Result<String> {
 
 /// The man page of the console.
 pub fn picloud_tui() -> io::Result<String> {
-    let keys = keys::KEYS.iter().map(|key| (key.shown.to_owned(), sentence(key.does)));
+    let keys = keys::KEYS.iter().map(|key| (spelled(key.shown), sentence(key.does)));
     Page {
         command: picloud_tui::console::command(),
         section: "1",
@@ -82,6 +82,20 @@ pub fn picloud_tui() -> io::Result<String> {
         see_also: "picloud(1), picloudd(8), ssh(1)",
     }
     .render()
+}
+
+/// Keys by their names: troff knows no arrows.
+fn spelled(keys: &str) -> String {
+    let names = [
+        ("⏎", "Enter"),
+        ("⇧", "Shift-"),
+        ("↓", "Down"),
+        ("↑", "Up"),
+        ("→", "Right"),
+        ("←", "Left"),
+        ("^", "Ctrl-"),
+    ];
+    names.iter().fold(keys.to_owned(), |keys, (symbol, name)| keys.replace(symbol, name))
 }
 
 /// With a capital letter and a full stop.

@@ -131,7 +131,7 @@ pub const KEYS: &[Binding] = &[
         "esc h ←",
         "back; first marks and filter are cleared",
     ),
-    binding(Command::Filter, &[char('/')], "/", "filter; ⏎ keeps it"),
+    binding(Command::Filter, &[char('/')], "/", "filter; Enter keeps it"),
     binding(Command::NextMatch, &[char('n')], "n", "the next match"),
     binding(Command::PreviousMatch, &[char('N')], "N", "the match before"),
     binding(Command::Palette, &[char(':'), Press::Control('p')], ": ^p", "go to anything by name"),

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use picloud_daemon::store::bench::sqlite_version;
-use picloud_tests::measure::figure::{BaseSample, Measured, Round, Verdict, summarise};
+use picloud_tests::measure::figure::{Base, BaseSample, Measured, Round, Verdict, summarise};
 use picloud_tests::measure::machine;
 use picloud_tests::measure::report::{CaseReport, Report, markdown};
 
@@ -85,10 +85,20 @@ fn measure(arguments: &[String]) -> Result<ExitCode> {
 /// How often a quick run takes a bad case again: what is bad once may be the machine's noise.
 const QUICK_REPEATS: u32 = 2;
 
+/// Syncs a second up to which what is counted in them says something about us: the targets were set on disks of 2,600 to 2,800.
+/// On a faster one the processor is what limits, and a figure by the disk is small however good it is.
+const SYNCS_JUDGED_MAX: f64 = 3_500.0;
+
 /// Not measured to its end, or worse than half a target.
 fn is_bad(report: &CaseReport) -> bool {
-    let far = |one: &Measured| one.verdict() == Verdict::FarMissed;
+    let far = |one: &Measured| one.verdict() == Verdict::FarMissed && !is_by_a_fast_disk(one);
     report.failure.is_some() || report.measured.iter().any(far)
+}
+
+fn is_by_a_fast_disk(one: &Measured) -> bool {
+    let syncs =
+        summarise(&one.values).zip(one.judged()).map(|(value, by)| value.median / by.median);
+    one.line.per == Some(Base::Fdatasync) && syncs.is_some_and(|syncs| syncs > SYNCS_JUDGED_MAX)
 }
 
 fn describe(ground: &Ground) -> Result<machine::Description> {
