@@ -41,9 +41,13 @@ The greenhouse is open. Try:
   curl {url}/reports/latest
   curl {url}/readings/basil --json '{{\"moisture\": 60}}'      # watered: the alarm ends
 
-Look at it with the command line, which has a socket of its own:
+Look at it, all at once and live, in the console; it has a socket of its own:
 
   export PICLOUD_SOCKET={socket}
+  picloud-tui                                     # 3: the dead letters; ?: help; q: quit
+
+or with the command line:
+
   picloud apps list
   picloud triggers list                           # what runs on changes, and when the clock says so
   picloud triggers fire greenhouse/morning-report
@@ -54,7 +58,7 @@ Look at it with the command line, which has a socket of its own:
   picloud resume greenhouse/notify-owner
   picloud export greenhouse ./greenhouse          # then edit, and: picloud deploy ./greenhouse
 
-(from a checkout: cargo run --release --bin picloud -- apps list). Ctrl-C ends it.
+(from a checkout: cargo run --release --bin picloud-tui, cargo run --release --bin picloud -- apps list). Ctrl-C ends it.
 
 "
     )
