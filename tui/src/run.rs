@@ -2,6 +2,7 @@
 //!
 //! Here and in `tasks.rs` is all that touches the world. Nothing in the loop waits for the network.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use crate::client::Client;
 use crate::clipboard::{self, Sent};
 use crate::editor::Editor;
-use crate::effect::{Effect, Text, Ticket};
+use crate::effect::{Effect, Text};
 use crate::message::Message;
 use crate::model::Model;
 use crate::outlet::Outlet;
@@ -168,7 +169,10 @@ impl Console {
             signal = self.signals.next() => {
                 match signal {
                     Signal::Terminate | Signal::Interrupt => return Ok(None),
-                    Signal::Suspend => self.suspend().await?,
+                    Signal::Suspend => {
+                        self.suspend().await?;
+                        messages.push(self.size_now());
+                    }
                     Signal::Resumed => {
                         self.painter.out().settle().await?;
                         self.terminal.enter_again()?;
@@ -245,8 +249,7 @@ impl Console {
         self.terminal.nudge()?;
         // It may have been smaller in between, and have lost what it showed.
         self.painter.forget();
-        let size = terminal::size(self.equipment.size);
-        Ok(Message::Resize(size.width, size.height))
+        Ok(self.size_now())
     }
 
     fn paint(&mut self, due: Due) -> io::Result<()> {
@@ -265,28 +268,32 @@ impl Console {
     }
 
     async fn obey(&mut self, effects: Vec<Effect>) -> io::Result<Goes> {
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Ask(ticket, question) => self.tasks.ask(ticket, question),
                 Effect::AskEach(ticket, questions) => self.tasks.ask_each(ticket, questions),
                 Effect::Follow(ticket, path) => self.tasks.follow(ticket, path),
                 Effect::Abort(ticket) => self.tasks.abort(ticket),
                 Effect::Edit(ticket, text) => {
-                    if self.edit(ticket, text).await? == Goes::Out {
-                        return Ok(Goes::Out);
-                    }
+                    let Some(edited) = self.edit(&text).await? else { return Ok(Goes::Out) };
+                    effects.extend(self.hear(self.size_now()));
+                    effects.extend(self.hear(Message::Edited(ticket, edited)));
                 }
-                Effect::Copy(text) => self.copy(&text).await?,
+                Effect::Copy(text) => {
+                    let copied = self.copy(&text).await;
+                    effects.extend(self.hear(Message::Copied(copied)));
+                }
                 Effect::Write(text) => {
                     let written = write_new(&text).map_err(|error| error.to_string());
-                    self.hear(Message::Written(written));
+                    effects.extend(self.hear(Message::Written(written)));
                 }
                 Effect::Plain(text) => self.plain(&text)?,
                 Effect::Mouse(mouse) => self.terminal.set_mouse(mouse)?,
                 Effect::Repaint => self.painter.forget(),
                 Effect::Suspend => {
                     self.suspend().await?;
-                    self.painter.forget();
+                    effects.extend(self.hear(self.size_now()));
                 }
                 Effect::Quit => return Ok(Goes::Out),
             }
@@ -294,32 +301,20 @@ impl Console {
         Ok(Goes::On)
     }
 
-    /// Tells the model of something that needs nothing further to be done but what it says.
-    fn hear(&mut self, message: Message) {
-        for effect in update::update(&mut self.model, message, now()) {
-            match effect {
-                Effect::Ask(ticket, question) => self.tasks.ask(ticket, question),
-                Effect::AskEach(ticket, questions) => self.tasks.ask_each(ticket, questions),
-                Effect::Follow(ticket, path) => self.tasks.follow(ticket, path),
-                Effect::Abort(ticket) => self.tasks.abort(ticket),
-                Effect::Repaint => self.painter.forget(),
-                Effect::Edit(..)
-                | Effect::Copy(_)
-                | Effect::Write(_)
-                | Effect::Plain(_)
-                | Effect::Mouse(_)
-                | Effect::Suspend
-                | Effect::Quit => {}
-            }
-        }
+    /// Tells the model; returns what it wants done then.
+    fn hear(&mut self, message: Message) -> Vec<Effect> {
+        update::update(&mut self.model, message, now())
     }
 
-    /// Lets the user's editor have the terminal.
-    async fn edit(&mut self, ticket: Ticket, text: Text) -> io::Result<Goes> {
+    fn size_now(&self) -> Message {
+        let size = terminal::size(self.equipment.size);
+        Message::Resize(size.width, size.height)
+    }
+
+    /// Lets the user's editor have the terminal. `None`: the console is to end.
+    async fn edit(&mut self, text: &Text) -> io::Result<Option<Result<Option<String>, String>>> {
         let Some(editor) = &self.equipment.editor else {
-            let why = "no editor: set $VISUAL or $EDITOR".to_owned();
-            self.hear(Message::Edited(ticket, Err(why)));
-            return Ok(Goes::On);
+            return Ok(Some(Err("no editor: set $VISUAL or $EDITOR".to_owned())));
         };
         // Both would read the keys.
         self.keys = None;
@@ -340,26 +335,20 @@ impl Console {
                 }
             }
         };
-        let Some(edited) = edited else { return Ok(Goes::Out) };
+        let Some(edited) = edited else { return Ok(None) };
         self.terminal.enter_again()?;
         self.painter.forget();
         self.listen().await?;
-        let size = terminal::size(self.equipment.size);
-        self.hear(Message::Resize(size.width, size.height));
-        self.hear(Message::Edited(ticket, edited.map_err(|error| error.to_string())));
-        self.paint(Due::Key)?;
-        Ok(Goes::On)
+        Ok(Some(edited.map_err(|error| error.to_string())))
     }
 
-    async fn copy(&mut self, text: &str) -> io::Result<()> {
+    async fn copy(&mut self, text: &str) -> Result<&'static str, String> {
         let tmux = self.equipment.tmux.as_deref();
-        let sent = clipboard::send(text, tmux, self.painter.out()).await;
-        let sent = sent.map_err(|error| error.to_string()).map(|sent| match sent {
-            Sent::Osc52 => "sent to the clipboard",
-            Sent::Tmux => "sent to the clipboard through tmux",
-        });
-        self.hear(Message::Copied(sent));
-        Ok(())
+        match clipboard::send(text, tmux, self.painter.out()).await {
+            Ok(Sent::Osc52) => Ok("sent to the clipboard"),
+            Ok(Sent::Tmux) => Ok("sent to the clipboard through tmux"),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Prints text where the mouse can take it, and the shell keeps it.
@@ -385,8 +374,7 @@ impl Console {
         self.painter.out().settle().await?;
         let suspended = self.terminal.suspend(&mut self.signals).await?;
         self.listen().await?;
-        let size = terminal::size(self.equipment.size);
-        self.hear(Message::Resize(size.width, size.height));
+        self.painter.forget();
         if suspended == Suspended::Resumed {
             self.screen = Shown::Frames;
         }
