@@ -117,10 +117,3 @@ pub fn detail_lines(model: &Model) -> (usize, usize) {
 pub fn is_old(model: &Model) -> bool {
     !matches!(model.link, Link::Live) || matches!(model.flow, Flow::Paused { .. })
 }
-
-/// From so many rows on, plots stand in two rows of two with titles of their own.
-pub const TWO_PLOTS_ROWS: usize = 28;
-
-pub fn of_rows(model: &Model) -> usize {
-    usize::from(model.size.1)
-}

@@ -13,6 +13,8 @@ use crate::when;
 
 /// Where two plots stand beside each other.
 const TWO_PLOTS_COLUMNS: usize = 96;
+/// From so many rows of the screen on there is room for titles of their own.
+const TWO_PLOTS_ROWS: u16 = 28;
 const GAUGE_COLUMNS: usize = 8;
 
 pub(super) fn draw(model: &Model, layout: &Layout, page: &mut Page) {
@@ -135,7 +137,7 @@ fn plots(model: &Model, all: &AllStats, columns: usize) -> Vec<Line> {
         ("Failures/min", all.minute.failures, failures),
         ("Waiting", waits, waiting),
     ];
-    if columns < TWO_PLOTS_COLUMNS || layout::of_rows(model) < layout::TWO_PLOTS_ROWS {
+    if columns < TWO_PLOTS_COLUMNS || model.size.1 < TWO_PLOTS_ROWS {
         let width = columns.saturating_sub(40).max(10);
         return four
             .iter()
