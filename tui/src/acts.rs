@@ -1,6 +1,7 @@
 //! Actions on things: which call does them, which command of `picloud` does the same, what brings it back.
 
 use picloud_api::letters::{BulkRequest, Preview};
+use picloud_api::script::ScriptChanged;
 use picloud_api::triggers::TriggerItem;
 use serde_json::json;
 
@@ -15,7 +16,9 @@ use crate::reply::{Reply, Want};
 use crate::text::Role;
 
 /// For so long a replay can be taken back.
-const HOLD_MS: i64 = 10_000;
+pub const HOLD_MS: i64 = 10_000;
+/// For so long other things are offered to be undone.
+const UNDO_MS: i64 = 30_000;
 /// What the audit log says of what is thrown away here.
 const REASON: &str = "in the console";
 
@@ -274,16 +277,11 @@ pub fn previewed(seen: &Preview, rows: &[Item], filter: &str) -> Vec<(Role, Stri
     let apps: Vec<String> =
         seen.apps.iter().map(|app| format!("{} {}", app.count, app.app)).collect();
     let mut says = vec![(Role::Text, format!("in {}", apps.join(", ")))];
-    let versions = rows.iter().find_map(|row| match row {
-        Item::Group(group)
-            if crate::listing::group_filter(row) == filter
-                || filter.contains(&crate::listing::group_filter(row)) =>
-        {
-            Some(group)
-        }
+    let group = rows.iter().find_map(|row| match row {
+        Item::Group(group) if filter.ends_with(&crate::listing::group_filter(row)) => Some(group),
         _ => None,
     });
-    if let Some(group) = versions {
+    if let Some(group) = group {
         let now = group.current_version.map_or("gone".to_owned(), |v| format!("v{v}"));
         let failed = if group.version_min == group.version_max {
             format!("v{}", group.version_max)
@@ -291,6 +289,11 @@ pub fn previewed(seen: &Preview, rows: &[Item], filter: &str) -> Vec<(Role, Stri
             format!("v{} to v{}", group.version_min, group.version_max)
         };
         says.push((Role::Text, format!("{failed} failed, {now} will run")));
+        // Numbers are left out of a group's error, so the filter may find what looks nearly like it.
+        if seen.count != group.count {
+            let more = format!("the group has {}: the filter finds {}", group.count, seen.count);
+            says.push((Role::Warn, more));
+        }
     }
     says.push((Role::Dim, "the newest of them:".to_owned()));
     says.extend(seen.examples.iter().map(|one| {
@@ -328,33 +331,36 @@ pub fn said(act: &Act, reply: &Reply) -> (Role, String) {
     }
 }
 
-/// What brings it back, with what it is called.
-pub fn undo(act: &Act, reply: &Reply) -> Option<(String, Vec<Ask>)> {
-    let Does::One(question) = &act.does else {
-        return match (&act.does, reply) {
-            (Does::Bulk { verb: Bulk::Replay, .. }, Reply::Bulk(bulk)) => take_back(&bulk.done),
-            _ => None,
-        };
+/// What brings back what was, what that is called, and for how long it is offered.
+#[derive(Debug)]
+pub struct WayBack {
+    pub label: String,
+    pub asks: Vec<Ask>,
+    pub for_ms: i64,
+}
+
+fn way(label: String, question: Ask) -> Option<WayBack> {
+    Some(WayBack { label, asks: vec![question], for_ms: UNDO_MS })
+}
+
+/// What brings back what this has done, where that is possible.
+pub fn undo(act: &Act, reply: &Reply) -> Option<WayBack> {
+    let question = match (&act.does, reply) {
+        (Does::Bulk { verb: Bulk::Replay, .. }, Reply::Bulk(bulk)) => return take_back(&bulk.done),
+        (Does::One(question), _) => question,
+        (Does::Each(_) | Does::Bulk { .. } | Does::DropDraft, _) => return None,
     };
     let path = question.paths.first()?;
-    if let Reply::Done(done) = reply {
-        if path.ends_with("/replay") {
+    match reply {
+        Reply::Done(done) if path.ends_with("/replay") => {
             return take_back(std::slice::from_ref(&done.id));
         }
-        if path.starts_with("/dead-letters/") && path.ends_with("/discard") {
+        Reply::Done(done) if path.starts_with("/dead-letters/") && path.ends_with("/discard") => {
             let path = format!("/dead-letters/{}/reopen", done.id);
-            let question = Ask::post(path, json!({}), Want::Done);
-            return Some((format!("reopen {}", done.id), vec![question]));
+            return way(format!("reopen {}", done.id), Ask::post(path, json!({}), Want::Done));
         }
-    }
-    if let Reply::ScriptChanged(changed) = reply
-        && changed.changed
-        && changed.version_before > 0
-    {
-        let path = format!("{}/roll-back", part::script(&changed.app, &changed.name));
-        let body = json!({ "version": changed.version_before });
-        let question = Ask::post(path, body, Want::ScriptChanged);
-        return Some((format!("back to v{}", changed.version_before), vec![question]));
+        Reply::ScriptChanged(changed) => return former_version(changed),
+        _ => {}
     }
     let other = [
         ("/enable", "/disable", "disable it"),
@@ -365,24 +371,35 @@ pub fn undo(act: &Act, reply: &Reply) -> Option<(String, Vec<Ask>)> {
     let (ending, instead, label) = other.iter().find(|(ending, ..)| path.ends_with(ending))?;
     let path = format!("{}{instead}", path.strip_suffix(ending)?);
     let body = if *instead == "/pause" { json!({ "reason": REASON }) } else { json!({}) };
-    Some(((*label).to_owned(), vec![Ask::post(path, body, Want::Anything)]))
+    way((*label).to_owned(), Ask::post(path, body, Want::Anything))
+}
+
+/// What puts the version back that was live before.
+pub fn former_version(changed: &ScriptChanged) -> Option<WayBack> {
+    if !changed.changed || changed.version_before == 0 {
+        return None;
+    }
+    let path = format!("{}/roll-back", part::script(&changed.app, &changed.name));
+    let body = json!({ "version": changed.version_before });
+    let question = Ask::post(path, body, Want::ScriptChanged);
+    way(format!("back to v{}", changed.version_before), question)
 }
 
 /// What brings back what was done to many.
-pub fn undo_many(act: &Act, done: &[String]) -> Option<(String, Vec<Ask>)> {
+pub fn undo_many(act: &Act, done: &[String]) -> Option<WayBack> {
     let Does::Each(asks) = &act.does else { return None };
     let are_replays = asks.first()?.paths.first()?.ends_with("/replay");
     if are_replays { take_back(done) } else { None }
 }
 
-fn take_back(ids: &[String]) -> Option<(String, Vec<Ask>)> {
+fn take_back(ids: &[String]) -> Option<WayBack> {
     if ids.is_empty() {
         return None;
     }
     let body = json!({ "ids": ids });
     let question = Ask::post("/dead-letters/take-back", body, Want::Bulk);
     let label = if ids.len() == 1 { "take the replay back" } else { "take the replays back" };
-    Some((label.to_owned(), vec![question]))
+    Some(WayBack { label: label.to_owned(), asks: vec![question], for_ms: HOLD_MS })
 }
 
 /// The same with a capital letter.

@@ -412,6 +412,8 @@ pub struct Act {
 pub enum Does {
     One(Ask),
     Each(Vec<Ask>),
+    /// What was edited and not saved is forgotten.
+    DropDraft,
     /// With what a preview has seen.
     Bulk {
         verb: Bulk,
@@ -515,6 +517,20 @@ impl Model {
     pub fn slugs(&self) -> Option<Vec<String>> {
         let stats = self.stats.as_ref()?;
         Some(stats.apps.iter().map(|app| app.app.clone()).collect())
+    }
+
+    /// Whether something on any screen was edited and is not saved.
+    pub fn has_drafts(&self) -> bool {
+        self.levels.values().flatten().any(|level| level.draft.is_some())
+    }
+
+    /// Runs that the daemon has counted.
+    pub fn runs_so_far(&self) -> u64 {
+        let Some(stats) = &self.stats else { return 0 };
+        match &stats.all {
+            Some(all) => all.total.runs,
+            None => stats.apps.iter().map(|app| app.total.runs).sum(),
+        }
     }
 
     /// Whether whoever sits here may do what asks for this capability. What holds for single apps only the daemon knows.

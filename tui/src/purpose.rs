@@ -24,7 +24,8 @@ pub enum Purpose {
     Editor(Place, Edits),
     /// What saving the draft would do.
     Would(Place),
-    Save(Place),
+    /// The text that is saved: what was edited meanwhile is another one.
+    Save(Place, String),
     Theirs(Place),
 }
 

@@ -5,6 +5,8 @@ mod daemon;
 mod world;
 
 mod decisions;
+mod drafts;
 mod frames;
+mod jobs;
 mod random;
 mod states;

@@ -159,6 +159,7 @@ pub(crate) fn run(model: &mut Model, command: Command, out: &mut Out) {
         | Command::PreviousMatch => list::go(model, command),
         Command::Open => open(model, out),
         Command::Back => back(model, out),
+        Command::Quit if model.has_drafts() => note(model, Role::Warn, list::DRAFTED),
         Command::Quit => out.push(Effect::Quit),
         Command::Filter | Command::Palette | Command::Help | Command::Scope | Command::CopyAs => {
             overlay::open(model, command);
@@ -200,6 +201,9 @@ pub(crate) fn run(model: &mut Model, command: Command, out: &mut Out) {
 /// Changes the screen: what the one before waited for is given up.
 fn go(model: &mut Model, screen: Screen, out: &mut Out) {
     if screen == model.screen {
+        if model.level().draft.is_some() {
+            return note(model, Role::Warn, list::DRAFTED);
+        }
         // Once more the same key leads back to where the screen begins.
         model.levels.get_mut(&screen).expect("every screen has its lists").truncate(1);
         return;
@@ -302,6 +306,9 @@ fn group(model: &mut Model, out: &mut Out) {
         Listing::Abandoned => Listing::Runs,
         _ => return note(model, Role::Dim, "there is nothing to group by here"),
     };
+    if level.draft.is_some() {
+        return note(model, Role::Warn, list::DRAFTED);
+    }
     let (base, filter) = (level.base.clone(), level.filter.clone());
     let place = model.place();
     give_up(
@@ -313,7 +320,7 @@ fn group(model: &mut Model, out: &mut Out) {
 }
 
 fn pause(model: &mut Model, out: &mut Out) {
-    let runs = upkeep::runs_so_far(model);
+    let runs = model.runs_so_far();
     model.flow = match model.flow {
         Flow::Live => Flow::Paused { since: model.now, runs },
         Flow::Paused { .. } => {
@@ -379,7 +386,7 @@ fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, o
         (Purpose::Preview, answer) => act::previewed(model, answer),
         (Purpose::Try(place, on), answer) => draft::tried(model, place, on, answer),
         (Purpose::Would(place), answer) => draft::would(model, place, answer),
-        (Purpose::Save(place), answer) => draft::saved(model, place, answer, out),
+        (Purpose::Save(place, text), answer) => draft::saved(model, (place, &text), answer, out),
         (Purpose::Theirs(place), answer) => draft::theirs(model, place, answer),
         (Purpose::Instance | Purpose::Stats, Err(failure)) => {
             if model.instance.is_none() && matches!(failure, Failure::Problem(_) | Failure::Odd(_))

@@ -17,12 +17,8 @@ use crate::part::Tab;
 use crate::purpose::Purpose;
 use crate::reply::{Reply, Want};
 use crate::text::Role;
-use crate::update::{Out, ask, complain, draft, expect, list, note, push, refresh};
+use crate::update::{Out, ask, complain, draft, expect, give_up, list, note, push, refresh};
 
-/// For so long a replay can be taken back.
-pub(super) const HOLD_MS: i64 = 10_000;
-/// For so long other things are offered to be undone.
-const UNDO_MS: i64 = 30_000;
 /// From so many on a bulk call wants the number typed.
 const TYPED_FROM: usize = 101;
 
@@ -31,13 +27,12 @@ const NOT_CONNECTED: &str = "not connected: nothing is changed, and nothing is k
 /// A key that does something here.
 pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
     let verb = crate::verbs::of(&model.level().listing).iter().find(|verb| verb.command == command);
-    let drafted = model.level().draft.is_some() && matches!(command, Command::Try | Command::Run);
+    if !is_of_the_draft(model.level(), command) {
+        return note(model, Role::Warn, list::DRAFTED);
+    }
     let Some(verb) = verb else {
-        if !drafted {
-            let key = crate::keys::key_of(command);
-            note(model, Role::Dim, format!("{key} does nothing on this screen"));
-        }
-        return;
+        let key = crate::keys::key_of(command);
+        return note(model, Role::Dim, format!("{key} does nothing on this screen"));
     };
     if model.may(verb.needs) == May::No {
         let says = format!("you may not {}: it asks for {}", verb.label, verb.needs);
@@ -58,6 +53,15 @@ pub(super) fn asked(model: &mut Model, command: Command, out: &mut Out) {
         Command::Discard => discard(model, out),
         Command::Toggle | Command::Hold => toggle(model, command, out),
         _ => {}
+    }
+}
+
+/// Whether a key may do what it does, while an edit is not saved.
+fn is_of_the_draft(level: &Level, command: Command) -> bool {
+    match (&level.draft, command) {
+        (None, _) | (Some(_), Command::Try | Command::Edit) => true,
+        (Some(draft), Command::Run) => matches!(draft.of, Edits::Payload { .. }),
+        (Some(_), _) => false,
     }
 }
 
@@ -155,7 +159,7 @@ fn confirm_many(model: &mut Model, command: Command, rows: &[Item]) {
     let acts: Vec<Act> = rows.iter().filter_map(|row| acts::of(command, row, &listing)).collect();
     let asks = acts.iter().filter_map(|act| match &act.does {
         Does::One(ask) => Some(ask.clone()),
-        Does::Each(_) | Does::Bulk { .. } => None,
+        Does::Each(_) | Does::Bulk { .. } | Does::DropDraft => None,
     });
     let asks: Vec<Ask> = asks.collect();
     let Some(first) = acts.first().filter(|_| !asks.is_empty()) else {
@@ -187,10 +191,13 @@ fn gate(verb: Bulk, count: usize) -> Gate {
 /// Asks what a filter matches, before anything is done with that.
 fn preview(model: &mut Model, verb: Bulk, filter: &str, out: &mut Out) {
     let level = model.level();
-    let filter = [level.base.as_str(), level.filter.as_str(), filter].join(" ");
-    let filter = filter.split_whitespace().collect::<Vec<&str>>().join(" ");
+    let parts = [level.base.as_str(), level.filter.as_str(), filter];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let filter = parts.join(" ");
     let act = acts::bulk(verb, &filter, None);
     let title = format!("{}?", acts::capital(&act.label));
+    // What another question was about must not be taken for what this one is about.
+    give_up(model, out, |purpose| matches!(purpose, Purpose::Preview));
     let path = acts::preview_path(&filter, model.scope.as_deref());
     ask(model, Purpose::Preview, Ask::get(path, Want::Preview), out);
     let says = vec![(Role::Dim, "asking the daemon what that would be about…".to_owned())];
@@ -225,13 +232,12 @@ pub(super) fn previewed(model: &mut Model, answer: Result<Reply, Failure>) {
 
 /// Does it, unless the daemon has gone while it was asked for.
 pub(super) fn go_ahead(model: &mut Model, act: Act, out: &mut Out) {
-    let is_of_the_daemon = !matches!(&act.does, Does::Each(asks) if asks.is_empty());
-    if is_of_the_daemon && !matches!(model.link, crate::model::Link::Live) {
+    if !matches!(act.does, Does::DropDraft) && !matches!(model.link, crate::model::Link::Live) {
         return note(model, Role::Warn, NOT_CONNECTED);
     }
     match act.does.clone() {
         Does::One(question) => ask(model, Purpose::Act(Box::new(act)), question, out),
-        Does::Each(asks) if asks.is_empty() => drop_it(model),
+        Does::DropDraft => drop_it(model),
         Does::Each(asks) => {
             let ticket = expect(model, Purpose::Act(Box::new(act)));
             out.push(Effect::AskEach(ticket, asks));
@@ -246,7 +252,7 @@ pub(super) fn go_ahead(model: &mut Model, act: Act, out: &mut Out) {
 
 /// Drops the draft: it is an act so that it can be asked for like any other.
 pub(super) fn drop_draft() -> Act {
-    Act { does: Does::Each(Vec::new()), label: "drop the edit".to_owned(), command: String::new() }
+    Act { does: Does::DropDraft, label: "drop the edit".to_owned(), command: String::new() }
 }
 
 fn drop_it(model: &mut Model) {
@@ -263,10 +269,9 @@ pub(super) fn done(model: &mut Model, act: &Act, answer: Result<Reply, Failure>)
     };
     let undo = acts::undo(act, &reply);
     let (role, mut says) = acts::said(act, &reply);
-    if let Some((label, asks)) = undo {
-        let for_ms = if label.contains("replay") { HOLD_MS } else { UNDO_MS };
-        says = format!("{says}  u {label}");
-        model.undo = Some(Undo { label, asks, until: model.now + for_ms });
+    if let Some(way) = undo {
+        says = format!("{says}  u {}", way.label);
+        offer(model, way);
     }
     note(model, role, says);
     let is_letter = matches!(model.level().listing, Listing::Letters | Listing::Groups);
@@ -292,13 +297,19 @@ pub(super) fn many_done(model: &mut Model, act: &Act, many: &Many) {
     if let Some(why) = &many.first_failure {
         says = format!("{says}: {why}");
     }
-    if let Some((label, asks)) = acts::undo_many(act, &many.done) {
-        says = format!("{says}  u {label}");
-        model.undo = Some(Undo { label, asks, until: model.now + HOLD_MS });
+    if let Some(way) = acts::undo_many(act, &many.done) {
+        says = format!("{says}  u {}", way.label);
+        offer(model, way);
     }
     note(model, role, says);
     model.level_mut().marks.clear();
     refresh_all(model);
+}
+
+/// Offers to bring back what was, as long as that is true.
+pub(super) fn offer(model: &mut Model, way: acts::WayBack) {
+    let until = model.now + way.for_ms;
+    model.undo = Some(Undo { label: way.label, asks: way.asks, until });
 }
 
 /// What was changed may stand in every list.

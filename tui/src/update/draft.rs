@@ -8,17 +8,14 @@ use crate::effect::{Ask, Effect, Text};
 use crate::item::Item;
 use crate::message::Failure;
 use crate::model::{
-    Act, Does, Draft, Edits, Focus, Link, Model, Theirs, Tried, TriedOutcome, Undo, selected,
+    Act, Does, Draft, Edits, Focus, Link, Model, Theirs, Tried, TriedOutcome, selected,
 };
 use crate::part::{self, Key, Loaded};
 use crate::purpose::{Place, Purpose};
 use crate::reply::{Part, Reply, Want};
 use crate::source;
 use crate::text::Role;
-use crate::update::{Out, act, ask, complain, expect, level_at, note, refresh};
-
-/// For so long a saved script is offered to be rolled back.
-const UNDO_MS: i64 = 30_000;
+use crate::update::{Out, act, ask, complain, expect, give_up, level_at, note, refresh};
 
 /// Opens what is under the cursor in the editor, or the draft again.
 pub(super) fn edit(model: &mut Model, out: &mut Out) {
@@ -191,6 +188,7 @@ fn ask_would(model: &mut Model, place: Place, out: &mut Out) {
     }
     let path = acts::entry_path(app, space, collection, key);
     let body = json!({ "value": raw(&draft.text), "dry_run": true });
+    give_up(model, out, |purpose| matches!(purpose, Purpose::Would(at) if *at == place));
     ask(model, Purpose::Would(place), Ask::put(path, body, Want::Edited), out);
 }
 
@@ -232,7 +230,8 @@ pub(super) fn try_it(model: &mut Model, out: &mut Out) {
             }
             None => (json!({ "source": text }), "your edit, on an empty event".to_owned()),
         },
-        (_, Item::Letter(letter)) => (json!({ "from": letter.id }), "its event".to_owned()),
+        (Some(_), _) => return note(model, Role::Dim, "there is nothing to try: y saves it"),
+        (None, Item::Letter(letter)) => (json!({ "from": letter.id }), "its event".to_owned()),
         (_, Item::Run(run)) => (json!({ "from": run.id }), "its event".to_owned()),
         (_, Item::Script(_)) => match last_run {
             Some(id) => (json!({ "from": id }), format!("the event of {id}")),
@@ -286,7 +285,7 @@ pub(super) fn save(model: &mut Model, out: &mut Out) {
     let version = draft.theirs.as_ref().map(|theirs| theirs.version);
     let question = match &draft.of {
         Edits::Payload { letter, .. } => {
-            let body = json!({ "payload": raw(text), "hold_ms": act::HOLD_MS });
+            let body = json!({ "payload": raw(text), "hold_ms": acts::HOLD_MS });
             let replay = Act {
                 does: Does::One(Ask::post(
                     format!("/dead-letters/{letter}/replay"),
@@ -325,12 +324,12 @@ pub(super) fn save(model: &mut Model, out: &mut Out) {
             Ask::put(path, raw(text), Want::Anything).if_at(version.unwrap_or(*revision))
         }
     };
-    ask(model, Purpose::Save(place), question, out);
+    ask(model, Purpose::Save(place, draft.text), question, out);
 }
 
 pub(super) fn saved(
     model: &mut Model,
-    place: Place,
+    (place, text): (Place, &str),
     answer: Result<Reply, Failure>,
     out: &mut Out,
 ) {
@@ -358,23 +357,24 @@ pub(super) fn saved(
         }
         _ => "saved".to_owned(),
     };
-    let once = Act {
-        does: Does::One(Ask::get("", Want::Anything)),
-        label: String::new(),
-        command: String::new(),
+    let way = match &reply {
+        Reply::ScriptChanged(changed) => acts::former_version(changed),
+        _ => None,
     };
-    let undo = acts::undo(&once, &reply);
-    match undo {
-        Some((label, asks)) => {
-            note(model, Role::Ok, format!("{says}  u {label}"));
-            model.undo = Some(Undo { label, asks, until: model.now + UNDO_MS });
+    match way {
+        Some(way) => {
+            note(model, Role::Ok, format!("{says}  u {}", way.label));
+            act::offer(model, way);
         }
         None => note(model, Role::Ok, says),
     }
     if let Some(level) = level_at(model, place) {
-        level.draft = None;
-        level.tried = None;
-        level.focus = Focus::List;
+        // Who has edited on meanwhile keeps that.
+        if level.draft.as_ref().is_some_and(|draft| draft.text == text) {
+            level.draft = None;
+            level.tried = None;
+            level.focus = Focus::List;
+        }
         refresh(level);
     }
 }

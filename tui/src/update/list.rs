@@ -16,6 +16,9 @@ use crate::reply::{Batch, Reply};
 use crate::text::Role;
 use crate::update::{follows, level_at, note};
 
+/// What is said to whoever goes on while an edit is not saved.
+pub(super) const DRAFTED: &str = "first save what you have edited, or drop it with esc";
+
 /// Rows below the cursor from which on the next page is asked for.
 const NEAR_END_ROWS: usize = 50;
 
@@ -68,6 +71,10 @@ pub(super) fn go(model: &mut Model, command: Command) {
         level.scroll = moved(command, level.scroll, lines.0, lines.1.max(1))
             .min(lines.0.saturating_sub(lines.1));
         return;
+    }
+    if level.draft.is_some() {
+        // What is shown and what keys do is about the draft's own row.
+        return note(model, Role::Warn, DRAFTED);
     }
     let rows = shown(level);
     if rows.is_empty() {
@@ -178,6 +185,9 @@ pub(super) fn click(model: &mut Model, row: u16) {
     let Some(at) = usize::from(row).checked_sub(layout.list_top) else { return };
     if at >= layout.list_rows || model.overlay.is_some() {
         return;
+    }
+    if model.level().draft.is_some() {
+        return note(model, Role::Warn, DRAFTED);
     }
     let now = model.now;
     let level = model.level_mut();

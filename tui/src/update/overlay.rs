@@ -10,7 +10,7 @@ use crate::model::{Asked, Confirm, Gate, Model, Overlay};
 use crate::palette;
 use crate::screen::Screen;
 use crate::text::Role;
-use crate::update::{Out, act, draft, note, refresh, run, upkeep};
+use crate::update::{Out, act, draft, list, note, refresh, run, upkeep};
 
 pub(super) fn open(model: &mut Model, command: Command) {
     let overlay = match command {
@@ -160,6 +160,9 @@ fn scope(model: &mut Model, key: &KeyEvent, at: usize, out: &mut Out) {
 fn to_scope(model: &mut Model, app: Option<String>, out: &mut Out) {
     if model.scope == app {
         return;
+    }
+    if model.has_drafts() {
+        return note(model, Role::Warn, list::DRAFTED);
     }
     model.scope = app;
     for levels in model.levels.values_mut() {

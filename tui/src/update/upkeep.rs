@@ -92,7 +92,13 @@ pub(super) fn lost(model: &mut Model, why: Failure, out: &mut Out) {
         Link::Live | Link::Connecting(_) | Link::Refused(_) => (now, 0),
     };
     // All that was asked of it fails, and each of these says so: the first counts.
-    give_up(model, out, |purpose| !matches!(purpose, Purpose::Editor(..) | Purpose::Act(_)));
+    // What changes something is waited for: whoever asked has to hear what became of it.
+    give_up(model, out, |purpose| {
+        !matches!(
+            purpose,
+            Purpose::Editor(..) | Purpose::Act(_) | Purpose::Undo(_) | Purpose::Save(..)
+        )
+    });
     model.stream = None;
     let wait = AGAIN_MS.saturating_mul(1 << tries.min(5)).min(AGAIN_MS_MAX);
     model.link = Link::Lost(Lost { since, why, tries, again_at: now + wait + spread(now, wait) });
@@ -140,15 +146,6 @@ pub(super) fn close_stream(model: &mut Model, out: &mut Out) {
     if let Some(stream) = model.stream.take() {
         model.asked.remove(&stream.ticket);
         out.push(Effect::Abort(stream.ticket));
-    }
-}
-
-/// Runs that the daemon has counted.
-pub(super) fn runs_so_far(model: &Model) -> u64 {
-    let Some(stats) = &model.stats else { return 0 };
-    match &stats.all {
-        Some(all) => all.total.runs,
-        None => stats.apps.iter().map(|app| app.total.runs).sum(),
     }
 }
 

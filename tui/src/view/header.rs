@@ -135,10 +135,7 @@ fn narrow(model: &Model, columns: usize) -> Line {
     let right = link(model, Line::new())
         .and(Role::Text, format!("  {}", when::clock(model.now, &model.fixed.zone)));
     let gap = columns.saturating_sub(left.width() + right.width());
-    right
-        .spans
-        .into_iter()
-        .fold(left.and(Role::Text, " ".repeat(gap)), |line, span| line.and(span.role, span.text))
+    left.and(Role::Text, " ".repeat(gap)).then(right)
 }
 
 /// What everybody has to know first, on every screen.
@@ -270,9 +267,7 @@ fn status(model: &Model) -> Line {
     }
     if let Flow::Paused { since, runs } = model.flow {
         let at = when::clock_seconds(since, &model.fixed.zone);
-        let all = model.stats.as_ref().and_then(|stats| stats.all.as_ref());
-        let so_far = all.map_or(runs, |all| all.total.runs);
-        let missed = when::count(so_far.saturating_sub(runs));
+        let missed = when::count(model.runs_so_far().saturating_sub(runs));
         return Line::of(Role::Warn, format!("paused {at}, {missed} runs since: space goes on"));
     }
     let level = model.level();
