@@ -71,6 +71,8 @@ pub struct Model {
     pub series: VecDeque<Counts>,
     pub waiting: VecDeque<u64>,
     pub recent: VecDeque<ExecutionItem>,
+    /// The slugs of the apps that may be looked at, as soon as they are known.
+    pub slugs: Option<Vec<String>>,
     /// One app, or all.
     pub scope: Option<String>,
     pub screen: Screen,
@@ -458,6 +460,7 @@ impl Model {
             series: VecDeque::new(),
             waiting: VecDeque::new(),
             recent: VecDeque::new(),
+            slugs: None,
             scope: None,
             screen: Screen::Overview,
             levels: Screen::ALL.iter().map(|screen| (*screen, level(*screen))).collect(),
@@ -511,12 +514,6 @@ impl Model {
         } else {
             Loading::Waits
         }
-    }
-
-    /// The slugs of all apps, as far as they are known.
-    pub fn slugs(&self) -> Option<Vec<String>> {
-        let stats = self.stats.as_ref()?;
-        Some(stats.apps.iter().map(|app| app.app.clone()).collect())
     }
 
     /// Whether something on any screen was edited and is not saved.

@@ -61,7 +61,7 @@ fn all(model: &Model) -> Vec<Entry> {
         key: binding.shown,
         does: Does::Command(binding.command),
     });
-    let scopes = model.slugs().unwrap_or_default().into_iter().map(|slug| Entry {
+    let scopes = model.slugs.iter().flatten().cloned().map(|slug| Entry {
         name: format!("app {slug}"),
         key: "a",
         does: Does::Scope(Some(slug)),

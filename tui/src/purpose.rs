@@ -10,6 +10,8 @@ pub enum Purpose {
     Instance,
     Stats,
     StatsStream,
+    /// The apps of somebody who may not look at all.
+    OwnApps,
     /// The runs that ended last, for the overview.
     Recent,
     RowsStream,

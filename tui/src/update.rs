@@ -17,7 +17,7 @@ use crate::model::{
     Confirm, Draft, Flow, Focus, Follow, Gate, Level, Link, Model, Note, Overlay, Zoom,
 };
 use crate::purpose::{Place, Purpose};
-use crate::reply::Reply;
+use crate::reply::{Batch, Reply, Rows, Want};
 use crate::screen::Screen;
 use crate::text::Role;
 
@@ -388,7 +388,14 @@ fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, o
         (Purpose::Would(place), answer) => draft::would(model, place, answer),
         (Purpose::Save(place, text), answer) => draft::saved(model, (place, &text), answer, out),
         (Purpose::Theirs(place), answer) => draft::theirs(model, place, answer),
-        (Purpose::Instance | Purpose::Stats, Err(failure)) => {
+        (Purpose::Stats, Err(failure))
+            if failure.code() == "not_allowed" && model.scope.is_none() =>
+        {
+            let question = Ask::get("/apps", Want::Page(Rows::Apps));
+            ask(model, Purpose::OwnApps, question, out);
+        }
+        (Purpose::OwnApps, Ok(Reply::Page(batch))) => own_apps(model, &batch, out),
+        (Purpose::Instance | Purpose::Stats | Purpose::OwnApps, Err(failure)) => {
             if model.instance.is_none() && matches!(failure, Failure::Problem(_) | Failure::Odd(_))
             {
                 upkeep::refused(model, failure);
@@ -397,12 +404,24 @@ fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, o
         (
             Purpose::Instance
             | Purpose::Stats
+            | Purpose::OwnApps
             | Purpose::StatsStream
             | Purpose::RowsStream
             | Purpose::Recent
             | Purpose::Editor(..),
             _,
         ) => {}
+    }
+}
+
+/// Who may look at some apps looks at the first of them; `a` leads to the others.
+fn own_apps(model: &mut Model, batch: &Batch, out: &mut Out) {
+    let slugs: Vec<String> = batch.items.iter().map(crate::item::Item::name).collect();
+    let first = slugs.first().cloned();
+    model.slugs = Some(slugs);
+    match first {
+        Some(app) => overlay::to_scope(model, Some(app), out),
+        None => note(model, Role::Warn, "there is no app that you may look at"),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Daemon {
     pub(super) source: String,
     /// Instead of an answer, by method and path without query.
     pub(super) refuses: BTreeMap<&'static str, Problem>,
+    /// The app that alone may be looked at.
+    pub(super) only: Option<&'static str>,
     /// Lists that have nothing in them, by path without query.
     pub(super) empty: BTreeSet<&'static str>,
     resolved: BTreeSet<String>,
@@ -56,6 +58,7 @@ impl Daemon {
             runs: canned::runs(),
             source: canned::SOURCE.to_owned(),
             refuses: BTreeMap::new(),
+            only: None,
             empty: BTreeSet::new(),
             resolved: BTreeSet::new(),
         }
@@ -90,6 +93,14 @@ impl Daemon {
         let (place, query) = path.split_once('?').unwrap_or((path, ""));
         if let Some(problem) = self.refuses.get(format!("{method} {place}").as_str()) {
             return Err(Box::new(problem.clone()));
+        }
+        let is_of_all = ["/stats", "/outbox", "/executions", "/logs", "/dead-letters/groups"];
+        if let Some(only) = self.only
+            && is_of_all.contains(&place)
+            && of(query, "app").as_deref() != Some(only)
+        {
+            let says = "this asks for AppRead for all apps";
+            return Err(Box::new(Problem::new(Code::NotAllowed, says)));
         }
         if self.empty.contains(place) {
             return Ok(page(Vec::<Value>::new()));

@@ -484,6 +484,26 @@ fn what_is_not_allowed_says_why() {
 }
 
 #[test]
+fn who_may_look_at_one_app_is_shown_that_one() {
+    let mut world = World::unstarted(SIZE);
+    world.daemon.only = Some("energy");
+    world.daemon.capabilities.clear();
+    world.start();
+    world.wait(200);
+    assert_eq!(world.model.scope.as_deref(), Some("energy"));
+    world.press("3");
+    assert!(world.frame().contains("energy/tariff"), "{}", world.frame());
+}
+
+#[test]
+fn from_one_app_the_way_to_the_others_is_still_there() {
+    let mut world = at("aj<enter>a");
+    assert!(world.frame().contains("greenhouse"), "{}", world.frame());
+    world.press("j<enter>");
+    assert_eq!(world.model.scope.as_deref(), Some("greenhouse"));
+}
+
+#[test]
 fn what_fails_says_what_and_why() {
     let mut world = at("7");
     let problem = Problem::new(Code::Paused, "greenhouse is paused").with_hint("picloud resume");

@@ -150,6 +150,10 @@ fn second(model: &mut Model, stats: Stats) {
 }
 
 fn keep(model: &mut Model, stats: Stats) {
+    // Those of one app name that app alone.
+    if stats.all.is_some() {
+        model.slugs = Some(stats.apps.iter().map(|app| app.app.clone()).collect());
+    }
     if let Some(level) =
         model.levels.get_mut(&crate::screen::Screen::Overview).and_then(|levels| levels.first_mut())
     {

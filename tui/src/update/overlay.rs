@@ -17,8 +17,8 @@ pub(super) fn open(model: &mut Model, command: Command) {
         Command::Help => Overlay::Help { scroll: 0 },
         Command::Palette => Overlay::Palette { field: Field::of(""), at: 0 },
         Command::Scope => {
-            let slugs = model.slugs().unwrap_or_default();
-            let at = slugs.iter().position(|slug| Some(slug) == model.scope.as_ref());
+            let at =
+                model.slugs.iter().flatten().position(|slug| Some(slug) == model.scope.as_ref());
             Overlay::Scope { at: at.map_or(0, |at| at + 1) }
         }
         Command::CopyAs => {
@@ -142,7 +142,7 @@ fn obey(model: &mut Model, does: palette::Does, out: &mut Out) {
 }
 
 fn scope(model: &mut Model, key: &KeyEvent, at: usize, out: &mut Out) {
-    let slugs = model.slugs().unwrap_or_default();
+    let slugs = model.slugs.clone().unwrap_or_default();
     let at = match keys::command(key) {
         Some(Command::Back | Command::Quit) => return,
         Some(Command::Open) => {
@@ -157,7 +157,7 @@ fn scope(model: &mut Model, key: &KeyEvent, at: usize, out: &mut Out) {
 }
 
 /// Shows one app, or all.
-fn to_scope(model: &mut Model, app: Option<String>, out: &mut Out) {
+pub(super) fn to_scope(model: &mut Model, app: Option<String>, out: &mut Out) {
     if model.scope == app {
         return;
     }

@@ -31,6 +31,7 @@ pub(super) fn connect(model: &mut Model, out: &mut Out) {
             purpose,
             Purpose::Instance
                 | Purpose::Stats
+                | Purpose::OwnApps
                 | Purpose::Recent
                 | Purpose::StatsStream
                 | Purpose::RowsStream
@@ -190,7 +191,7 @@ fn is_over(item: &crate::item::Item, now: i64) -> bool {
 
 fn ask_page(model: &mut Model, out: &mut Out) {
     let (place, now) = (model.place(), model.now);
-    let slugs = model.slugs();
+    let slugs = model.slugs.clone();
     let level = model.level();
     let Some(rows) = level.listing.rows().filter(|_| matches!(level.fetch, Fetch::Never)) else {
         return ask_more(model, place, out);

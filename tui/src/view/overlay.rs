@@ -82,7 +82,7 @@ pub(super) fn palette(
 
 pub(super) fn scope(model: &Model, at: usize, page: &mut Page) {
     page.push(Line::of(Role::Strong, "Show"));
-    let slugs = model.slugs().unwrap_or_default();
+    let slugs = model.slugs.iter().flatten().cloned();
     let names = std::iter::once("all apps".to_owned()).chain(slugs);
     for (n, name) in names.enumerate() {
         let pointer = if n == at { Symbol::Cursor.text(model.fixed.charset) } else { " " };
