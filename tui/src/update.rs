@@ -215,6 +215,9 @@ fn go(model: &mut Model, screen: Screen, out: &mut Out) {
         |purpose| matches!(purpose, Purpose::Page(place, _) | Purpose::Part(place, ..) if place.screen == left),
     );
     model.screen = screen;
+    if screen == Screen::Overview {
+        upkeep::ask_recent(model, out);
+    }
     // A pause is about what was looked at.
     model.flow = Flow::Live;
     refresh(model.level_mut());

@@ -484,6 +484,16 @@ fn what_is_not_allowed_says_why() {
 }
 
 #[test]
+fn the_overview_has_the_runs_that_ended_while_other_screens_were_shown() {
+    let mut world = at("7");
+    let newest = world.daemon.runs[0].clone();
+    let new = picloud_api::list::ExecutionItem { id: id("RUN", 99), ..newest };
+    world.daemon.runs.insert(0, new);
+    world.press("1");
+    assert_eq!(world.model.recent[0].id, id("RUN", 99));
+}
+
+#[test]
 fn who_may_look_at_one_app_is_shown_that_one() {
     let mut world = World::unstarted(SIZE);
     world.daemon.only = Some("energy");

@@ -40,11 +40,7 @@ pub(super) fn connect(model: &mut Model, out: &mut Out) {
     model.stream = None;
     ask(model, Purpose::Instance, Ask::get("/instance", Want::Instance), out);
     ask(model, Purpose::Stats, Ask::get(stats_path(model), Want::Stats), out);
-    let recent = match &model.scope {
-        Some(app) => format!("/executions?limit={RECENT_MAX}&app={}", segment(app)),
-        None => format!("/executions?limit={RECENT_MAX}"),
-    };
-    ask(model, Purpose::Recent, Ask::get(recent, Want::Runs), out);
+    ask_recent(model, out);
     let path = match &model.scope {
         Some(app) => format!("/events?app={}&filter=kind%3Astats", segment(app)),
         None => "/events?filter=kind%3Astats".to_owned(),
@@ -54,6 +50,15 @@ pub(super) fn connect(model: &mut Model, out: &mut Out) {
     if let Link::Lost(lost) = &mut model.link {
         lost.again_at = i64::MAX;
     }
+}
+
+/// Asks for the runs that ended last, of which the streams of other screens tell only some.
+pub(super) fn ask_recent(model: &mut Model, out: &mut Out) {
+    let recent = match &model.scope {
+        Some(app) => format!("/executions?limit={RECENT_MAX}&app={}", segment(app)),
+        None => format!("/executions?limit={RECENT_MAX}"),
+    };
+    ask(model, Purpose::Recent, Ask::get(recent, Want::Runs), out);
 }
 
 fn stats_path(model: &Model) -> String {
