@@ -27,12 +27,12 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Path, State};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http_body_util::{BodyExt as _, Limited};
-use picloud_api::BASE;
 use picloud_api::problem::{Code, Problem};
+use picloud_api::{BASE, VERSION, VERSION_HEADER};
 use tracing::{debug, warn};
 
 use crate::admin::calls::{CALLS, Call, Request};
@@ -70,7 +70,14 @@ pub fn router(engine: Arc<Engine>) -> Router {
             ))
         })
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(axum::middleware::map_response(with_version))
         .with_state(engine)
+}
+
+/// Every answer says which version of the API it is of, so that a client knows before it reads the rest.
+async fn with_version(mut answer: Response) -> Response {
+    answer.headers_mut().insert(VERSION_HEADER, HeaderValue::from(VERSION));
+    answer
 }
 
 fn filter(method: calls::Method) -> MethodFilter {

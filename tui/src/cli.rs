@@ -117,7 +117,10 @@ impl CliError {
             Self::Unexpected { .. } => Exit::Conflict,
             Self::Partly { .. } => Exit::Partly,
             Self::Client(
-                ClientError::Silent { .. } | ClientError::Broken(_) | ClientError::Odd(_),
+                ClientError::Silent { .. }
+                | ClientError::Broken(_)
+                | ClientError::Odd(_)
+                | ClientError::OtherVersion(_),
             )
             | Self::Folder(_)
             | Self::NotBackedUp { .. }
@@ -164,7 +167,10 @@ impl CliError {
                 Some("journalctl -u picloud says what it does")
             }
             Self::Client(ClientError::Odd(_)) => {
-                Some("daemon and command line may be of different versions")
+                Some("if that happens again: journalctl -u picloud")
+            }
+            Self::Client(ClientError::OtherVersion(other)) => {
+                Some(other.remedy("upgrade picloud on this machine: sudo apt install picloud"))
             }
             Self::Client(ClientError::Problem(problem)) => problem.hint.as_deref(),
             Self::Folder(error) => error.hint(),

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use picloud_api::BASE;
 use picloud_api::problem::Problem;
+use picloud_api::{BASE, VERSION, VERSION_HEADER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -122,9 +122,59 @@ pub enum ClientError {
     Broken(String),
     #[error("the daemon's answer cannot be understood: {0}")]
     Odd(String),
+    #[error("{0}")]
+    OtherVersion(OtherVersion),
     /// The daemon says no.
     #[error("{}", .0.detail)]
     Problem(Box<Problem>),
+}
+
+/// The daemon speaks a version of the API that this program does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherVersion {
+    Newer(u32),
+    /// `None`: from before versions were told, or no PiCloud at all.
+    Older(Option<u32>),
+}
+
+impl OtherVersion {
+    /// What an answer's headers say, unless it is what this program speaks.
+    fn of(headers: &http::HeaderMap) -> Option<OtherVersion> {
+        let theirs = headers.get(VERSION_HEADER);
+        let theirs = theirs.and_then(|version| version.to_str().ok()?.parse::<u32>().ok());
+        match theirs {
+            Some(VERSION) => None,
+            Some(theirs) if theirs > VERSION => Some(Self::Newer(theirs)),
+            older => Some(Self::Older(older)),
+        }
+    }
+
+    /// What to do about it: upgrade this program, which says how, or the daemon.
+    pub fn remedy(self, this_program: &'static str) -> &'static str {
+        match self {
+            Self::Newer(_) => this_program,
+            Self::Older(_) => "upgrade picloud on the daemon's machine: sudo apt install picloud",
+        }
+    }
+}
+
+impl fmt::Display for OtherVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(theirs) | Self::Older(Some(theirs)) => {
+                write!(
+                    f,
+                    "the daemon speaks version {theirs} of the admin API, this program {VERSION}"
+                )
+            }
+            Self::Older(None) => {
+                write!(
+                    f,
+                    "the daemon does not say which version of the admin API it speaks, this program {VERSION}"
+                )
+            }
+        }
+    }
 }
 
 impl Client {
@@ -326,6 +376,7 @@ async fn send(
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let question = async move {
         let answer = sender.send_request(request).await.map_err(broken)?;
+        understood(&answer)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| ClientError::Broken(error.to_string()))?;
@@ -334,6 +385,14 @@ async fn send(
     // The connection ends when the question, which owns the sender, has its answer.
     let (answer, _ended) = tokio::join!(question, connection);
     answer
+}
+
+/// Whether an answer may be read at all.
+pub(crate) fn understood<B>(answer: &http::Response<B>) -> Result<(), ClientError> {
+    match OtherVersion::of(answer.headers()) {
+        None => Ok(()),
+        Some(other) => Err(ClientError::OtherVersion(other)),
+    }
 }
 
 /// What the daemon says when it says no.

@@ -65,13 +65,18 @@ pub enum Failure {
     Problem(Box<Problem>),
     /// It said something that this console does not understand, or nothing in time.
     Odd(String),
+    /// It speaks a version of the API that this console does not know.
+    OtherVersion { text: String, remedy: &'static str },
 }
 
 impl Failure {
     /// What went wrong, in one line.
     pub fn text(&self) -> &str {
         match self {
-            Self::NoDaemon { text, .. } | Self::Closed { text } | Self::Odd(text) => text,
+            Self::NoDaemon { text, .. }
+            | Self::Closed { text }
+            | Self::Odd(text)
+            | Self::OtherVersion { text, .. } => text,
             Self::Problem(problem) => &problem.detail,
         }
     }
@@ -80,7 +85,10 @@ impl Failure {
     pub fn whole_text(&self) -> String {
         match self {
             Self::Problem(problem) => crate::output::problem_text(problem),
-            Self::NoDaemon { .. } | Self::Closed { .. } | Self::Odd(_) => self.text().to_owned(),
+            Self::NoDaemon { .. }
+            | Self::Closed { .. }
+            | Self::Odd(_)
+            | Self::OtherVersion { .. } => self.text().to_owned(),
         }
     }
 
@@ -90,7 +98,8 @@ impl Failure {
             Self::NoDaemon { hint, .. } => hint.as_deref(),
             Self::Closed { .. } => None,
             Self::Problem(problem) => problem.hint.as_deref(),
-            Self::Odd(_) => Some("daemon and console may be of different versions"),
+            Self::Odd(_) => Some("if that happens again: journalctl -u picloud"),
+            Self::OtherVersion { remedy, .. } => Some(remedy),
         }
     }
 
@@ -98,7 +107,10 @@ impl Failure {
     pub fn code(&self) -> &str {
         match self {
             Self::Problem(problem) => &problem.code,
-            Self::NoDaemon { .. } | Self::Closed { .. } | Self::Odd(_) => "",
+            Self::NoDaemon { .. }
+            | Self::Closed { .. }
+            | Self::Odd(_)
+            | Self::OtherVersion { .. } => "",
         }
     }
 }

@@ -10,7 +10,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 
-use crate::client::{ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, Client, ClientError, refusal};
+use crate::client::{
+    ANSWER_BYTES_MAX, ANSWER_SECONDS_MAX, Client, ClientError, refusal, understood,
+};
 
 /// A stream of the daemon's, with the connection that it comes over.
 pub struct Opened {
@@ -66,6 +68,7 @@ impl Opened {
         let answer = answer
             .map_err(|_| ClientError::Silent { seconds: ANSWER_SECONDS_MAX })?
             .map_err(broken)?;
+        understood(&answer)?;
         let status = answer.status();
         let mut opened = Opened { body: answer.into_body(), connection, _sender: sender };
         if status.is_success() {

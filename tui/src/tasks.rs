@@ -217,6 +217,10 @@ pub fn failure(error: ClientError) -> Failure {
         ClientError::Broken(_) => Failure::NoDaemon { text, hint: None },
         ClientError::Closed { .. } => Failure::Closed { text },
         ClientError::Silent { .. } | ClientError::Odd(_) => Failure::Odd(text),
+        ClientError::OtherVersion(other) => {
+            let this_program = "upgrade picloud-tui on this machine: sudo apt install picloud-tui";
+            Failure::OtherVersion { text, remedy: other.remedy(this_program) }
+        }
         ClientError::Problem(problem) => Failure::Problem(problem),
     }
 }

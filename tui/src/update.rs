@@ -368,8 +368,12 @@ fn yes(model: &mut Model, out: &mut Out) {
 fn answered(model: &mut Model, ticket: Ticket, answer: Result<Reply, Failure>, out: &mut Out) {
     // What nobody waits for any more is dropped.
     let Some(purpose) = model.asked.remove(&ticket) else { return };
-    if let Err(Failure::NoDaemon { .. } | Failure::Closed { .. }) = &answer {
-        let failure = answer.as_ref().err().cloned().expect("it is an error");
+    if let Err(
+        failure
+        @ (Failure::NoDaemon { .. } | Failure::Closed { .. } | Failure::OtherVersion { .. }),
+    ) = &answer
+    {
+        let failure = failure.clone();
         upkeep::lost(model, failure, out);
     }
     match (purpose, answer) {

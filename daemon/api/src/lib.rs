@@ -29,3 +29,7 @@ pub mod triggers;
 
 /// What all calls begin with.
 pub const BASE: &str = "/api/v1/admin";
+/// Goes up when a client that knows only what was before would misread an answer. What is merely new leaves it as it is.
+pub const VERSION: u32 = 1;
+/// The header that every answer has, with [`VERSION`].
+pub const VERSION_HEADER: &str = "picloud-api";

@@ -15,7 +15,8 @@ nothing else. With curl, as root or as a member of one of the groups below:
     curl --unix-socket /run/picloud/admin.sock http://localhost/api/v1/admin/instance
 
 Requests with a body say `content-type: application/json`. Unknown fields, in bodies and in queries, are errors. Clients
-leave unknown fields of answers alone. `GET /openapi.json` is all this as an OpenAPI 3.1 document
+leave unknown fields of answers alone. Every answer has the header `picloud-api: 1`; another number means that a client which
+knows only this one would misread it, and `picloud` and the console then say which package is to be upgraded. `GET /openapi.json` is all this as an OpenAPI 3.1 document
 ([openapi.json](openapi.json)). Every time is in milliseconds since 1970, by the daemon's clock.
 
 ## Who calls

@@ -20,6 +20,7 @@ use picloud_api::instance::{Instance, PauseAnswer};
 use picloud_api::list::{AppItem, Page};
 use picloud_api::manifest::Bundle;
 use picloud_api::triggers::{FireAnswer, TriggerAnswer, TriggerDeleted, TriggerItem};
+use picloud_api::{VERSION, VERSION_HEADER};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -132,6 +133,8 @@ async fn send(
         .expect("the request is right");
     let router = admin.router.clone().layer(MockConnectInfo(Peer { uid }));
     let response = router.oneshot(request).await.expect("a router always answers");
+    // Whatever is asked, however it ends: whoever reads on knows that they understand it.
+    assert_eq!(response.headers()[VERSION_HEADER], VERSION.to_string());
     let status = response.status().as_u16();
     if response.headers()["content-type"] == "text/event-stream" {
         // It has no end.

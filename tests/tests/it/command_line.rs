@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use picloud_api::{VERSION, VERSION_HEADER};
 use picloud_tui::cli::confirm::Asking;
 use picloud_tui::cli::surroundings::Surroundings;
 use picloud_tui::cli::{Exit, run};
@@ -64,7 +65,7 @@ async fn picloud_told(
     let router = Router::new().fallback(async move |request: Request| {
         let (status, answer) = answer(&format!("{} {}", request.method(), request.uri()));
         let status = StatusCode::from_u16(status).expect("the status is right");
-        (status, answer).into_response()
+        (status, [(VERSION_HEADER, VERSION.to_string())], answer).into_response()
     });
     tokio::select! {
         ended = async { axum::serve(listener, router).await } => panic!("the daemon ended: {ended:?}"),
@@ -221,7 +222,7 @@ async fn whoever_waits_long_is_told_so_until_the_answer_is_there() {
         // It answers once the caller has been told twice.
         async move || {
             enough.notified().await;
-            NO_APPS
+            ([(VERSION_HEADER, VERSION.to_string())], NO_APPS)
         }
     });
     let tell = {
@@ -253,6 +254,37 @@ async fn an_answer_of_nobody_knows_what_is_an_error() {
     assert!(printed.errors.contains("cannot be understood"), "{}", printed.errors);
     let printed = picloud(502, "<html>", &["apps", "list"]).await;
     assert!(printed.errors.contains("status 502"), "{}", printed.errors);
+}
+
+#[tokio::test]
+async fn a_daemon_of_another_major_version_is_told_with_the_package_to_upgrade() {
+    let newer = (VERSION + 1).to_string();
+    for (theirs, text, hint) in [
+        (Some(newer.as_str()), "speaks version 2", "upgrade picloud on this machine"),
+        (Some("0"), "speaks version 0", "upgrade picloud on the daemon's machine"),
+        (None, "does not say which version", "upgrade picloud on the daemon's machine"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let socket = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&socket).expect("the socket can be made");
+        let header = theirs.map(str::to_owned);
+        let router = Router::new().fallback(async move || {
+            let mut answer = NO_APPS.into_response();
+            if let Some(version) = header {
+                let version = version.parse().expect("a header can have it");
+                answer.headers_mut().insert(VERSION_HEADER, version);
+            }
+            answer
+        });
+        tokio::select! {
+            ended = async { axum::serve(listener, router).await } => panic!("the daemon ended: {ended:?}"),
+            printed = picloud_at(&socket, &["apps", "list"]) => {
+                assert_eq!(printed.exit, Exit::Failed);
+                assert!(printed.errors.contains(text), "{}", printed.errors);
+                assert!(printed.errors.contains(hint), "{}", printed.errors);
+            }
+        }
+    }
 }
 
 fn app_folder() -> TempDir {

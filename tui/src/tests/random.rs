@@ -1,10 +1,12 @@
 //! Whatever comes, in whatever order: nothing panics, every frame fits, and no key acts on anything but what was shown.
 
+use picloud_api::VERSION;
 use picloud_api::events::{Begin, LogEntry, OutboxEvent};
 use picloud_api::problem::{Code, Problem};
 use proptest::prelude::*;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::client::{ClientError, OtherVersion};
 use crate::effect::{Effect, Ticket};
 use crate::keys::{KEYS, Press};
 use crate::message::{Failure, Live, Message};
@@ -12,6 +14,7 @@ use crate::model::{Link, Model, shown};
 use crate::purpose::Purpose;
 use crate::reply::Reply;
 use crate::symbols::Charset;
+use crate::tasks::failure;
 use crate::tests::canned::{self, NOW, id};
 use crate::tests::daemon::Texts;
 use crate::tests::world::{Answers, World, gone};
@@ -45,6 +48,7 @@ enum Instead {
     Closed,
     Problem,
     Odd,
+    Newer,
     /// An answer to another question.
     Other,
 }
@@ -91,6 +95,7 @@ fn comes() -> impl Strategy<Value = Comes> {
         1 => Just(Instead::Closed),
         2 => Just(Instead::Problem),
         1 => Just(Instead::Odd),
+        1 => Just(Instead::Newer),
         2 => Just(Instead::Other),
     ];
     let happens = prop_oneof![
@@ -179,6 +184,7 @@ fn answer(world: &mut World, n: usize, instead: Instead) {
             Err(Failure::Problem(Box::new(problem.with_hint("try\tagain"))))
         }
         Instead::Odd => Err(Failure::Odd("odd ".repeat(300))),
+        Instead::Newer => Err(failure(ClientError::OtherVersion(OtherVersion::Newer(VERSION + 1)))),
         Instead::Other => Ok(Reply::Anything),
     };
     world.hear(Message::Answer(ticket, answer));

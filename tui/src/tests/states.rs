@@ -1,11 +1,14 @@
 //! Pictures of every state that a screen can be in.
 
+use picloud_api::VERSION;
 use picloud_api::instance::Paused;
 use picloud_api::problem::{Code, Problem};
 
+use crate::client::{ClientError, OtherVersion};
 use crate::message::{Failure, Live, Message};
 use crate::model::Plots;
 use crate::symbols::Charset;
+use crate::tasks::failure;
 use crate::tests::canned::{HOUR, NOW, id};
 use crate::tests::frames::is_as_pictured;
 use crate::tests::world::{Answers, World, gone};
@@ -143,14 +146,30 @@ fn who_may_not_in_is_told_what_to_do() {
 }
 
 #[test]
-fn another_version_of_the_daemon_is_named_as_what_it_may_be() {
+fn an_answer_that_makes_no_sense_is_told_as_it_is() {
     let odd = || {
         Failure::Odd("the daemon's answer cannot be understood: missing field `caller`".to_owned())
     };
     let mut world = World::unstarted(USUAL);
     world.answers = Answers::Fails(odd);
     world.start();
-    is_pictured("state-other-version", &world);
+    is_pictured("state-odd", &world);
+}
+
+#[test]
+fn a_daemon_of_another_major_version_is_told_with_the_package_to_upgrade() {
+    let newer = || failure(ClientError::OtherVersion(OtherVersion::Newer(VERSION + 1)));
+    let mut world = World::unstarted(USUAL);
+    world.answers = Answers::Fails(newer);
+    world.start();
+    is_pictured("state-newer-daemon", &world);
+
+    // It was exchanged while the console looked on.
+    let older = || failure(ClientError::OtherVersion(OtherVersion::Older(None)));
+    let mut world = World::new(USUAL);
+    world.answers = Answers::Fails(older);
+    world.press("2");
+    is_pictured("state-older-daemon", &world);
 }
 
 #[test]

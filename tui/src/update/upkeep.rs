@@ -88,7 +88,7 @@ pub(super) fn greeted(model: &mut Model, instance: Instance, out: &mut Out) {
 
 /// The daemon cannot be reached. It is tried again, less and less often.
 pub(super) fn lost(model: &mut Model, why: Failure, out: &mut Out) {
-    if let Failure::Closed { .. } = why {
+    if let Failure::Closed { .. } | Failure::OtherVersion { .. } = why {
         return refused(model, why);
     }
     let now = model.now;

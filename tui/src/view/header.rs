@@ -213,20 +213,18 @@ fn refused(model: &Model, why: &Failure) -> Vec<Line> {
     let may_not = match why {
         Failure::Closed { .. } => true,
         Failure::Problem(problem) => problem.code == "not_allowed" || problem.code == "not_known",
-        Failure::NoDaemon { .. } | Failure::Odd(_) => false,
+        Failure::NoDaemon { .. } | Failure::Odd(_) | Failure::OtherVersion { .. } => false,
     };
     let mut lines = told(model, Role::Bad, why.text());
     let way_out = match why {
         _ if may_not => Some(format!(
             "{user} is in neither picloud nor picloud-admin: `sudo adduser {user} picloud-admin`, log in again"
         )),
-        Failure::Odd(_) => Some(format!(
-            "this is picloud-tui {}, and the daemon is of another version: upgrade the older of the two; q quits",
-            model.fixed.version
-        )),
-        Failure::NoDaemon { .. } | Failure::Closed { .. } | Failure::Problem(_) => {
-            why.hint().map(str::to_owned)
-        }
+        Failure::OtherVersion { remedy, .. } => Some(format!("{remedy}; q quits")),
+        Failure::NoDaemon { .. }
+        | Failure::Closed { .. }
+        | Failure::Odd(_)
+        | Failure::Problem(_) => why.hint().map(str::to_owned),
     };
     lines.extend(way_out.iter().flat_map(|says| told(model, Role::Text, says)));
     lines
