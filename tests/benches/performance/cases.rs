@@ -42,7 +42,7 @@ pub enum Profiled {
     No,
 }
 
-pub const ALL: [Case; 25] = [
+pub const ALL: [Case; 26] = [
     http::SYNC_READ,
     http::SYNC_WRITE,
     http::ASYNC,
@@ -67,6 +67,7 @@ pub const ALL: [Case; 25] = [
     console::IDLE,
     console::LOAD,
     console::RATE,
+    console::DEEP,
     load::GENERATOR,
 ];
 

@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use picloud_daemon::store::bench::sqlite_version;
 use picloud_tests::measure::figure::{Base, BaseSample, Measured, Round, Verdict, summarise};
 use picloud_tests::measure::machine;
-use picloud_tests::measure::report::{CaseReport, Report, markdown};
+use picloud_tests::measure::report::{CaseReport, Report, markdown, taken_again};
 
 use crate::cases::Case;
 use crate::ground::Ground;
@@ -176,10 +176,16 @@ fn show(report: &CaseReport) {
 
 /// A whole run writes the documentation, a part or a quick run prints its page.
 fn publish(ground: &Ground, report: &Report) -> Result<()> {
-    let page = markdown(report);
     let Some(file) = ground.options.page() else {
+        let page = markdown(report);
         print!("{page}");
         return Ok(());
+    };
+    let page = if ground.options.again {
+        let known = fs::read_to_string(&file);
+        taken_again(&known.with_context(|| format!("cannot read {}", file.display()))?, report)?
+    } else {
+        markdown(report)
     };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;

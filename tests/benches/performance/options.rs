@@ -28,6 +28,8 @@ pub struct Options {
     pub picloudd: Option<PathBuf>,
     pub names: Vec<String>,
     pub lists_only: bool,
+    /// Whether what is chosen takes the place of what the page has of it.
+    pub again: bool,
     page: Option<PathBuf>,
 }
 
@@ -41,6 +43,7 @@ cargo bench -p picloud-tests --bench performance -- [OPTIONS] [CASE...]
   --dir DIR        where stores are kept: the file system that is measured
   --picloudd FILE  measure this binary instead of the workspace's own
   --out FILE       write the page there (a whole run: docs/performance.md; otherwise it is printed)
+  --again          the cases that are named replace what docs/performance.md has of them
   --help           this, and the cases
 
 Cases:
@@ -65,6 +68,7 @@ pub fn parse(arguments: &[String]) -> Result<Options> {
         picloudd: None,
         names: Vec::new(),
         lists_only: false,
+        again: false,
         page: None,
     };
     let mut rest = arguments.iter();
@@ -79,10 +83,14 @@ pub fn parse(arguments: &[String]) -> Result<Options> {
             "--dir" => options.folder = PathBuf::from(value()?),
             "--picloudd" => options.picloudd = Some(PathBuf::from(value()?)),
             "--out" => options.page = Some(PathBuf::from(value()?)),
+            "--again" => options.again = true,
             "--help" | "--list" => options.lists_only = true,
             _ if argument.starts_with('-') => bail!("unknown option {argument}; see --help"),
             _ => options.names.push(argument.clone()),
         }
+    }
+    if options.again && options.names.is_empty() {
+        bail!("--again wants the names of cases; without any, all are taken");
     }
     Ok(options)
 }
@@ -108,7 +116,7 @@ impl Options {
     pub fn page(&self) -> Option<PathBuf> {
         let whole = self.extent == Extent::Full && self.names.is_empty();
         let docs = || PathBuf::from("docs/performance.md");
-        self.page.clone().or_else(|| whole.then(docs))
+        self.page.clone().or_else(|| (whole || self.again).then(docs))
     }
 
     /// How the figures were taken, in sentences.

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
+
 use crate::measure::figure::{
     Base, BaseSample, Measured, Summary, Target, Unit, Verdict, summarise,
 };
@@ -74,16 +76,51 @@ pub fn markdown(report: &Report) -> String {
     page
 }
 
+/// The page of an earlier run, with the cases of this one in the place of what it has of them, and behind the others those
+/// that it has not. Base lines and machine stay those of the run before: a case's own notes say what is different.
+pub fn taken_again(page: &str, report: &Report) -> anyhow::Result<String> {
+    let (head, rest) = page.split_once("\n## Figures\n").context("the page has no figures")?;
+    let (table, sections) = rest.split_once("\n## Cases\n").context("the page has no cases")?;
+    let mut rows: Vec<String> = table.lines().map(str::to_owned).collect();
+    let mut sections: Vec<String> =
+        sections.split("\n### ").skip(1).map(|section| format!("\n### {section}")).collect();
+    for case in &report.cases {
+        let own = |measured| format!("| {} | {} |", case.name, figure_cells(measured));
+        let own_rows = case.measured.iter().map(own);
+        let begin = format!("| {} |", case.name);
+        let at = rows.iter().position(|row| row.starts_with(&begin));
+        rows.retain(|row| !row.starts_with(&begin));
+        let at = at.unwrap_or(rows.len());
+        rows.splice(at..at, own_rows);
+        let title = format!("\n### {}\n", case.name);
+        let own = format!("{}\nTaken {}.\n", case_section(case), report.date);
+        match sections.iter_mut().find(|section| section.starts_with(&title)) {
+            Some(section) => *section = own,
+            None => sections.push(own),
+        }
+    }
+    let count = |verdict: &str| rows.iter().filter(|row| row.ends_with(verdict)).count();
+    let counts = [count("| met |"), count("| **missed** |"), count("| **worse than half** |")];
+    let head: Vec<String> = head
+        .lines()
+        .map(|line| match line.strip_prefix("Taken ").and_then(|line| line.split_once(". ")) {
+            Some((date, _)) => format!("Taken {date}. {}", summary(counts)),
+            None => line.to_owned(),
+        })
+        .collect();
+    let (head, rows) = (head.join("\n"), rows.join("\n"));
+    Ok(format!("{head}\n\n## Figures\n{rows}\n\n## Cases\n{}", sections.concat()))
+}
+
 fn summary_line(cases: &[CaseReport]) -> String {
     let count = |verdict: Verdict| {
         cases.iter().flat_map(|case| &case.measured).filter(|one| one.verdict() == verdict).count()
     };
-    format!(
-        "Targets: {} met, {} missed, {} worse than half.",
-        count(Verdict::Met),
-        count(Verdict::Missed),
-        count(Verdict::FarMissed)
-    )
+    summary([count(Verdict::Met), count(Verdict::Missed), count(Verdict::FarMissed)])
+}
+
+fn summary([met, missed, far]: [usize; 3]) -> String {
+    format!("Targets: {met} met, {missed} missed, {far} worse than half.")
 }
 
 fn figure_cells(measured: &Measured) -> String {
@@ -150,8 +187,8 @@ mod tests {
         Line { value: "answers", title, unit: Unit::PerSecond, per, target }
     }
 
-    #[test]
-    fn the_page_shows_every_figure_with_base_line_target_and_verdict() {
+    /// A run with one case, whose first figure is these answers a second.
+    fn run(name: &'static str, answers: [f64; 3]) -> Report {
         let before = vec![(Base::Fdatasync, 1_000.0)];
         let mut measured = [
             line("answers", Some(Base::Fdatasync), Target::AtLeast(3.0)),
@@ -160,25 +197,39 @@ mod tests {
             Line { value: "absent", ..line("never came", None, Target::AtMost(1.0)) },
         ]
         .map(Measured::new);
-        for answers in [4_000.0, 5_000.0, 12_000.0] {
+        for answers in answers {
             for one in &mut measured {
                 one.take(&vec![("answers", answers)], &before, &before);
             }
         }
-        let report = Report {
+        Report {
             date: "2026-01-02".to_owned(),
             machine: vec![("kernel", "6.1|x".to_owned())],
             how: vec!["Three rounds.".to_owned()],
             bases: vec![before.clone(), before],
             cases: vec![CaseReport {
-                name: "async",
+                name,
                 title: "An async route.",
                 measured: measured.to_vec(),
                 failure: Some("the daemon died".to_owned()),
                 notes: vec!["A note.".to_owned()],
                 profile: vec![(12.34, "a|b".to_owned())],
             }],
-        };
-        insta::assert_snapshot!(markdown(&report));
+        }
+    }
+
+    #[test]
+    fn the_page_shows_every_figure_with_base_line_target_and_verdict() {
+        insta::assert_snapshot!(markdown(&run("async", [4_000.0, 5_000.0, 12_000.0])));
+    }
+
+    #[test]
+    fn a_case_that_is_taken_again_replaces_what_the_page_has_of_it_and_a_new_one_comes_last() {
+        let first = markdown(&run("async", [4_000.0, 5_000.0, 12_000.0]));
+        let mut again = run("async", [40_000.0; 3]);
+        again.cases.extend(run("sync", [4_000.0; 3]).cases);
+        again.date = "2026-01-03".to_owned();
+        insta::assert_snapshot!(taken_again(&first, &again).expect("it is a page of ours"));
+        assert!(taken_again("# Something else", &again).is_err());
     }
 }

@@ -238,6 +238,12 @@ fn under_load(ground: &Ground) -> Result<Round> {
 const KEY_INTERVAL_MAX: Duration = Duration::from_millis(139);
 const KEY_INTERVAL_MIN: Duration = Duration::from_millis(70);
 
+/// Before the key of this number. Uneven: the golden ratio's multiples fall everywhere.
+fn key_interval(n: u32) -> Duration {
+    let spread = KEY_INTERVAL_MAX - KEY_INTERVAL_MIN;
+    KEY_INTERVAL_MIN + spread.mul_f64((f64::from(n) * 0.618_034).fract())
+}
+
 type IsShown = fn(&str) -> bool;
 
 /// Keys on the Outbox, and what is on the screen when they have had their effect.
@@ -252,10 +258,8 @@ const KEYS: [(&str, IsShown); 6] = [
 
 fn time_keys(console: &mut Console, count: u32) -> Result<Histogram> {
     let mut times = Histogram::default();
-    let spread = KEY_INTERVAL_MAX - KEY_INTERVAL_MIN;
     for (n, (key, is_shown)) in (0..count).zip(KEYS.iter().cycle()) {
-        // Uneven: the golden ratio's multiples fall everywhere.
-        sleep(KEY_INTERVAL_MIN + spread.mul_f64((f64::from(n) * 0.618_034).fract()));
+        sleep(key_interval(n));
         let _earlier = console.raw_bytes();
         console.keys(key);
         times.record(wait(console, is_shown, &format!("what {key:?} does"))?);
@@ -265,17 +269,19 @@ fn time_keys(console: &mut Console, count: u32) -> Result<Histogram> {
 
 pub const RATE: Case = Case {
     name: "console-rate",
-    title: "5,000 transitions a second without a console and with one on the Outbox.",
+    title: "5,000 transitions a second for 30 seconds (quick: 4), without a console and with one on the Outbox, where 120 \
+            keys are pressed meanwhile (quick: 10).",
     bases: &[],
     lines: &[
         line("rate", "rows a second with it by those without", Unit::Plain, Target::AtLeast(0.95)),
+        line("key_p99", "key to frame, p99", Unit::Millis, Target::AtMost(30.0)),
         line("p99", "p99 of the 202 with it", Unit::Millis, Target::Open),
         line("p99_alone", "p99 of the 202 without", Unit::Millis, Target::Open),
         line("bytes", "bytes a second to its terminal", Unit::Bytes, Target::Open),
         line("cpu", "its processor time a second", Unit::Millis, Target::Open),
         line("memory", "its memory (PSS) afterwards", Unit::Bytes, Target::AtMost(16e6)),
     ],
-    rounds: Rounds::OneIfQuick,
+    rounds: Rounds::One,
     profiled: Profiled::No,
     round: rate,
 };
@@ -283,28 +289,93 @@ pub const RATE: Case = Case {
 fn rate(ground: &Ground) -> Result<Round> {
     let daemon = Daemon::start(ground, Disk::AsItIs)?;
     daemon.deploy(&bench_app())?;
-    let time = ground.options.time.max(Duration::from_secs(2));
+    let (time, window, keys) = match ground.options.extent {
+        Extent::Full => (Duration::from_secs(30), Duration::from_secs(8), 120),
+        Extent::Quick => (Duration::from_secs(4), Duration::from_secs(1), 10),
+    };
     let load = || load_of(ground, &daemon, RATE_5000, time);
     let ((), alone) = while_it_runs(load(), || Ok(()))?;
     daemon.wait_until_empty()?;
     let mut console = open(ground, &daemon)?;
     wait(&mut console, has_data, "the daemon's data")?;
     console.keys("2");
-    let (spent, watched) = while_it_runs(load(), || {
+    let ((spent, times), watched) = while_it_runs(load(), || {
         wait(&mut console, has_outbox, "the outbox")?;
-        look_on(&mut console, time.mul_f64(0.8))
+        let spent = look_on(&mut console, window)?;
+        Ok((spent, time_keys(&mut console, keys)?))
     })?;
     let memory = process(&console).pss_bytes()? as f64;
     drop(console);
     daemon.stop()?;
     Ok(vec![
         ("rate", watched.per_second() / alone.per_second()),
+        ("key_p99", times.p99_ms()),
         ("p99", watched.times.p99_ms()),
         ("p99_alone", alone.times.p99_ms()),
-        ("bytes", spent.bytes / time.mul_f64(0.8).as_secs_f64()),
+        ("bytes", spent.bytes / window.as_secs_f64()),
         ("cpu", spent.cpu_ms),
         ("memory", memory),
     ])
+}
+
+pub const DEEP: Case = Case {
+    name: "console-deep",
+    title: "A console before a store with 1,000,000 outbox rows and 100,000 dead letters (quick: 20,000 and 2,000): from \
+            exec to the daemon's data, from the key to the first rows of the Outbox, and 120 pages down from there (quick: \
+            20), as somebody presses, each from its press to the page.",
+    bases: &[],
+    lines: &[
+        line("data", "with data", Unit::Millis, Target::AtMost(400.0)),
+        line("rows", "the first rows", Unit::Millis, Target::Open),
+        line("key_p50", "key to frame, p50", Unit::Millis, Target::Open),
+        line("key_p99", "key to frame, p99", Unit::Millis, Target::AtMost(30.0)),
+        line("memory", "memory (PSS) afterwards", Unit::Bytes, Target::AtMost(16e6)),
+    ],
+    rounds: Rounds::OneIfQuick,
+    profiled: Profiled::No,
+    round: deep,
+};
+
+fn deep(ground: &Ground) -> Result<Round> {
+    let (rows, letters) =
+        (ground.options.size(1_000_000, 20_000), ground.options.size(100_000, 2_000));
+    let store = ground.copy_of(&ground.backlog(rows, letters)?)?;
+    let daemon = Daemon::start_on(ground, store, Disk::AsItIs)?;
+    let mut console = open(ground, &daemon)?;
+    wait(&mut console, has_data, "the daemon's data")?;
+    let data = console.age().as_secs_f64() * 1e3;
+    sleep(KEY_INTERVAL_MAX);
+    console.keys("2");
+    let first = wait(&mut console, has_outbox, "the outbox")?.as_secs_f64() * 1e3;
+    let pages = match ground.options.extent {
+        Extent::Full => 120,
+        Extent::Quick => 20,
+    };
+    let mut times = Histogram::default();
+    for n in 0..pages {
+        sleep(key_interval(n));
+        let before = selected(&console.screen());
+        console.keys(PAGE_DOWN);
+        let is_elsewhere = |screen: &str| selected(screen) != before;
+        times.record(wait(&mut console, is_elsewhere, "the next page")?);
+    }
+    let memory = process(&console).pss_bytes()? as f64;
+    drop(console);
+    daemon.stop()?;
+    Ok(vec![
+        ("data", data),
+        ("rows", first),
+        ("key_p50", times.median_ms()),
+        ("key_p99", times.p99_ms()),
+        ("memory", memory),
+    ])
+}
+
+const PAGE_DOWN: &str = "\x1b[6~";
+
+/// The row under the cursor.
+fn selected(screen: &str) -> Option<String> {
+    screen.lines().find(|line| line.starts_with('▸')).map(str::to_owned)
 }
 
 /// A load of async requests for so long.
