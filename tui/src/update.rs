@@ -302,12 +302,14 @@ fn back(model: &mut Model, out: &mut Out) {
 /// From groups to what is in them and back, from runs to what was abandoned and back.
 fn group(model: &mut Model, out: &mut Out) {
     let level = model.level();
-    let other = match level.listing {
+    let other = match &level.listing {
         Listing::Groups => Listing::Letters,
         Listing::Letters => Listing::Groups,
         Listing::Runs => Listing::Abandoned,
         Listing::Abandoned => Listing::Runs,
-        _ => return note(model, Role::Dim, "there is nothing to group by here"),
+        Listing::Routes { app } => Listing::Secrets { app: app.clone() },
+        Listing::Secrets { app } => Listing::Routes { app: app.clone() },
+        _ => return note(model, Role::Dim, "there is no other view of this"),
     };
     if level.draft.is_some() {
         return note(model, Role::Warn, list::DRAFTED);

@@ -56,9 +56,13 @@ const APPS: &[Verb] = &[
 const ROUTES: &[Verb] = &[
     verb(Command::Hold, "pause", "AppManageRoutes"),
     verb(Command::Discard, "delete", "AppManageRoutes"),
+    verb(Command::Group, "secrets", "AppSecrets"),
 ];
 
-const SECRETS: &[Verb] = &[verb(Command::Discard, "delete", "AppSecrets")];
+const SECRETS: &[Verb] = &[
+    verb(Command::Discard, "delete", "AppSecrets"),
+    verb(Command::Group, "routes", "AppRead"),
+];
 
 const SCRIPTS: &[Verb] = &[
     verb(Command::Edit, "edit", "AppManageScripts"),

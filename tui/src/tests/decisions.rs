@@ -560,3 +560,13 @@ fn a_list_that_cannot_be_had_is_not_asked_for_again_and_again() {
     assert!(world.did().contains(&"GET /outbox".to_owned()));
     assert_eq!(world.cursor(), id("ROW", 47));
 }
+
+#[test]
+fn the_secrets_of_an_app_are_one_key_from_its_routes_and_back() {
+    let mut world = at("5<enter>b");
+    assert!(world.frame().contains("API_KEY"), "{}", world.frame());
+    world.press("d");
+    assert!(world.frame().contains("delete"), "{}", world.frame());
+    world.press("<esc>b");
+    assert!(world.frame().contains("POST"), "{}", world.frame());
+}

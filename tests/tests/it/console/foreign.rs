@@ -96,7 +96,7 @@ fn no_sequence_of_a_payload_an_error_or_a_log_line_reaches_the_terminal() {
         ("8", &["said"]),
         (ENTER, &["k00", "\\u001b[99;99Hmoved"]),
         ("9", &["␛[99;99Hmoved", "␛]52;c;SEFDS0VE", "␛creset", "漢字かな한글"]),
-        ("b", &["there is nothing to group by here"]),
+        ("b", &["there is no other view of this"]),
     ] {
         console.keys(keys);
         shows(&mut console, sees);
