@@ -17,7 +17,8 @@ if [ ! -x "$python/bin/schemathesis" ]; then
     }
 fi
 
-cargo build --quiet -p picloud-daemon -p picloud-tui
+# The programs of the tests, which whoever runs all checks has built.
+cargo test --quiet --workspace --no-run
 built="$target/debug"
 site="$(mktemp -d)"
 stop() {
@@ -44,9 +45,9 @@ directory = "$site"
 [log]
 level = "error"
 TOML
-"$built/picloudd" run --config "$site/picloud.toml" &
+"$built/picloudd-under-test" run --config "$site/picloud.toml" &
 daemon=$!
-picloud() { "$built/picloud" --socket "$site/admin.sock" "$@"; }
+picloud() { "$built/picloud-under-test" --socket "$site/admin.sock" "$@"; }
 within_10_s() {
     for _ in $(seq 100); do
         "$@" && return

@@ -93,7 +93,7 @@ impl Ground {
         Ok(sample)
     }
 
-    /// The folder with the release build of the workspace's binaries, copied so that no build changes them
+    /// The folder with the workspace's binaries in the profile that this program is of, copied so that no build changes them
     /// meanwhile. Built without the features of the tests.
     pub fn binaries(&self) -> Result<&Path> {
         if let Some(folder) = self.binaries.get() {
@@ -101,16 +101,22 @@ impl Ground {
         }
         let folder = self.folder.join("bin");
         fs::create_dir_all(&folder)?;
+        // It lies in target/PROFILE/deps.
+        let own = std::env::current_exe()?;
+        let built = own.ancestors().nth(2).context("this program lies in no target folder")?;
+        let profile = built.file_name().context("the profile's folder has a name")?;
         let build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--release", "-p", "picloud-daemon", "-p", "picloud-tui", "--bins"])
+            .arg("build")
+            .arg("--profile")
+            .arg(profile)
+            .args(["-p", "picloud-daemon", "-p", "picloud-tui", "--bins"])
             .status()
             .context("cannot start cargo")?;
         if !build.success() {
             bail!("the daemon does not build");
         }
-        let release = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../release");
         for name in ["picloudd", "picloud", "picloud-tui"] {
-            let (built, chosen) = (release.join(name), &self.options.picloudd);
+            let (built, chosen) = (built.join(name), &self.options.picloudd);
             let from = chosen.as_ref().filter(|_| name == "picloudd").unwrap_or(&built);
             if from.exists() || chosen.as_ref() == Some(from) {
                 fs::copy(from, folder.join(name))
