@@ -1,6 +1,7 @@
 //! The composition: engine and listeners put together, and taken apart again when the process is told to stop.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use picloud_api::problem::Problem;
 use picloud_scripts_runtime::bounds;
-use tokio::net::TcpListener;
+use sd_notify::NotifyState;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +23,9 @@ use crate::admin::door::{self, Door};
 use crate::admin::engine as admin_engine;
 use crate::admin::peer::{self, OWNERS, Peer, owner_name};
 use crate::admin::socket;
+use crate::appliance::notify::Manager;
+use crate::appliance::sockets::Listeners;
+use crate::appliance::{self, Given, Streams, status, watch};
 use crate::backups::offline;
 use crate::config::Config;
 use crate::engine::{self, Engine, Pausing, Setup};
@@ -32,7 +38,7 @@ use crate::http::listener;
 use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
 use crate::limits::HttpLimits;
-use crate::log::{self, Look};
+use crate::log::{Look, field, message};
 use crate::time::{Clock, SystemClock};
 use crate::{admin, catalog, demo, machine};
 
@@ -40,9 +46,15 @@ use crate::{admin, catalog, demo, machine};
 pub struct Start {
     pub config: Config,
     pub pausing: Pausing,
-    pub look: Look,
     pub faults: Faults,
+    pub clock: Arc<dyn Clock>,
+    pub given: Given,
 }
+
+/// A daemon that ran has ended, and not because it was told to.
+#[derive(Debug, thiserror::Error)]
+#[error("the store cannot go on: {0}")]
+pub struct CannotGoOn(String);
 
 /// Threads that wait for sockets and timers; scripts and the store have their own.
 const WORKERS_MAX: usize = 4;
@@ -79,16 +91,21 @@ pub fn demo(port: u16, dir: Option<&Path>, look: Look, faults: Faults) -> anyhow
     config.admin.socket = folder.path().join("admin.sock");
     config.runtime.directory = folder.path().join("run");
     let socket = config.admin.socket.clone();
-    runtime()?.block_on(async {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let log = appliance::Log::start(&config.log, Streams::Elsewhere, look, &clock);
+    let ended = runtime()?.block_on(async {
         let signals = Signals::watch()?;
-        let start = Start { config, pausing: Pausing::AsStored, look, faults };
+        let given = Given::default();
+        let start = Start { config, pausing: Pausing::AsStored, faults, clock, given };
         let daemon = Daemon::start(start)
             .await
             .context("the demo cannot start (--port N and --dir DIR take others)")?;
         let deployed = daemon.deploy_demo().await;
-        let invited = deployed.and_then(|()| say(&demo::invitation(daemon.address, &socket)));
+        let invited = deployed.and_then(|()| say(&demo::invitation(daemon.address(), &socket)));
         daemon.serve_after(invited, signals).await
-    })
+    });
+    log.flush();
+    ended
 }
 
 /// Copies the store into a new file, whether a daemon runs or not.
@@ -196,57 +213,69 @@ struct Daemon {
     admin: Arc<admin_engine::Engine>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Where routes are served: the port is the real one, also when 0 was asked for.
-    address: std::net::SocketAddr,
+    /// Where routes are served: the ports are the real ones, also when 0 was asked for. The first is the configured one.
+    addresses: Vec<SocketAddr>,
     /// The same for the admin API, if it is to be had over TCP.
-    admin_address: Option<std::net::SocketAddr>,
-    /// Removed at the end.
-    socket: PathBuf,
+    admin_address: Option<SocketAddr>,
+    /// Removed at the end; absent when it is systemd's.
+    socket: Option<PathBuf>,
     drain: Duration,
+    manager: Manager,
+    announce: Announce,
+}
+
+/// Where it is said that the daemon is ready.
+#[derive(Clone, Copy, Debug)]
+struct Announce {
+    in_the_log: bool,
+    on_stdout: bool,
+}
+
+impl Announce {
+    fn of(config: &Config, streams: Streams) -> Announce {
+        let is_journal = streams == Streams::ToTheJournal;
+        let in_the_log = is_journal || appliance::is_for_the_journal(config.log.to, streams);
+        // There it would be the same line once more.
+        Announce { in_the_log, on_stdout: !is_journal }
+    }
 }
 
 impl Daemon {
     async fn start(start: Start) -> anyhow::Result<Daemon> {
-        let Start { config, pausing, look, faults } = start;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        // Another one may be there already where several daemons share a process.
-        let _already = log::to_terminal(look, config.log.level, Arc::clone(&clock));
+        let Start { config, pausing, faults, clock, given } = start;
+        let manager = Manager::at(given.notify_socket.as_deref());
+        let mut asking = JoinSet::new();
+        let asked = manager.clone();
+        asking.spawn(async move { asked.ask_for_time().await });
         std::fs::create_dir_all(&config.runtime.directory).with_context(|| {
             format!("cannot make [runtime] directory {}", config.runtime.directory.display())
         })?;
         // The port first: whoever started a second daemon is told so before the store is touched.
-        let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
-            format!("cannot listen on {}; set another address in [http] listen", config.http.listen)
-        })?;
-        let address = listener.local_addr().context("the listener has no address")?;
-        let admin_tcp = match config.admin.listen {
-            Some(listen) => Some(TcpListener::bind(listen).await.with_context(|| {
-                format!("cannot listen on {listen}; set another address in [admin] listen")
-            })?),
-            None => None,
-        };
+        let listeners = Listeners::open(&config, given.sockets, &manager).await?;
+        let Listeners { http, admin_tcp, admin } = listeners;
+        let addresses = http.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
+        let addresses = addresses.context("a listener has no address")?;
         let admin_address = admin_tcp.as_ref().map(TcpListener::local_addr).transpose();
         let admin_address = admin_address.context("the admin listener has no address")?;
-        let ids = Arc::new(Ids::random());
         let engine = engine::start(Setup {
             store: config.store.path.clone(),
             runtime_directory: config.runtime.directory.clone(),
             key_file: config.key_file(),
             backup_folder: config.backup_folder(),
-            own_address: Some(address),
+            own_addresses: addresses.clone(),
             durability: config.outbox.sync_durability,
             limits: config.limits.clone(),
             pausing,
             cores: cores(),
-            clock: Arc::clone(&clock),
-            ids,
+            clock,
+            ids: Arc::new(Ids::random()),
             groups: Arc::new(Groups::of_this_machine()),
             faults,
         })
         .await?;
         let drain = Duration::from_millis(config.limits.http.stop_ms);
-        let prepared = prepare(&engine, &config.admin.socket).await;
-        let unix = match prepared {
+        let socket = admin.is_none().then(|| config.admin.socket.clone());
+        let unix = match prepare(&engine, admin, &config.admin.socket).await {
             Ok(unix) => unix,
             Err(error) => {
                 // Otherwise the next start would take this one for a crash.
@@ -260,27 +289,54 @@ impl Daemon {
             admin: Arc::new(admin_engine::Engine::of(&engine)),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
-            address,
+            addresses,
             admin_address,
-            socket: config.admin.socket.clone(),
+            socket,
             drain,
+            manager,
+            announce: Announce::of(&config, given.streams),
             engine,
         };
-        daemon.listen(listener, &config);
+        daemon.listen(http, &config);
         daemon.open_doors([Some(door::Listener::Unix(unix)), admin_tcp.map(door::Listener::Tcp)]);
+        daemon.show_life(given.watchdog).await;
         Ok(daemon)
     }
 
-    fn listen(&self, listener: TcpListener, config: &Config) {
-        let (dispatcher, stop) = (Arc::clone(&self.engine.dispatcher), self.stop.clone());
-        let timer = Arc::clone(&dispatcher);
-        let until = stop.clone();
+    fn address(&self) -> SocketAddr {
+        *self.addresses.first().expect("the configured one is always there")
+    }
+
+    /// Runs beside everything else, until the daemon stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
         self.tracker.spawn(async move {
             tokio::select! {
-                () = timer.keep_time() => {}
-                () = until.cancelled() => {}
+                () = task => {}
+                () = stop.cancelled() => {}
             }
         });
+    }
+
+    /// Tells systemd that everything is ready, and from then on how it is.
+    async fn show_life(&self, watchdog: Option<Duration>) {
+        let look = status::Look {
+            addresses: self.addresses.clone(),
+            catalog: Arc::clone(&self.engine.catalog),
+            seen: Arc::clone(&self.engine.seen),
+        };
+        let line = look.line();
+        self.manager.say(&[NotifyState::Ready, NotifyState::Status(&line)]).await;
+        self.spawn(status::keep(look, self.manager.clone(), line));
+        if let Some(interval) = watchdog {
+            let dispatcher = Arc::clone(&self.engine.dispatcher);
+            self.spawn(watch::keep(dispatcher, self.manager.clone(), interval));
+        }
+    }
+
+    fn listen(&self, listeners: Vec<TcpListener>, config: &Config) {
+        let dispatcher = Arc::clone(&self.engine.dispatcher);
+        self.spawn(Arc::clone(&dispatcher).keep_time());
         let names = Names { machine: machine::name(), hosts: config.http.hosts.clone() };
         let caller = Arc::clone(&dispatcher);
         let call = move |call| {
@@ -293,15 +349,14 @@ impl Daemon {
         };
         let limits = config.limits.http.clone();
         let (catalog, callers) = (Arc::clone(&self.engine.catalog), self.callers(&limits));
+        let places = listener::places(&limits);
         let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
-        let (pulse, until) = (admin::pulse::beat(Arc::clone(&self.admin)), stop.clone());
-        self.tracker.spawn(async move {
-            tokio::select! {
-                () = pulse => {}
-                () = until.cancelled() => {}
-            }
-        });
-        self.tracker.spawn(listener::serve(listener, edge, self.tracker.clone(), stop));
+        self.spawn(admin::pulse::beat(Arc::clone(&self.admin)));
+        for listener in listeners {
+            let (places, edge) = (places.clone(), Arc::clone(&edge));
+            let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
+            self.tracker.spawn(listener::serve(listener, places, edge, tracker, stop));
+        }
         if !self.engine.whole.load(Ordering::Relaxed) {
             self.check_in_background();
         }
@@ -341,7 +396,11 @@ impl Daemon {
                 () = stop.cancelled() => {}
                 checked = reader.quick_check() => match checked {
                     Ok(()) => whole.store(true, Ordering::Relaxed),
-                    Err(error) => tracing::error!(%error, "the store is damaged"),
+                    Err(error) => tracing::error!(
+                        { field::MESSAGE_ID } = message::STORE_DAMAGED.0,
+                        %error,
+                        "the store is damaged"
+                    ),
                 },
             }
         });
@@ -359,10 +418,22 @@ impl Daemon {
     }
 
     fn announce(&self) -> anyhow::Result<()> {
+        if self.announce.in_the_log {
+            let listen: Vec<String> = self.addresses.iter().map(SocketAddr::to_string).collect();
+            tracing::info!(
+                { field::MESSAGE_ID } = message::READY.0,
+                { field::LISTEN } = listen.join(" "),
+                { field::VERSION } = env!("CARGO_PKG_VERSION"),
+                "ready"
+            );
+        }
+        if !self.announce.on_stdout {
+            return Ok(());
+        }
         if let Some(address) = self.admin_address {
             say(&format!("admin API on http://{address}\n"))?;
         }
-        say(&format!("listening on http://{}\n", self.address))
+        self.addresses.iter().try_for_each(|at| say(&format!("listening on http://{at}\n")))
     }
 
     /// Serves when all that comes before has succeeded, and otherwise stops in order.
@@ -386,11 +457,13 @@ impl Daemon {
                 Ok(Err(error)) => error.to_string(),
                 Ok(Ok(())) | Err(_) => "it ended without a word".to_owned(),
             };
-            let _gone = std::fs::remove_file(&self.socket);
+            remove(self.socket.as_deref());
             // Callers cannot be told what nobody knows; the next start finds out.
-            return Err(anyhow!("the store cannot go on: {why}"));
+            return Err(CannotGoOn(why).into());
         }
-        tracing::info!("stopping");
+        tracing::info!({ field::MESSAGE_ID } = message::STOPPING.0, "stopping");
+        // Runs, queries and answers each have their time.
+        self.manager.stopping(2 * self.drain + STOP_BESIDE).await;
         self.end().await
     }
 
@@ -402,14 +475,30 @@ impl Daemon {
         if stopped.is_ok() {
             let _ = tokio::time::timeout(self.drain, self.tracker.wait()).await;
         }
-        let _gone = std::fs::remove_file(&self.socket);
+        remove(self.socket.as_deref());
         stopped.map_err(|why| anyhow!("the store did not end in order: {why}"))
     }
 }
 
+/// What a stop may take beside the time that runs and answers get.
+const STOP_BESIDE: Duration = Duration::from_secs(10);
+
+fn remove(socket: Option<&Path>) {
+    if let Some(socket) = socket {
+        let _gone = std::fs::remove_file(socket);
+    }
+}
+
 /// What can still go wrong between the start of the engine and that of the listeners.
-async fn prepare(engine: &Engine, socket: &Path) -> anyhow::Result<tokio::net::UnixListener> {
-    let unix = socket::bind(socket)?;
+async fn prepare(
+    engine: &Engine,
+    inherited: Option<UnixListener>,
+    path: &Path,
+) -> anyhow::Result<UnixListener> {
+    let unix = match inherited {
+        Some(unix) => unix,
+        None => socket::bind(path)?,
+    };
     know_the_owners(engine).await?;
     Ok(unix)
 }

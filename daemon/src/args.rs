@@ -4,18 +4,21 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::admin::reference;
-use crate::app::{self, Start};
+use crate::app::{self, CannotGoOn, Start};
+use crate::appliance::{Given, Log, Streams, Told};
 use crate::config::read::File;
 use crate::config::render::{self, Form};
 use crate::config::{self, Config};
 use crate::engine::Pausing;
 use crate::faults::Faults;
-use crate::log::Look;
+use crate::log::{Look, message};
+use crate::time::{Clock, SystemClock};
 
 /// What a process is started with.
 pub struct Surroundings {
@@ -23,6 +26,8 @@ pub struct Surroundings {
     /// Variables whose name or value is no Unicode are left out.
     pub environment: Vec<(String, String)>,
     pub stderr_is_terminal: IsATerminal,
+    /// By systemd, if it has started the process.
+    pub given: Given,
 }
 
 /// Whether a person reads what is written there.
@@ -33,8 +38,10 @@ pub enum IsATerminal {
 }
 
 impl Surroundings {
+    /// Takes them: to be called once, before anything is opened.
     pub fn of_this_process() -> Surroundings {
         Surroundings {
+            given: Given::to_this_process(std::env::vars_os()),
             arguments: std::env::args_os().collect(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| {
@@ -167,7 +174,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
-pub fn main_with(surroundings: &Surroundings) -> ExitCode {
+pub fn main_with(surroundings: Surroundings) -> ExitCode {
     let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -176,7 +183,7 @@ pub fn main_with(surroundings: &Surroundings) -> ExitCode {
         }
     };
     match obey(arguments.command, surroundings) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _closed = writeln!(std::io::stderr(), "picloudd: {error:#}");
             ExitCode::FAILURE
@@ -184,17 +191,11 @@ pub fn main_with(surroundings: &Surroundings) -> ExitCode {
     }
 }
 
-fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
+fn obey(command: Command, surroundings: Surroundings) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config, paused } => {
-            let config = surroundings.config(config.as_deref())?;
             let pausing = if paused { Pausing::FromTheStart } else { Pausing::AsStored };
-            app::run(Start {
-                config,
-                pausing,
-                look: surroundings.look(),
-                faults: surroundings.faults()?,
-            })
+            return run(config.as_deref(), pausing, surroundings);
         }
         Command::Demo { port, dir } => {
             app::demo(port, dir.as_deref(), surroundings.look(), surroundings.faults()?)
@@ -217,6 +218,40 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
             std::io::stdout().write_all(text.as_bytes()).context("cannot print")
         }
     }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs the daemon, and sees to it that why it does not is told where people look for it.
+fn run(
+    file: Option<&Path>,
+    pausing: Pausing,
+    surroundings: Surroundings,
+) -> anyhow::Result<ExitCode> {
+    let config = surroundings.config(file);
+    // That the configuration cannot be read is told where the log goes without one.
+    let to = config.as_ref().map_or_else(|_| Config::default().log, |config| config.log.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let streams = surroundings.given.streams;
+    let log = Log::start(&to, streams, surroundings.look(), &clock);
+    let faults = surroundings.faults();
+    let start = config.and_then(|config| {
+        Ok(Start { config, pausing, faults: faults?, clock, given: surroundings.given })
+    });
+    let Err(error) = start.and_then(app::run) else {
+        log.flush();
+        return Ok(ExitCode::SUCCESS);
+    };
+    let id = match error.is::<CannotGoOn>() {
+        true => message::CANNOT_GO_ON,
+        false => message::START_REFUSED,
+    };
+    let told = log.told(&error, id);
+    log.flush();
+    // The journal would have it twice.
+    if told == Told::Yes && streams == Streams::ToTheJournal {
+        return Ok(ExitCode::FAILURE);
+    }
+    Err(error)
 }
 
 #[cfg(test)]
@@ -229,6 +264,7 @@ mod tests {
             arguments: ["picloudd"].iter().chain(arguments).map(OsString::from).collect(),
             environment: environment.iter().map(text).collect(),
             stderr_is_terminal: IsATerminal::Yes,
+            given: Given::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::backups::making::{Making, NotMade, room};
 use crate::faults::{CrashPoint, Faults};
 use crate::limits::StoreLimits;
-use crate::log::field;
+use crate::log::{field, message};
 use crate::store::open::StoreConfig;
 use crate::time::{Clock, Timestamp};
 
@@ -199,6 +199,7 @@ impl Backups {
         match made {
             Ok(made) => {
                 tracing::info!(
+                    { field::MESSAGE_ID } = message::BACKUP_DONE.0,
                     { field::BACKUP } = name,
                     { field::BYTES } = made.bytes,
                     { field::TOOK_MS } = took(),
@@ -215,6 +216,7 @@ impl Backups {
             Err(error) => {
                 let error = error.to_string();
                 tracing::error!(
+                    { field::MESSAGE_ID } = message::BACKUP_FAILED.0,
                     { field::BACKUP } = name,
                     { field::ERROR } = error,
                     "a backup failed"

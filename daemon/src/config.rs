@@ -92,6 +92,16 @@ pub struct RuntimeConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     pub level: LogLevel,
+    pub to: LogTo,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// To the journal if that is where standard error leads.
+    Auto,
+    Journal,
+    Stderr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +126,7 @@ impl Default for Config {
             secrets: SecretsConfig { key_file: None },
             outbox: OutboxConfig { sync_durability: SyncDurability::WithEffects },
             runtime: RuntimeConfig { directory: PathBuf::from("/run/picloud") },
-            log: LogConfig { level: LogLevel::Info },
+            log: LogConfig { level: LogLevel::Info, to: LogTo::Auto },
             limits: Limits::default(),
         }
     }
@@ -363,6 +373,37 @@ const SETTINGS: &[Setting] = &[
                 other => {
                     return Err(format!(
                         "\"{other}\" is none of \"error\", \"warn\", \"info\", \"debug\""
+                    ));
+                }
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "log",
+        name: "to",
+        doc: &[
+            "Where the log goes: \"journal\", with a field for each value, \"stderr\", or \"auto\": to the journal when",
+            "systemd has started the daemon, and else to standard error.",
+        ],
+        get: |config| {
+            Value::Text(
+                match config.log.to {
+                    LogTo::Auto => "auto",
+                    LogTo::Journal => "journal",
+                    LogTo::Stderr => "stderr",
+                }
+                .to_owned(),
+            )
+        },
+        set: |config, value| {
+            config.log.to = match text_of(value)?.as_str() {
+                "auto" => LogTo::Auto,
+                "journal" => LogTo::Journal,
+                "stderr" => LogTo::Stderr,
+                other => {
+                    return Err(format!(
+                        "\"{other}\" is none of \"auto\", \"journal\", \"stderr\""
                     ));
                 }
             };

@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod invoke;
 pub mod live;
 pub mod lookup;
+pub mod pulse;
 pub mod ready;
 pub mod rehearse;
 pub mod slots;
@@ -49,6 +50,7 @@ use executor::ScriptExecutor;
 use history::History;
 use inbox::InFlight;
 use live::{Live, Move, Moved, What};
+use pulse::{Asking, Deadlines};
 use ready::{Ready, Run};
 use slots::Slots;
 use tally::Tally;
@@ -97,6 +99,8 @@ pub struct Dispatcher {
     work: Condvar,
     lookout: Condvar,
     due: watch::Sender<Option<Timestamp>>,
+    asking: Asking,
+    deadlines: Deadlines,
     requests: InFlight,
     pub history: History,
     pub live: Arc<Live>,
@@ -162,6 +166,8 @@ impl Dispatcher {
                 Arc::clone(&parts.clock),
             )),
             tally: Tally::default(),
+            asking: Asking::default(),
+            deadlines: Deadlines::of(parts.permits.all),
             parts,
             writer: OnceLock::new(),
             state: Mutex::new(state),
@@ -188,9 +194,10 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Wakes the writer when something becomes due. Ends with the task that it runs in.
+    /// Wakes the writer when something becomes due, and shows life. Ends with the task that it runs in.
     pub async fn keep_time(self: Arc<Self>) {
         let mut due = self.due.subscribe();
+        let mut questions = self.asking.questions();
         let mut looked_at: Option<(Timestamp, Duration)> = None;
         loop {
             let at = *due.borrow_and_update();
@@ -207,6 +214,10 @@ impl Dispatcher {
             tokio::select! {
                 _ = due.changed() => {}
                 () = sleep_ms(wait_ms) => {}
+                _ = questions.changed() => {
+                    let number = *questions.borrow_and_update();
+                    self.show_life(number);
+                }
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::gate::Permits;
 use crate::groups::Groups;
 use crate::ids::{Id, Ids};
 use crate::limits::Limits;
-use crate::log::field;
+use crate::log::{field, message};
 use crate::outbox::row::Claim;
 use crate::outgoing::Outgoing;
 use crate::store::batch::{BatchError, Batcher, Seen};
@@ -47,8 +47,8 @@ pub struct Setup {
     pub key_file: PathBuf,
     /// Where backups lie; made when the first is taken.
     pub backup_folder: PathBuf,
-    /// Where the daemon itself serves routes: scripts do not call it.
-    pub own_address: Option<SocketAddr>,
+    /// Where the daemon itself serves routes: scripts do not call it. The first is the configured one.
+    pub own_addresses: Vec<SocketAddr>,
     pub durability: SyncDurability,
     pub limits: Limits,
     pub pausing: Pausing,
@@ -105,7 +105,7 @@ impl Places {
         Places {
             store: setup.store.clone(),
             key_file: setup.key_file.clone(),
-            address: setup.own_address,
+            address: setup.own_addresses.first().copied(),
         }
     }
 }
@@ -194,7 +194,8 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let tokio = tokio::runtime::Handle::current();
     let vault = Arc::new(Vault::at(setup.key_file));
     tell_lost_secrets(&batcher.catalog().load(), &reader, &vault).await?;
-    let outgoing = Outgoing::new(limits.outgoing.clone(), setup.own_address, Arc::clone(&clock));
+    let own = setup.own_addresses;
+    let outgoing = Outgoing::new(limits.outgoing.clone(), own, Arc::clone(&clock));
     let executor = ScriptExecutor {
         runtime: Arc::clone(&runtime),
         reader: reader.clone(),
@@ -352,6 +353,7 @@ async fn tell_lost_secrets(
         if !lost.is_empty() {
             let lost = lost.join(", ");
             tracing::error!(
+                { field::MESSAGE_ID } = message::SECRETS_LOST.0,
                 { field::APP } = &*app.slug,
                 { field::ERROR } = why,
                 "secrets have to be set again, scripts that read them fail: {lost}"
@@ -399,7 +401,7 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::flow::Command;
     use crate::flow::accept::Accept;
@@ -426,13 +428,13 @@ mod tests {
         assert_eq!(scratch.count("outbox").await, 0);
     }
 
-    fn setup(folder: &tempfile::TempDir) -> Setup {
+    pub(crate) fn setup(folder: &tempfile::TempDir) -> Setup {
         Setup {
             store: folder.path().join("store.db"),
             runtime_directory: folder.path().to_owned(),
             key_file: folder.path().join("secrets.key"),
             backup_folder: folder.path().join("backups"),
-            own_address: None,
+            own_addresses: Vec::new(),
             durability: SyncDurability::WithEffects,
             limits: Limits::default(),
             pausing: Pausing::AsStored,

@@ -35,6 +35,7 @@ pub mod store;
 // edge
 pub mod admin;
 pub mod app;
+pub mod appliance;
 pub mod args;
 pub mod backups;
 pub mod demo;

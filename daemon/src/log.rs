@@ -1,4 +1,7 @@
-//! The log: the fixed list of field names, the lines that scripts write, and how a terminal shows both.
+//! The log: the fixed list of field names, the messages that have an id, the lines that scripts write, and how a
+//! terminal shows all that.
+
+pub mod message;
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -23,8 +26,12 @@ pub mod field {
     pub const SCRIPT: &str = "script";
     /// Number of the route, trigger or script whose rows wait there.
     pub const QUEUE: &str = "queue";
-    /// Id of the run, which is also its outbox row's.
+    /// Id of the run.
     pub const EXECUTION: &str = "execution";
+    /// Id of the run's row, which is the same.
+    pub const OUTBOX: &str = "outbox";
+    /// Number of the trigger that the run is of.
+    pub const TRIGGER: &str = "trigger";
     pub const ATTEMPT: &str = "attempt";
     pub const OUTCOME: &str = "outcome";
     pub const SOURCE: &str = "source";
@@ -51,13 +58,31 @@ pub mod field {
     pub const ROWS: &str = "rows";
     /// KV entries and documents.
     pub const ENTRIES: &str = "entries";
+    /// Id of the message, for who looks it up: one of [`super::message`].
+    pub const MESSAGE_ID: &str = "message_id";
+    /// The name that systemd knows a socket by.
+    pub const SOCKET: &str = "socket";
+    /// Where routes are served.
+    pub const LISTEN: &str = "listen";
+    pub const VERSION: &str = "version";
+    /// Lines of the log.
+    pub const LINES: &str = "lines";
 }
 
 /// Target of the lines that scripts write, by which the terminal knows them.
 const SCRIPT_TARGET: &str = "script";
 
+/// The run that a line of a script belongs to.
+pub struct Place<'a> {
+    pub app: &'a str,
+    pub script: &'a str,
+    pub execution: &'a str,
+    pub trigger: Option<i64>,
+}
+
 /// Logs one line of a script.
-pub fn script_line(app: &str, script: &str, execution: &str, line: &LogLine) {
+pub fn script_line(place: &Place<'_>, line: &LogLine) {
+    let Place { app, script, execution, trigger } = *place;
     macro_rules! at {
         ($level:ident) => {
             tracing::event!(
@@ -66,6 +91,8 @@ pub fn script_line(app: &str, script: &str, execution: &str, line: &LogLine) {
                 { field::APP } = app,
                 { field::SCRIPT } = script,
                 { field::EXECUTION } = execution,
+                { field::OUTBOX } = execution,
+                { field::TRIGGER } = trigger,
                 { field::FIELDS } = line.fields.as_deref(),
                 "{}",
                 line.message
@@ -93,6 +120,19 @@ pub fn to_terminal(look: Look, level: LogLevel, clock: Arc<dyn Clock>) -> Result
     tracing_subscriber::registry().with(terminal).try_init()
 }
 
+/// Whether an event is logged where this is the least that is.
+pub fn is_wanted(level: LogLevel, metadata: &tracing::Metadata<'_>) -> bool {
+    let least = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+    };
+    // Libraries speak only when something is wrong; `debug` is about this daemon.
+    let ours = metadata.target().starts_with("picloud") || metadata.target() == SCRIPT_TARGET;
+    *metadata.level() <= if ours { least } else { least.min(Level::WARN) }
+}
+
 struct Terminal {
     look: Look,
     level: LogLevel,
@@ -102,15 +142,7 @@ struct Terminal {
 
 impl<S: Subscriber> Layer<S> for Terminal {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _context: Context<'_, S>) -> bool {
-        let least = match self.level {
-            LogLevel::Error => Level::ERROR,
-            LogLevel::Warn => Level::WARN,
-            LogLevel::Info => Level::INFO,
-            LogLevel::Debug => Level::DEBUG,
-        };
-        // Libraries speak only when something is wrong; `debug` is about this daemon.
-        let ours = metadata.target().starts_with("picloud") || metadata.target() == SCRIPT_TARGET;
-        *metadata.level() <= if ours { least } else { least.min(Level::WARN) }
+        is_wanted(self.level, metadata)
     }
 
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
@@ -124,12 +156,12 @@ impl<S: Subscriber> Layer<S> for Terminal {
 }
 
 /// The fields of an event as texts.
-#[derive(Debug, Default, PartialEq)]
-struct Fields {
-    message: String,
-    app: String,
-    script: String,
-    others: Vec<(&'static str, String)>,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields {
+    pub message: String,
+    pub app: String,
+    pub script: String,
+    pub others: Vec<(&'static str, String)>,
 }
 
 impl Visit for Fields {
@@ -147,8 +179,32 @@ impl Visit for Fields {
     }
 }
 
+impl Fields {
+    /// `greenhouse/record  the text  attempt=2 execution=01J9…`; nothing in it moves the cursor.
+    pub fn text(&self, look: Look) -> String {
+        let [dim, bold, off] = match look {
+            Look::Coloured => ["\x1b[2m", "\x1b[1m", "\x1b[0m"],
+            Look::Plain => [""; 3],
+        };
+        let mut line = match (self.app.as_str(), self.script.as_str()) {
+            ("", "") => String::new(),
+            ("", place) | (place, "") => format!("{bold}{}{off}  ", text::visible(place)),
+            (app, script) => {
+                format!("{bold}{}/{}{off}  ", text::visible(app), text::visible(script))
+            }
+        };
+        line.push_str(&text::visible(&self.message));
+        // No person reads the id of a message, and that of a row is the run's.
+        let shown = |name| !matches!(name, field::MESSAGE_ID | field::OUTBOX);
+        for (name, value) in self.others.iter().filter(|(name, _)| shown(*name)) {
+            let _infallible = write!(line, "  {dim}{name}={off}{}", text::visible(value));
+        }
+        line
+    }
+}
+
 impl Terminal {
-    /// `14:02:31 warn  greenhouse/record  the text  attempt=2 execution=01J9…`; nothing in it moves the cursor.
+    /// `14:02:31 warn  greenhouse/record  the text  attempt=2 execution=01J9…`
     fn line(&self, level: Level, fields: &Fields, now: Timestamp) -> String {
         let (word, colour) = match level {
             Level::ERROR => ("error", "\x1b[1;31m"),
@@ -156,27 +212,14 @@ impl Terminal {
             Level::INFO => ("info ", "\x1b[32m"),
             _ => ("debug", "\x1b[2m"),
         };
-        let [dim, bold, colour, off] = match self.look {
-            Look::Coloured => ["\x1b[2m", "\x1b[1m", colour, "\x1b[0m"],
-            Look::Plain => [""; 4],
+        let [dim, colour, off] = match self.look {
+            Look::Coloured => ["\x1b[2m", colour, "\x1b[0m"],
+            Look::Plain => [""; 3],
         };
         let time = jiff::Timestamp::from_millisecond(now.0)
             .map(|time| time.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string())
             .unwrap_or_default();
-        let mut line = format!("{dim}{time}{off} {colour}{word}{off} ");
-        let place = match (fields.app.as_str(), fields.script.as_str()) {
-            ("", "") => String::new(),
-            (app, "") => format!("{bold}{}{off}  ", text::visible(app)),
-            (app, script) => {
-                format!("{bold}{}/{}{off}  ", text::visible(app), text::visible(script))
-            }
-        };
-        line.push_str(&place);
-        line.push_str(&text::visible(&fields.message));
-        for (name, value) in &fields.others {
-            let _infallible = write!(line, "  {dim}{name}={off}{}", text::visible(value));
-        }
-        line
+        format!("{dim}{time}{off} {colour}{word}{off} {}", fields.text(self.look))
     }
 }
 

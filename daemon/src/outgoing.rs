@@ -29,7 +29,7 @@ pub struct Outgoing {
     agent: Agent,
     limits: OutgoingLimits,
     /// Where the daemon itself listens: never called.
-    own: Option<SocketAddr>,
+    own: Arc<[SocketAddr]>,
     clock: Arc<dyn Clock>,
 }
 
@@ -73,13 +73,13 @@ const USER_AGENT: &str = concat!("picloud/", env!("CARGO_PKG_VERSION"));
 const ANSWER_HEAD_BYTES_MAX: usize = 64 << 10;
 
 impl Outgoing {
-    pub fn new(limits: OutgoingLimits, own: Option<SocketAddr>, clock: Arc<dyn Clock>) -> Outgoing {
+    pub fn new(limits: OutgoingLimits, own: Vec<SocketAddr>, clock: Arc<dyn Clock>) -> Outgoing {
         Outgoing::with_lookup(limits, own, clock, resolve::of_the_system)
     }
 
     fn with_lookup(
         limits: OutgoingLimits,
-        own: Option<SocketAddr>,
+        own: Vec<SocketAddr>,
         clock: Arc<dyn Clock>,
         lookup: Lookup,
     ) -> Outgoing {
@@ -100,7 +100,7 @@ impl Outgoing {
         let connector = ().chain(TcpConnector::default()).chain(tls::Tls::default());
         let resolver = Checked::new(limits.lookups_max, lookup);
         let agent = Agent::with_parts(config, connector, resolver);
-        Outgoing { agent, limits, own, clock }
+        Outgoing { agent, limits, own: own.into(), clock }
     }
 
     /// Sends a request and waits for its answer, on the calling thread.
@@ -132,7 +132,8 @@ impl Outgoing {
             if !allow::is_named(&allowed, &target) {
                 return Err(hop.not_named(&target));
             }
-            let rules = Rules { allowed: Arc::clone(&allowed), own: self.own, target };
+            let (allowed, own) = (Arc::clone(&allowed), Arc::clone(&self.own));
+            let rules = Rules { allowed, own, target };
             let mut answer = resolve::with_rules(rules, || self.send(&hop, until))?;
             match location::next(answer.status(), answer.headers()) {
                 None => return self.read(&mut answer, &hop),

@@ -5,7 +5,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The places of one listener.
+/// The places of one listener, or of several that share them.
+#[derive(Clone)]
 pub struct Places<K: Copy + Eq + Hash> {
     open: Arc<Mutex<Open<K>>>,
     max: usize,

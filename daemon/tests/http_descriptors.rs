@@ -10,7 +10,7 @@ use picloud_daemon::catalog::Catalog;
 use picloud_daemon::dispatcher::call::{Call, Reply};
 use picloud_daemon::groups::Groups;
 use picloud_daemon::http::callers::{Callers, Secrets};
-use picloud_daemon::http::listener::serve;
+use picloud_daemon::http::listener::{places, serve};
 use picloud_daemon::http::request::{Edge, Names};
 use picloud_daemon::ids::Id;
 use picloud_daemon::limits::HttpLimits;
@@ -41,13 +41,15 @@ async fn without_descriptors_accepting_pauses_and_goes_on() {
         async |_: Id| None,
     );
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let places = places(&HttpLimits::default());
 
     // The kernel completes connections that nobody has accepted yet.
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET /_picloud/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(next_descriptor()), ..before }).unwrap();
-    let serving = tracker.spawn(serve(listener, Arc::new(edge), tracker.clone(), stop.clone()));
+    let serve = serve(listener, places, Arc::new(edge), tracker.clone(), stop.clone());
+    let serving = tracker.spawn(serve);
     let mut answer = [0; 12];
     let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut answer)).await;
     assert!(early.is_err(), "it cannot be accepted");

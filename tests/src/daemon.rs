@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::client::{Connection, Request, Response};
 use crate::failing_card::FailingCard;
 use crate::mount::Mount;
+use crate::systemd::Systemd;
 use crate::wait::{self, PATIENCE};
 
 /// What the daemon prints once it can be reached.
@@ -58,6 +59,8 @@ pub struct Launch<'a> {
     /// Its store lies on a card that can fail.
     pub card: Option<&'a FailingCard>,
     pub as_nobody: Option<Nobody>,
+    /// Systemd has started it.
+    pub by: Option<&'a Systemd>,
 }
 
 /// Asks for a process without any privilege. Only root can start one.
@@ -126,6 +129,7 @@ impl Site {
             words.extend(drop.map(str::to_owned));
             program = self.open_to_all(&program);
         }
+        words.extend(launch.by.iter().flat_map(|systemd| systemd.prepare()));
         words.push(program.display().to_string());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("run").arg("--config").arg(self.write_config());
@@ -136,6 +140,9 @@ impl Site {
             card.apply(&mut command);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log_file());
+        if let Some(systemd) = launch.by {
+            systemd.apply(&mut command);
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", words[0]));
         let announced = announcements(&mut child);
         Daemon { child, announced, address: None, admin_address: None, socket: self.socket() }
@@ -250,8 +257,9 @@ impl Default for Site {
 
 /// Each announcement up to its address, and the address. The thread ends with the process's output, so that the pipe never fills up.
 fn announcements(child: &mut Child) -> Receiver<(&'static str, SocketAddr)> {
-    let stdout = child.stdout.take().expect("it was asked for");
     let (sender, receiver) = mpsc::channel();
+    // It may have been given a socket instead.
+    let Some(stdout) = child.stdout.take() else { return receiver };
     thread::spawn(move || {
         for line in io::BufReader::new(stdout).lines().map_while(Result::ok) {
             for known in [ANNOUNCEMENT, ADMIN_ANNOUNCEMENT] {
@@ -289,6 +297,11 @@ impl Daemon {
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("no address within {PATIENCE:?}"),
             }
         }
+    }
+
+    /// Says where it can be reached, when it cannot say so itself.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.address = Some(address);
     }
 
     pub fn address(&self) -> SocketAddr {

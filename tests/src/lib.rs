@@ -14,6 +14,7 @@ pub mod preload;
 pub mod simulation;
 pub mod source;
 pub mod store_file;
+pub mod systemd;
 pub mod terminal;
 pub mod tidy;
 pub mod tour;

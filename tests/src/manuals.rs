@@ -210,6 +210,19 @@ const PICLOUDD_ENVIRONMENT: &[(&str, &str)] = &[
          commas.",
     ),
     ("NO_COLOR", "If it is set and not empty, the log on a terminal is not coloured."),
+    (
+        "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
+        "Sockets that systemd hands over. One that is named \"admin\" becomes the admin socket, each that is named \"http\" \
+         serves routes beside listen in [http].",
+    ),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC",
+        "Where systemd is told that the daemon is ready, lives and stops, and what it does; and how often it wants to hear.",
+    ),
+    (
+        "JOURNAL_STREAM",
+        "Whether standard error is the journal: then the log goes there with its fields.",
+    ),
 ];
 
 const PICLOUDD_FILES: &[(&str, &str)] = &[
@@ -220,11 +233,16 @@ const PICLOUDD_FILES: &[(&str, &str)] = &[
         "The key that secrets are sealed with. Without it they have to be set again.",
     ),
     ("/run/picloud/admin.sock", "The admin socket."),
+    (
+        "/usr/lib/systemd/catalog/picloud.catalog",
+        "What the messages in the journal mean and what to do: \"journalctl -x -u picloud\".",
+    ),
 ];
 
 const PICLOUDD_EXAMPLES: &[(&str, &str)] = &[
     ("picloudd demo", "Run a greenhouse on a store that is thrown away, and say what to try."),
     ("picloudd check-config", "Is the configuration right, and what holds?"),
+    ("journalctl -u picloud PICLOUD_APP=greenhouse", "What the log says of one app."),
     (
         "picloudd run --paused",
         "Accept and keep everything, but run nothing until \"picloud resume\".",

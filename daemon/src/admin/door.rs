@@ -21,6 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use picloud_api::problem::{Code, Problem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -30,6 +31,7 @@ use crate::admin::peer::Peer;
 use crate::admin::refuse;
 use crate::admin::stall::Stalling;
 use crate::groups::Groups;
+use crate::http::listener::ARRIVAL;
 use crate::limits::AdminLimits;
 use crate::log::field;
 use crate::places::{Full, Place, Places, Rank, Reached, network};
@@ -205,7 +207,10 @@ fn converse(
     let stalling = Stalling::new(stream, limits.write_ms);
     let paced = Paced::new(stalling, Arc::clone(&pace), limits);
     let router = TowerToHyperService::new(router);
+    let asked = Arc::new(Notify::new());
+    let has_asked = Arc::clone(&asked);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        has_asked.notify_one();
         pace.answer();
         let (pace, router) = (Arc::clone(&pace), router.clone());
         let mut request = request.map(Body::new);
@@ -223,8 +228,15 @@ fn converse(
             biased;
             ended = talk.as_mut() => ended,
             () = stop.cancelled() => {
-                talk.as_mut().graceful_shutdown();
-                talk.await
+                let first = tokio::time::timeout(ARRIVAL, asked.notified());
+                tokio::select! {
+                    biased;
+                    ended = talk.as_mut() => ended,
+                    _arrived_or_not = first => {
+                        talk.as_mut().graceful_shutdown();
+                        talk.await
+                    }
+                }
             }
         };
         if let Err(error) = ended {

@@ -77,7 +77,7 @@ async fn admin_with(mut limits: Limits) -> Admin {
         runtime_directory: folder.path().to_owned(),
         key_file: folder.path().join("secrets.key"),
         backup_folder: folder.path().join("backups"),
-        own_address: None,
+        own_addresses: Vec::new(),
         durability: SyncDurability::WithEffects,
         limits,
         pausing: Pausing::AsStored,

@@ -157,7 +157,9 @@ impl Dispatcher {
         }
         // Without the note a crash would charge nobody; that is no reason not to run.
         let noted = self.parts.slots.occupy(slot, row.id);
+        self.deadlines.begin(slot, start.deadline);
         let executed = self.parts.executor.execute(&job);
+        self.deadlines.end(slot);
         let freed = self.parts.slots.free(slot);
         if let Err(error) = noted.and(freed) {
             tracing::warn!(%error, "the file that notes what runs cannot be written");

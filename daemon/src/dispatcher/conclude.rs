@@ -11,7 +11,7 @@ use crate::flow::settle::{Settle, Stored};
 use crate::flow::{Command, Kept, Refusal};
 use crate::gate::Work;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
-use crate::log::field;
+use crate::log::{field, message};
 use crate::outbox::decide::{Action, Outcome, decide};
 use crate::outbox::row::{AbandonReason, Claim};
 
@@ -390,12 +390,16 @@ impl Dispatcher {
 fn tell(execution: &Execution, catalog: &Catalog) {
     let app = catalog.apps.get(&execution.app).map(|app| &*app.slug);
     let error = execution.failure.as_ref().map(|failure| failure.message.as_str());
+    let id = (execution.end == End::DeadLettered).then_some(message::DEAD_LETTER.0);
     macro_rules! settled {
         ($level:ident) => {
             tracing::$level!(
+                { field::MESSAGE_ID } = id,
                 { field::APP } = app,
                 { field::SCRIPT } = &*execution.script,
                 { field::EXECUTION } = %execution.id,
+                { field::OUTBOX } = %execution.id,
+                { field::TRIGGER } = execution.source.trigger(execution.origin),
                 { field::SOURCE } = execution.source.as_str(),
                 { field::ATTEMPT } = execution.attempt,
                 { field::OUTCOME } = execution.end.as_str(),
@@ -513,7 +517,7 @@ pub(super) mod tests {
                 vault: Arc::new(Vault::at(folder.path().join("secrets.key"))),
                 outgoing: Arc::new(Outgoing::new(
                     limits.outgoing.clone(),
-                    None,
+                    Vec::new(),
                     Arc::clone(&clock),
                 )),
                 clock: Arc::clone(&clock),

@@ -87,7 +87,13 @@ impl Host for RunHost {
 
     fn log(&self, line: LogLine) {
         if self.mode == Mode::ForReal {
-            log::script_line(&self.app.slug, &self.script, &self.row.id.to_string(), &line);
+            let place = log::Place {
+                app: &self.app.slug,
+                script: &self.script,
+                execution: &self.row.id.to_string(),
+                trigger: self.row.source.trigger(self.row.origin),
+            };
+            log::script_line(&place, &line);
         }
         self.log.lock().expect("no panic while held").push(line);
     }
@@ -97,6 +103,7 @@ impl Host for RunHost {
             { field::APP } = &*self.app.slug,
             { field::SCRIPT } = &*self.script,
             { field::EXECUTION } = %self.row.id,
+            { field::OUTBOX } = %self.row.id,
             { field::PLACE } = place,
             "a built-in function panicked: please report it"
         );

@@ -4,7 +4,7 @@ use crate::catalog::Catalog;
 use crate::flow::Command;
 use crate::flow::settle::{Settle, Stored};
 use crate::ids::{Id, Ids};
-use crate::log::field;
+use crate::log::{field, message};
 use crate::outbox::decide::{Action, decide_orphan};
 use crate::outbox::row::{AbandonReason, Claim, OutboxRow};
 use crate::time::Timestamp;
@@ -24,7 +24,13 @@ pub fn settles(
         };
         if ran(&claim.row, &action, running) {
             let (id, script) = (claim.row.id, &*claim.row.script);
-            tracing::warn!({ field::EXECUTION } = %id, { field::SCRIPT } = script, "it ran when the daemon died");
+            tracing::warn!(
+                { field::MESSAGE_ID } = message::RAN_WHEN_DIED.0,
+                { field::EXECUTION } = %id,
+                { field::OUTBOX } = %id,
+                { field::SCRIPT } = script,
+                "it ran when the daemon died"
+            );
         }
         Command::Settle(Settle {
             claim,

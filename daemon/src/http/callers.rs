@@ -18,7 +18,7 @@ use crate::groups::Groups;
 use crate::http::problem::{Code, Problem};
 use crate::ids::RouteId;
 use crate::inbox::InboxFailureKind;
-use crate::log::field;
+use crate::log::{field, message};
 use crate::places::network;
 use crate::principal::Capability;
 use crate::route::Route;
@@ -160,6 +160,7 @@ impl Callers {
         }
         if told.insert(route.id) {
             tracing::error!(
+                { field::MESSAGE_ID } = message::CALLERS_UNCHECKED.0,
                 { field::APP } = &*app.slug,
                 { field::QUEUE } = route.id.0,
                 { field::ERROR } = why,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,10 +23,20 @@ use crate::ids::Id;
 use crate::limits::HttpLimits;
 use crate::places::{Places, Rank, Reached, network};
 
+/// How long a connection that was accepted just before a stop has for its first request to arrive: its caller may have
+/// sent it already, and would lose it.
+pub const ARRIVAL: Duration = Duration::from_millis(250);
+
+/// The places for connections, whichever listener they come from.
+pub fn places(limits: &HttpLimits) -> Places<IpAddr> {
+    Places::new(limits.connections_max, limits.connections_per_ip_max)
+}
+
 /// Accepts connections until `stop`; then open requests have `stop_ms` to end. All connections are tasks of `tracker`, so that who
 /// stops can wait for them.
 pub async fn serve<C, F, L, G>(
     listener: TcpListener,
+    places: Places<IpAddr>,
     edge: Arc<Edge<C, L>>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -35,8 +46,6 @@ pub async fn serve<C, F, L, G>(
     L: Fn(Id) -> G + Send + Sync + 'static,
     G: Future<Output = Option<Known>> + Send + 'static,
 {
-    let limits = edge.limits();
-    let places = Places::new(limits.connections_max, limits.connections_per_ip_max);
     let http = parser(edge.limits());
     // Whether it was said that the system has nothing left for new connections.
     let mut is_said = false;
@@ -95,8 +104,11 @@ async fn converse<C, F, L, G>(
     let stop_ms = edge.limits().stop_ms;
     let wire = Arc::new(Wire::new(stream, peer, Arc::clone(edge.limits())));
     let io = WireIo(Arc::clone(&wire));
+    let asked = Arc::new(Notify::new());
+    let has_asked = Arc::clone(&asked);
     let service = service_fn(move |request| {
         let (edge, wire) = (Arc::clone(&edge), Arc::clone(&wire));
+        has_asked.notify_one();
         async move { Ok::<_, Infallible>(edge.answer(&wire, request).await) }
     });
     let mut connection = std::pin::pin!(http.serve_connection(io, service));
@@ -104,9 +116,16 @@ async fn converse<C, F, L, G>(
         biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let time = Duration::from_millis(stop_ms);
-            tokio::time::timeout(time, connection).await.unwrap_or(Ok(()))
+            let first = tokio::time::timeout(ARRIVAL, asked.notified());
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                _arrived_or_not = first => {
+                    connection.as_mut().graceful_shutdown();
+                    let time = Duration::from_millis(stop_ms);
+                    tokio::time::timeout(time, connection).await.unwrap_or(Ok(()))
+                }
+            }
         }
     };
     if let Err(error) = ended {

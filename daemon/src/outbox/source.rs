@@ -48,6 +48,14 @@ impl OutboxSourceKind {
             Self::Schedule => "schedule",
         }
     }
+
+    /// The number of the trigger, if `origin` is one.
+    pub fn trigger(self, origin: Option<i64>) -> Option<i64> {
+        match self {
+            Self::Http | Self::Task => None,
+            Self::Kv | Self::Docs | Self::DeadLetter | Self::Schedule => origin,
+        }
+    }
 }
 
 /// What a trigger listens to.

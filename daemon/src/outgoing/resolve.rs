@@ -23,7 +23,7 @@ pub type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 pub struct Rules {
     pub allowed: Arc<[Allowed]>,
     /// Where the daemon itself listens.
-    pub own: Option<SocketAddr>,
+    pub own: Arc<[SocketAddr]>,
     pub target: Target,
 }
 
@@ -162,11 +162,12 @@ impl Rules {
     }
 
     fn is_own(&self, ip: IpAddr, port: u16) -> bool {
-        let Some(own) = self.own.filter(|own| own.port() == port) else { return false };
-        let listens_at = own.ip().to_canonical();
-        ip.is_unspecified()
-            || ip == listens_at
-            || (listens_at.is_unspecified() && (ip.is_loopback() || is_of_this_machine(ip)))
+        self.own.iter().filter(|own| own.port() == port).any(|own| {
+            let listens_at = own.ip().to_canonical();
+            ip.is_unspecified()
+                || ip == listens_at
+                || (listens_at.is_unspecified() && (ip.is_loopback() || is_of_this_machine(ip)))
+        })
     }
 }
 
@@ -183,7 +184,7 @@ mod tests {
     fn the_daemons_own_listener_is_known_by_every_address_of_the_machine() {
         let rules = |own: &str| Rules {
             allowed: Arc::from([]),
-            own: own.parse().ok(),
+            own: own.split(' ').filter_map(|own| own.parse().ok()).collect(),
             target: Target { host: TargetHost::Name("x".to_owned()), port: 80 },
         };
         for (own, address, is_own) in [
@@ -194,6 +195,7 @@ mod tests {
             ("[::]:8080", "127.0.0.1:8080", true),
             ("127.0.0.1:8080", "[::ffff:7f00:1]:8080", true),
             ("127.0.0.1:8080", "127.0.0.2:8080", false),
+            ("127.0.0.1:8080 [::]:80", "127.0.0.1:80", true),
         ] {
             let address: SocketAddr = address.parse().expect("it is an address");
             let found = rules(own).is_own(address.ip().to_canonical(), address.port());

@@ -79,7 +79,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi";
 fn outgoing(change: impl FnOnce(&mut OutgoingLimits)) -> Outgoing {
     let mut limits = OutgoingLimits::default();
     change(&mut limits);
-    Outgoing::new(limits, None, Arc::new(SystemClock::start()))
+    Outgoing::new(limits, Vec::new(), Arc::new(SystemClock::start()))
 }
 
 fn get(url: &str) -> OutsideCall {
@@ -171,7 +171,7 @@ fn p8_a_host_that_the_manifest_does_not_name_is_not_called() {
 fn p8_a_name_of_the_internet_that_leads_into_the_lan_is_refused_at_connect() {
     let rebound: Lookup = |_, port| Ok(vec![([127, 0, 0, 1], port).into()]);
     let clock = Arc::new(SystemClock::start());
-    let out = Outgoing::with_lookup(OutgoingLimits::default(), None, clock, rebound);
+    let out = Outgoing::with_lookup(OutgoingLimits::default(), Vec::new(), clock, rebound);
     let server = Server::new(&[OK]);
     let port = server.address.port();
     let name = format!("api.example.org:{port}");
@@ -190,7 +190,7 @@ fn p8_a_name_of_the_internet_that_leads_into_the_lan_is_refused_at_connect() {
 fn p8_the_daemon_itself_is_never_called() {
     let server = Server::new(&[]);
     let clock = Arc::new(SystemClock::start());
-    let out = Outgoing::new(OutgoingLimits::default(), Some(server.address), clock);
+    let out = Outgoing::new(OutgoingLimits::default(), vec![server.address], clock);
     let answer = call_with(&out, &[&server.address.to_string()], &get(&server.url("/")));
     assert_refused(answer, "is this daemon itself");
 }

@@ -10,7 +10,7 @@ use crate::catalog::Catalog;
 use crate::flow::claim;
 use crate::flow::facts::{Facts, Room, Usage};
 use crate::ids::{AppId, Id, QueueId};
-use crate::log::field;
+use crate::log::{field, message};
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{BATCH_ROWS_MAX, Batcher, Planned, Undone};
 use crate::store::rows::{self, PackedRow};
@@ -153,6 +153,7 @@ impl Batcher {
             let catalog = self.catalog.load();
             let slug = catalog.apps.get(&app).map(|app| &*app.slug);
             tracing::error!(
+                { field::MESSAGE_ID } = message::ROWS_UNREADABLE.0,
                 { field::APP } = slug,
                 { field::QUEUE } = %queue,
                 { field::ERROR } = why,

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use sqlx::SqliteConnection;
+use tracing::{error, info};
 
 use crate::catalog::Catalog;
 use crate::faults::{Bug, CrashPoint, Faults};
@@ -19,6 +20,7 @@ use crate::flow::writes::{RowWrite, Writes};
 use crate::flow::{Command, Refusal, claim};
 use crate::ids::{AppId, Id, QueueId};
 use crate::limits::OutboxLimits;
+use crate::log::{field, message};
 use crate::outbox::row::Claim;
 use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
@@ -263,9 +265,13 @@ impl Batcher {
 
     fn set_storage_low(&mut self, is_low: bool) {
         if is_low && !self.storage_low {
-            tracing::error!("the disk is nearly full: what brings work in is refused");
+            let id = message::STORAGE_LOW.0;
+            error!(
+                { field::MESSAGE_ID } = id,
+                "the disk is nearly full: what brings work in is refused"
+            );
         } else if self.storage_low && !is_low {
-            tracing::info!("the disk has room again");
+            info!({ field::MESSAGE_ID } = message::STORAGE_FREE.0, "the disk has room again");
         }
         self.storage_low = is_low;
         self.seen.waiting.lock().expect("no panic while held").storage_low = is_low;
@@ -386,6 +392,7 @@ impl Batcher {
         }
         self.learn(&writes, facts);
         if !writes.pauses.is_empty() {
+            told::paused(&writes, &self.catalog.load());
             self.reload_catalog().await.map_err(Undone::Afterwards)?;
         }
         if committed {

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::faults::CrashPoint;
 use crate::flow::{Command, Lane, Refusal};
-use crate::log::field;
+use crate::log::{field, message};
 use crate::store::batch::{BATCH_ROWS_MAX, BatchError, BatchReport, Batcher};
 use crate::store::clock::Between;
 use crate::store::open::{StoreError, free_bytes};
@@ -297,7 +297,11 @@ impl Desk {
         });
         let done = match (done, set) {
             (Ok(()), Some((step, was))) => {
-                warn!({ field::STEP_MS } = step.ms(), "the clock was set");
+                warn!(
+                    { field::MESSAGE_ID } = message::CLOCK_STEPPED.0,
+                    { field::STEP_MS } = step.ms(),
+                    "the clock was set"
+                );
                 let between = match was {
                     Standing::Believed => Between::NeverWas,
                     Standing::Assumed | Standing::Doubted => Between::Missed,

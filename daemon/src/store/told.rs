@@ -1,11 +1,14 @@
-//! What a batch does to rows that no run of this daemon has ended: told to those who look on, once it is committed.
+//! What a batch does to rows that no run of this daemon has ended: told to those who look on, once it is committed. And
+//! in the log, of queues that it has paused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::catalog::Catalog;
 use crate::flow::facts::Facts;
 use crate::flow::writes::{RowWrite, Writes};
 use crate::ids::Id;
+use crate::log::{field, message};
 use crate::outbox::row::OutboxRow;
 use crate::time::Timestamp;
 
@@ -64,4 +67,24 @@ fn one(id: Id, write: &RowWrite, writes: &Writes, facts: &Facts) -> Option<Told>
         }
     };
     Some(Told { row: Arc::clone(row), became })
+}
+
+/// Says in the log which queues are full of dead letters from now on. `before` is what was configured until then.
+pub(crate) fn paused(writes: &Writes, before: &Catalog) {
+    for (queue, why) in &writes.pauses {
+        if before.pauses.contains_key(&queue.0) {
+            continue;
+        }
+        let row = writes.letters.iter().map(|letter| &letter.row).find(|row| row.queue == *queue);
+        let app = row.and_then(|row| before.apps.get(&row.app));
+        tracing::error!(
+            { field::MESSAGE_ID } = message::QUEUE_PAUSED.0,
+            { field::APP } = app.map(|app| &*app.slug),
+            { field::SCRIPT } = row.map(|row| &*row.script),
+            { field::TRIGGER } = row.and_then(|row| row.source.trigger(row.origin)),
+            { field::QUEUE } = %queue,
+            { field::ERROR } = why.as_str(),
+            "what waits there is paused: too many dead letters"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use picloud_daemon::dispatcher::call::{Call, Reply};
 use picloud_daemon::dispatcher::lookup::{Known, State};
 use picloud_daemon::groups::Groups;
 use picloud_daemon::http::callers::{Callers, Secrets};
-use picloud_daemon::http::listener::serve;
+use picloud_daemon::http::listener::{places, serve};
 use picloud_daemon::http::request::{Edge, Names};
 use picloud_daemon::ids::{AppId, Id, PrincipalId, RouteId, TokenId};
 use picloud_daemon::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
@@ -340,14 +340,15 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut HttpLimits)) -> Server 
         })
     });
     let groups = Arc::new(Groups::none());
-    let max = limits.rate_callers_max;
+    let (max, places) = (limits.rate_callers_max, places(&limits));
     let callers = Callers::new(Arc::<Hand>::clone(&clock), groups, max, secrets);
     let edge = Arc::new(Edge::new(catalog, (limits, names), callers, call, lookup));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     // Not on the same tracker, which is there to see when the last connection has ended.
-    TaskTracker::new().spawn(serve(listener, edge, tracker.clone(), stop.clone()));
+    let serve = serve(listener, places, edge, tracker.clone(), stop.clone());
+    TaskTracker::new().spawn(serve);
     Server { address, engine, clock, stop, tracker }
 }
 

@@ -351,6 +351,27 @@ async fn versions_other_than_1_1_and_1_0_are_refused() {
 }
 
 #[tokio::test]
+async fn a_first_request_that_is_under_way_when_the_daemon_stops_is_answered() {
+    let server = server().await;
+    let silent = server.connect().await;
+    let mut caller = server.connect().await;
+    within(async {
+        while server.tracker.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Accepted, and not read yet when the daemon stops.
+    caller.send(GET).await;
+    server.stop.cancel();
+    let response = caller.rest().await;
+    assert_eq!(status(&response), 200);
+    assert_eq!(header(&response, "connection"), Some("close"));
+    assert_eq!(silent.rest().await, "", "who says nothing is not waited for");
+    server.is_quiet().await;
+}
+
+#[tokio::test]
 async fn stopping_lets_open_requests_end_and_cuts_what_hangs() {
     let server = server().await;
     let mut idle = server.connect().await;

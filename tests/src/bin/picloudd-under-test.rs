@@ -10,5 +10,5 @@ static ALLOCATOR: picloud_scripts_runtime::memory::CountingAllocator =
     picloud_scripts_runtime::memory::CountingAllocator;
 
 fn main() -> ExitCode {
-    main_with(&Surroundings::of_this_process())
+    main_with(Surroundings::of_this_process())
 }

@@ -1,6 +1,7 @@
 //! All integration tests in one program, so that they are linked once.
 
 mod admin_socket;
+mod appliance;
 mod backups;
 mod bad_input;
 mod bad_start;
