@@ -112,7 +112,7 @@ finish() {
     find "$root" -type d -exec chmod 755 {} +
     # The oldest C library that has everything; bookworm's is 2.36.
     glibc=$("${tools}objdump" -T "$root"/usr/bin/* | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
-    size=$(find "$root/usr" "$root/etc" -type f -printf '%s\n' 2>/dev/null | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
+    size=$(find "$root" -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
     sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@GLIBC@/${glibc#GLIBC_}/; s/@INSTALLED_SIZE@/$size/" \
         "packaging/debian/$package.control" >"$root/DEBIAN/control"
     (cd "$root" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | sort -z | xargs -0 md5sum) \
