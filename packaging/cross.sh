@@ -46,9 +46,11 @@ debian_sysroot() {
     : >"$folder/state/status"
     # An apt of its own, so that this machine's knows nothing of it.
     apt=(apt-get -qq -o "APT::Architectures::=$architecture" -o "Dir::State=$folder/state" -o "Dir::Cache=$folder/cache"
-        -o "Dir::State::status=$folder/state/status" -o Debug::NoLocking=1)
-    "${apt[@]}" update >&2
-    (cd "$folder/deb" && "${apt[@]}" download "libstd-rust-web-dev:$architecture=$version" >&2)
+        -o "Dir::State::status=$folder/state/status" -o APT::Sandbox::User=root -o Debug::NoLocking=1)
+    # An index that cannot be had may be one of those that are not needed.
+    "${apt[@]}" update >&2 || true
+    (cd "$folder/deb" && "${apt[@]}" download "libstd-rust-web-dev:$architecture=$version" >&2) ||
+        { echo "cross.sh: no libstd-rust-web-dev:$architecture=$version to be had now; rustup would do" >&2; exit 1; }
     dpkg-deb -x "$folder"/deb/*.deb "$folder/unpacked"
     ln -s "$(/usr/bin/rustc --print sysroot)"/lib/rustlib/* "$folder/lib/rustlib/"
     cp -r "$folder/unpacked/usr/lib/rustlib/$target" "$folder/lib/rustlib/"
