@@ -1,0 +1,75 @@
+# Restarts, deaths, hangs, mistakes and a reboot. Sourced by boot.sh.
+# shellcheck shell=bash
+export PATIENCE_S
+PATIENCE_S=$(scaled 20)
+
+# load SECONDS NAME URL...: callers in the back. Their count is read by `calls_end`.
+load() {
+    mkdir -p "$WORK/$2"
+    setsid python3 "$APPLIANCE/callers.py" load "$(scaled "$1")" "$WORK/$2" "${@:3}" </dev/null >"$WORK/$2.log" 2>&1 &
+    await 10 "callers call" [ -s "$WORK/$2/acknowledged" ] || true
+}
+# calls_end NAME: tells the callers that it is enough, and waits until the last has its answer.
+calls_end() {
+    : >"$WORK/$1/enough"
+    await 30 "the last caller has its answer" [ -e "$WORK/$1/count" ] || true
+}
+# Every reading whose 201 came is in the store.
+kept() {
+    machine_put "$WORK/$1/acknowledged" /var/tmp/
+    check "$2" 'wc -l </var/tmp/acknowledged; picloud docs list greenhouse/readings --all --json | grep -oE "\b01[0-9A-Z]{24}\b" | sort -u >/var/tmp/kept
+        lost=$(sort -u /var/tmp/acknowledged | comm -23 - /var/tmp/kept | wc -l); echo "$lost lost"; [ "$lost" = 0 ] && [ -s /var/tmp/acknowledged ]'
+}
+
+MAIN='main() { systemctl show -p MainPID --value picloud; }; restarts() { systemctl show -p NRestarts --value picloud; }'
+check "systemd keeps its listening sockets" 'systemctl show -p NFileDescriptorStore picloud | grep -E "=[1-9]"'
+load 60 restarts "$URL"
+CHECK_S=40 check "it restarts five times in a row, with callers" 'for n in 1 2 3 4 5; do systemctl restart picloud; done; systemctl is-active picloud'
+calls_end restarts
+here "no caller was refused, each had an answer" "python3 $APPLIANCE/callers.py count $WORK/restarts"
+kept restarts "what they were told to be stored is stored"
+check "each stop was in good order" '! journalctl -u picloud -o cat | grep -E "killed|core-dump|Failed with|timed out"'
+
+load 60 killed "$URL"
+check "killed, it is started again by systemd" "$MAIN"'; before=$(main); kill -9 "$before"; eventually "[ \$(main) != $before ] && systemctl is-active picloud"; [ "$(restarts)" -ge 1 ]'
+calls_end killed
+kept killed "and everything that it had acknowledged is there"
+here "also what that sets off" "$EVENTUALLY; eventually 'python3 $APPLIANCE/callers.py consequences $URL'"
+check "the journal says that it was killed" 'journalctl -u picloud -o cat | grep "status=9/KILL"'
+check "and that it takes up what it left" 'journalctl -u picloud -o cat -n 40; journalctl -u picloud -o json | grep -ciE "unclean|not stopped|power"'
+
+machine 'mkdir -p /run/systemd/system/picloud.service.d; printf "[Service]\nWatchdogSec=%d\n" $((3 * SLOWER)) >/run/systemd/system/picloud.service.d/soon.conf; systemctl daemon-reload; systemctl restart picloud' >"$WORK/said" 2>&1 || fails "the watchdog can be hurried"
+CHECK_S=30 check "hung, it is ended by systemd's watchdog and started again" "$MAIN"'; before=$(main); kill -STOP "$before"; eventually "journalctl -u picloud -o cat | grep -i \"watchdog timeout\""; eventually "[ \$(main) != $before ] && [ \$(main) != 0 ] && systemctl is-active picloud"'
+machine 'rm -r /run/systemd/system/picloud.service.d; systemctl daemon-reload; systemctl restart picloud' >"$WORK/said" 2>&1 || fails "the watchdog can be calmed"
+here "routes answer again" "curl -sSf -m 10 $URL/ | grep basil"
+
+check "its own files survive whatever it is sent" 'before=$(restarts 2>/dev/null || systemctl show -p NRestarts --value picloud); for n in 1 2 3; do head -c 2000 /dev/urandom | timeout 5 curl -sS -m 5 --unix-socket /run/picloud/admin.sock --data-binary @- http://localhost/ >/dev/null || true; done; [ "$(systemctl show -p NRestarts --value picloud)" = "$before" ]'
+if [ "$MACHINE" = qemu ]; then
+    check "a script or a leak that eats memory takes the service down alone, and it comes back" "$MAIN"'; before=$(main)
+        (echo $BASHPID >"/sys/fs/cgroup$(systemctl show -p ControlGroup --value picloud)/cgroup.procs"; exec tail /dev/zero) || true
+        journalctl -k -o cat | grep -i "memory cgroup out of memory"; eventually "systemctl is-active picloud && [ \$(main) != 0 ]"'
+else
+    skip "what eats memory is ended, and the service comes back" "containers do not always have limits of memory"
+fi
+
+check "port 80 is switched on as its unit says" 'systemctl stop picloud && systemctl enable --now picloud-port80.socket && systemctl start picloud'
+here "routes answer there" "curl -sSf -m 10 http://$ADDRESS/greenhouse/ | grep basil"
+here "and where they did before" "curl -sSf -m 10 $URL/ | grep basil"
+load 60 port80 "http://$ADDRESS/greenhouse" "$URL"
+CHECK_S=40 check "it restarts with both" 'for n in 1 2 3; do systemctl restart picloud; done; systemctl is-active picloud'
+calls_end port80
+here "no caller of either was refused, each had an answer" "python3 $APPLIANCE/callers.py count $WORK/port80"
+check "port 80 is switched off again" 'systemctl disable --now picloud-port80.socket && systemctl restart picloud && ! ss -ltn | grep ":80 " && systemctl is-active picloud'
+
+check "stopped, it stays so, and the command line says what to do" 'systemctl stop picloud; code=0; picloud apps list || code=$?; [ $code = 6 ] && ! systemctl is-active picloud'
+check "its admin socket alone starts it when somebody knocks" 'systemctl start picloud.socket && [ "$(systemctl is-active picloud)" = inactive ] && picloud apps list | grep greenhouse && systemctl is-active picloud'
+check "a mistake in the configuration is named, with its place" 'cp /etc/picloud/picloud.toml /var/tmp/; printf "\n[http]\nlistten = \"0.0.0.0:8080\"\n" >/etc/picloud/picloud.toml
+    ! timeout 10 systemctl restart picloud; eventually "journalctl -u picloud -o cat | grep listten"; journalctl -u picloud -o cat -n 5
+    cp /var/tmp/picloud.toml /etc/picloud/picloud.toml; systemctl reset-failed picloud; systemctl restart picloud && systemctl is-active picloud'
+
+seen=$(machine "curl -sSf -m 10 http://localhost:8080/greenhouse/ | grep -o '\"readings\":[0-9]*'" 2>"$WORK/said") || fails "readings can be counted"
+if machine_reboot; then holds "the machine boots again"; else give_up "the machine does not come back"; fi
+check "with it the service" 'eventually "systemctl is-active picloud"'
+here "everything is there" "curl -sSf -m 10 $URL/ | grep -F '$seen'"
+check "the journal of the boot before is there, too" 'journalctl -b -1 -u picloud PICLOUD_APP=greenhouse -o cat | grep "soil is dry"'
+check "the journal explains itself" 'journalctl -b -u picloud -o cat | grep -i "8080"'
