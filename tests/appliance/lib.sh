@@ -45,8 +45,11 @@ check() {
 
 # must SENTENCE COMMAND: a check without which the others would say nothing.
 must() {
+    local before=$failed
     check "$@"
-    [ $failed -eq 0 ] || give_up "the others need this"
+    [ $failed -gt "$before" ] || return 0
+    machine 'journalctl --no-pager -n 20 -u picloud' 2>&1 | sed 's/^/    | /'
+    give_up "the others need this"
 }
 
 summary() {

@@ -112,17 +112,21 @@ machine_tools() {
 
 # --- verbs that both have
 
-# What commands in the machine may use: repeats a command until it holds. The deadline is the caller's.
+# What commands may use. `eventually` repeats one until it holds; the deadline is the caller's.
 EVENTUALLY='eventually() { until eval "$1"; do sleep 0.1; done; }'
+# What systemd knows of the service.
+PROPERTIES='property() { systemctl show -p "$1" --value picloud.service; }
+has() { local value; value=$(property "$1"); echo "$1=$value"; grep -qE -- "$2" <<<"$value"; }
+main() { property MainPID; }'
 
 machine() {
     local seconds command
     seconds=$(scaled "${CHECK_S:-20}")
     # A deadline on either side: a command must end in the machine, too, when nobody waits for it any more.
-    command="cd /root; $EVENTUALLY; $1"
+    command="$EVENTUALLY; $PROPERTIES; $1"
     case $MACHINE in
-        container) within $((seconds + 5)) nsenter -t "$(first_process)" --mount --uts --ipc --net --pid --cgroup --root --wd=/ \
-            env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=xterm-256color SLOWER="$SLOWER" \
+        container) within $((seconds + 5)) nsenter -t "$(first_process)" --mount --uts --ipc --net --pid --cgroup --root \
+            env -i --chdir=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=xterm-256color SLOWER="$SLOWER" \
             timeout -k 2 "$seconds" bash -c "$command" ;;
         qemu) within $((seconds + 10)) ssh "${SSH[@]}" root@$ADDRESS \
             "LANG=C.UTF-8 SLOWER=$SLOWER timeout -k 5 $seconds bash -c $(printf %q "$command")" ;;
