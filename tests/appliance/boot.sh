@@ -12,6 +12,7 @@
 SUITE=${1:-bookworm} PACKAGES=${2:-$ROOT/target/debian}
 
 if outside; then
+    can_enclose
     machine_tools
     packages_built "${2:-}"
     machine_image "$SUITE"

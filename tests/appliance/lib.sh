@@ -58,23 +58,33 @@ summary() {
     [ $failed -eq 0 ]
 }
 
+# What any of this needs; ends with 77 without. What earlier runs have left, if they were killed, goes first.
+can_enclose() {
+    local old
+    [ "$(id -u)" = 0 ] || not_tested "this needs root"
+    within 10 unshare --pid --fork --kill-child --mount --mount-proc --net true 2>/dev/null || not_tested "this machine allows no namespaces"
+    mkdir -p "$TARGET"
+    for old in "$TARGET"/run.*; do
+        if [ -d "$old" ] && flock -n "$old/alive" true; then tidy_up "$old"; fi
+    done
+}
+
 # enclose SECONDS ARGUMENT...: runs this script once more, as the first process of its own namespaces of processes, mounts and
 # network, and ends with its exit code. However that ends, the kernel then ends whatever it has started and takes away
 # whatever it has mounted. Returns only inside.
 enclose() {
     local limit=$1 code=0 work
     shift
-    [ -z "${WORK:-}" ] || { trap 'exit 1' INT TERM HUP; return 0; }
-    [ "$(id -u)" = 0 ] || not_tested "this needs root"
-    within 10 unshare --pid --fork --kill-child --mount --mount-proc --net true 2>/dev/null || not_tested "this machine allows no namespaces"
-    mkdir -p "$TARGET"
+    trap 'exit 1' INT TERM HUP
+    outside || return 0
     work=$(mktemp -d "$TARGET/run.XXXXXX")
+    exec 8>"$work/alive"
+    flock -n 8
     # shellcheck disable=SC2064 # the folder is the one of now
     trap "tidy_up '$work'" EXIT
-    trap 'exit 1' INT TERM HUP
     # If this shell is killed, so is the rest: each process dies with its parent.
     WORK=$work setpriv --pdeathsig TERM timeout -k 10 "$limit" setpriv --pdeathsig KILL \
-        unshare --pid --fork --kill-child --mount --mount-proc --net bash "$0" "$@" </dev/null &
+        unshare --pid --fork --kill-child --mount --mount-proc --net bash "$0" "$@" </dev/null 8>&- &
     wait $! || code=$?
     case $code in
         124 | 137) give_up "not done within $limit s; it stood at: $(cat "$work/stands" || true)" ;;
@@ -95,6 +105,7 @@ tidy_up() {
     [ -z "${KEEP_LOGS:-}" ] || cp -r "$1"/*.log "$1/said" "$KEEP_LOGS" || true
     rm -rf --one-file-system "$1"
 }
+
 cgroup_of() { echo "picloud-appliance-${1##*.}"; }
 
 # Whether this is not yet inside of `enclose`: what needs the network of this machine has to be done now.

@@ -126,7 +126,7 @@ machine() {
     command="$EVENTUALLY; $PROPERTIES; $1"
     case $MACHINE in
         container) within $((seconds + 5)) nsenter -t "$(first_process)" --mount --uts --ipc --net --pid --cgroup --root \
-            env -i --chdir=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=xterm-256color SLOWER="$SLOWER" \
+            env -i --chdir=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=xterm-256color SLOWER="$SLOWER" \
             timeout -k 2 "$seconds" bash -c "$command" ;;
         qemu) within $((seconds + 10)) ssh "${SSH[@]}" root@$ADDRESS \
             "LANG=C.UTF-8 SLOWER=$SLOWER timeout -k 5 $seconds bash -c $(printf %q "$command")" ;;

@@ -12,7 +12,7 @@ check "nobody can sign in as that user" 'getent passwd picloud | grep -E ":/var/
 check "its state is for itself alone" '[ "$(stat -c "%U %a" /var/lib/picloud)" = "picloud 750" ] && [ "$(stat -c %U /var/lib/picloud/picloud.db)" = picloud ] && ! stat -c %A /var/lib/picloud/picloud.db | grep "r..$"'
 check "everybody may knock at the admin socket" '[ "$(stat -c %a /run/picloud)" = 755 ] && [ "$(stat -c "%F %a" /run/picloud/admin.sock)" = "socket 666" ]'
 check "systemd-analyze gives it 1.5 or less" 'systemd-analyze security --no-pager picloud.service | tail -n 1; systemd-analyze security --no-pager --threshold=15 picloud.service >/dev/null'
-check "systemd finds nothing wrong with the units" 'said=$(systemd-analyze verify picloud.service picloud.socket picloud-port80.socket 2>&1 || true); echo "$said"; ! grep -qi picloud <<<"$said"'
+check "systemd finds nothing wrong with the units" 'said=$(systemd-analyze verify --man=no picloud.service picloud.socket picloud-port80.socket 2>&1 || true); echo "$said"; ! grep -qi picloud <<<"$said"'
 check "its memory and its tasks are bounded" 'has MemoryMax "^[0-9]+$"; has TasksMax "^[0-9]+$"; has FileDescriptorStoreMax "^[1-9]"'
 check "its configuration is a file that upgrades leave alone" "dpkg-query -W -f '\${Conffiles}' picloud | grep /etc/picloud/picloud.toml && picloudd check-config"
 check "each program has a page in the manual" 'for page in man1/picloud.1 man1/picloud-tui.1 man8/picloudd.8; do zgrep -q "^\.TH" "/usr/share/man/$page.gz" || { echo "$page"; exit 1; }; done'
