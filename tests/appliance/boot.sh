@@ -6,9 +6,10 @@
 #   KEEP_LOGS=FOLDER boot.sh ...           keeps the logs of the machine there
 #
 # Ends with 77 where this machine can boot neither.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/checks.sh"
 . "$APPLIANCE/machine.sh"
 . "$APPLIANCE/packages.sh"
+. "$APPLIANCE/calls.sh"
 SUITE=${1:-bookworm} PACKAGES=${2:-$ROOT/target/debian}
 
 if outside; then

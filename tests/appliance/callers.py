@@ -66,7 +66,7 @@ def load(seconds, folder, urls):
             # Whoever is refused comes back, and does not keep this machine busy with that.
             time.sleep(0.02 if how == "201" else 0.2)
 
-    with open(os.path.join(folder, "acknowledged"), "a") as acknowledged:
+    with open(os.path.join(folder, "acknowledged"), "a", buffering=1) as acknowledged:
         threads = [
             threading.Thread(target=caller, args=(urlsplit(url), f"{place}-{number}", acknowledged), daemon=True)
             for place, url in enumerate(urls)

@@ -6,7 +6,7 @@
 # A block ends at its first command that fails, and with it the test. Not done are blocks under a line
 #   <!-- not followed: REASON -->
 # which are named at the end. Blocks of other languages (console, toml, text) are not for doing.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/checks.sh"
 . "$APPLIANCE/machine.sh"
 . "$APPLIANCE/packages.sh"
 DOCUMENT=${1:?which document?} SUITE=${2:-bookworm} PACKAGES=${3:-$ROOT/target/debian}

@@ -1,5 +1,5 @@
 # A Debian with systemd as its first process, and what can be done to it: a container in systemd-nspawn, or with MACHINE=qemu
-# a machine in QEMU. Both have the address $ADDRESS, seen from this shell's own network. Sourced after lib.sh.
+# a machine in QEMU. Both have the address $ADDRESS, seen from this shell's own network. Sourced after checks.sh.
 #
 #   machine_image SUITE           makes the image, unless it is there; needs the mirror of Debian
 #   machine_start SUITE           boots a new machine; machine_stop ends it in good order
@@ -12,7 +12,7 @@ MACHINE=${MACHINE:-container}
 ADDRESS=10.77.0.2
 IMAGES=$TARGET/image
 # What the checks use, and what the packages depend on: the machine has no way out to a mirror.
-INCLUDE=systemd-sysv,libpam-systemd,dbus,udev,procps,iproute2,init-system-helpers,ca-certificates,curl,sqlite3,tmux,less,bash-completion
+INCLUDE=systemd-sysv,libpam-systemd,dbus,udev,tzdata,procps,iproute2,init-system-helpers,ca-certificates,curl,sqlite3,tmux,less,bash-completion
 
 # The processor's own virtualisation where it has any; that /dev/kvm can be opened proves nothing.
 qemu_accel() {

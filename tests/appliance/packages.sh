@@ -19,18 +19,18 @@ packages_collected() {
         # shellcheck disable=SC2012 # names without surprises
         cp "$(ls -t "$1/${name}"_*_"$architecture".deb | head -n 1)" "$2/now/"
     done
-    changed "$2"/now/picloud_*.deb "$2/later" 's/^Version: .*/&+later1/' '$a # what a later version says'
-    changed "$2"/now/picloud-tui_*.deb "$2/later" 's/^Version: .*/&+later1/' ''
+    changed "$2"/now/picloud_*.deb "$2/later" 's/^Version: .*/&+later1/' etc/picloud/picloud.toml '$a # what a later version says'
+    changed "$2"/now/picloud-tui_*.deb "$2/later" 's/^Version: .*/&+later1/'
+    # One that knows no schema of the last years.
+    changed "$2"/now/picloud_*.deb "$2/older" 's/^Version: .*/Version: 0.0.1/' DEBIAN/preinst 's/^knows=.*/knows=1/'
 }
 
-# changed PACKAGE FOLDER CONTROL CONFIGURATION: the package once more, its control file and its configuration put through sed.
+# changed PACKAGE FOLDER CONTROL [FILE SED]: the package once more, its control file and another one put through sed.
 changed() {
     local package=$WORK/package
     rm -rf "$package"
     within 60 dpkg-deb -R "$1" "$package"
     sed -i "$3" "$package/DEBIAN/control"
-    # What depends on the very version depends on the new one.
-    sed -i -E 's/(picloud(-tui)? \(= [^)]*)\)/\1+later1)/' "$package/DEBIAN/control"
-    [ -z "$4" ] || sed -i "$4" "$package/etc/picloud/picloud.toml"
+    [ -z "${4:-}" ] || sed -i "$5" "$package/$4"
     within 60 dpkg-deb --root-owner-group -Zgzip -z1 -b "$package" "$2" >/dev/null
 }
