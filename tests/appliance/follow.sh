@@ -60,6 +60,8 @@ for block in "$WORK"/blocks/*; do
     # Variables and the folder of a block are those of the one before.
     CHECK_S=90 check "$sentence" "cd /var/tmp/here; [ ! -e /var/tmp/shell ] || . /var/tmp/shell
         export DEBIAN_FRONTEND=noninteractive
+        # For the reader's eyes an answer that tells of an error is one.
+        curl() { command curl --fail-with-body -m 20 \"\$@\"; }
         set -ax; . /var/tmp/blocks/$name; { set +ax; } 2>/dev/null
         { export -p; printf 'cd %q\n' \"\$PWD\"; } >/var/tmp/shell"
     [ $failed -eq 0 ] || { sed 's/^/    > /' "$block"; give_up "who follows $DOCUMENT gets no further"; }
