@@ -61,6 +61,8 @@ summary() {
 # What any of this needs; ends with 77 without. What earlier runs have left, if they were killed, goes first.
 can_enclose() {
     local old
+    trap 'exit 1' INT TERM HUP
+    trap children_end EXIT
     [ "$(id -u)" = 0 ] || not_tested "this needs root"
     within 10 unshare --pid --fork --kill-child --mount --mount-proc --net true 2>/dev/null || not_tested "this machine allows no namespaces"
     mkdir -p "$TARGET"
@@ -92,12 +94,17 @@ enclose() {
     esac
 }
 
-tidy_up() {
-    trap '' INT TERM HUP
-    local cgroup=$1/cgroup child
-    # The children of a shell that was told to end.
+# A shell that was told to end ends its children, each of which has a deadline for that.
+children_end() {
+    local child
     for child in $(jobs -p); do kill -TERM "$child" 2>/dev/null || true; done
     wait
+}
+
+tidy_up() {
+    trap '' INT TERM HUP
+    local cgroup=$1/cgroup
+    children_end
     # Control groups outlast their processes.
     mkdir -p "$cgroup"
     within 20 unshare --mount sh -c 'mount -t cgroup2 cgroup2 "$1" && cd "$1" && [ -d "$2" ] && find "$2" -depth -type d -exec rmdir {} +' \

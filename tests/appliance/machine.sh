@@ -96,8 +96,8 @@ need() {
     shift
     command -v apt-get >/dev/null || not_tested "$1 is not installed"
     mkdir -p "$TARGET"
-    { within 180 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 update || true
-        DEBIAN_FRONTEND=noninteractive within 300 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 \
+    { within 60 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 update || true
+        DEBIAN_FRONTEND=noninteractive within 240 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 \
             install -y --no-install-recommends "$@"; } >"$TARGET/apt.log" 2>&1 || not_tested "apt cannot install $*: $(tail -n 1 "$TARGET/apt.log")"
 }
 
