@@ -19,7 +19,7 @@ if outside; then
     machine_image "$SUITE"
 fi
 enclose "$(scaled 150)" "$SUITE" "$PACKAGES"
-trap 'summary || true' EXIT
+trap summary EXIT
 
 machine_start "$SUITE"
 packages_collected "$PACKAGES" "$WORK/debs"

@@ -52,10 +52,13 @@ must() {
     give_up "the others need this"
 }
 
+# The last line, and the exit code: for `trap summary EXIT`.
 summary() {
-    [ $((passed + failed)) -gt 0 ] || return 0
+    local code=$?
+    [ $((passed + failed)) -gt 0 ] || exit $code
     printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
-    [ $failed -eq 0 ]
+    [ $failed -eq 0 ] || exit 1
+    exit $code
 }
 
 # What any of this needs; ends with 77 without. What earlier runs have left, if they were killed, goes first.

@@ -19,7 +19,7 @@ if outside; then
     machine_image "$SUITE"
 fi
 enclose "$(scaled 200)" "$DOCUMENT" "$SUITE" "$PACKAGES"
-trap 'summary || true' EXIT
+trap summary EXIT
 
 # Writes each block as a file of its own, NUMBER-LINE, beginning with the heading that it stands under.
 blocks() {

@@ -112,8 +112,10 @@ machine_tools() {
 
 # --- verbs that both have
 
-# What commands may use. `eventually` repeats one until it holds; the deadline is the caller's.
-EVENTUALLY='eventually() { until eval "$1"; do sleep 0.1; done; }'
+# What commands may use: `eventually` repeats one until it holds, until the deadline; `refused` holds if one fails. (A `!` does
+# not end a shell that ends at its first failure.)
+EVENTUALLY='eventually() { until eval "$1"; do sleep 0.1; done; }
+refused() { if eval "$1"; then echo "this should have failed: $1"; return 1; fi; }'
 # What systemd knows of the service.
 PROPERTIES='property() { systemctl show -p "$1" --value picloud.service; }
 has() { local value; value=$(property "$1"); echo "$1=$value"; grep -qE -- "$2" <<<"$value"; }

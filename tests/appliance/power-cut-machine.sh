@@ -20,7 +20,7 @@ if outside; then
     machine_image "$SUITE"
 fi
 enclose $(($(scaled 60) + CUTS * $(scaled 60))) "$CUTS" "$SEED" "$PACKAGES"
-trap 'summary || true' EXIT
+trap summary EXIT
 RANDOM=$SEED URL=http://$ADDRESS:8080/greenhouse
 DISK="file=nbd+unix:///?socket=$WORK/card,format=raw,cache=writeback"
 

@@ -6,8 +6,8 @@ CHECK_S=60 check "a later version is installed over it" "apt-get install -y -q -
 calls_end upgrade
 here "no caller was refused meanwhile, each had an answer" "python3 $APPLIANCE/callers.py count $WORK/upgrade"
 kept upgrade "what they were told to be stored is stored"
-check "it runs the new program" '[ "$(main)" != 0 ] && ! ls -l "/proc/$(main)/exe" | grep deleted'
-check "the edited configuration is as it was, the new one beside it" 'grep -x "level = \"debug\"" /etc/picloud/picloud.toml && ! grep "a later version" /etc/picloud/picloud.toml && grep "a later version" /etc/picloud/picloud.toml.dpkg-dist'
+check "it runs the new program" '[ "$(main)" != 0 ]; refused "ls -l /proc/$(main)/exe | grep deleted"'
+check "the edited configuration is as it was, the new one beside it" 'grep -x "level = \"debug\"" /etc/picloud/picloud.toml && grep "a later version" /etc/picloud/picloud.toml.dpkg-dist; refused "grep \"a later version\" /etc/picloud/picloud.toml"'
 here "data are as they were" "curl -sSf -m 10 $URL/readings/basil | grep '\"moisture\":50'"
 
 # A store that an earlier PiCloud has left.
@@ -24,12 +24,12 @@ check "its data, its dead letter and its pause are there" 'picloud apps list | g
 check "its app goes on" 'picloud resume porch; curl -sSf -m 10 http://localhost:8080/porch/rings --json "{\"by\":\"eve\"}"; eventually "picloud docs list porch/messages | grep EVE"'
 check "the journal says what was done and where the copy is" 'journalctl -u picloud -o cat | grep -E "before-schema-[0-9]+\.db"'
 check "a store of a later PiCloud is left alone, and the way back is named" "systemctl stop picloud; cp -a $STORE /var/tmp/; sqlite3 $STORE 'update meta set schema_version = 99, oldest_daemon = 99'
-    ! timeout 10 systemctl start picloud; eventually 'journalctl -u picloud -o cat -n 10 | grep 99'; journalctl -u picloud -o cat -n 10 | grep before-schema
+    refused 'timeout 10 systemctl start picloud'; eventually 'journalctl -u picloud -o cat -n 10 | grep 99'; journalctl -u picloud -o cat -n 10 | grep before-schema
     systemctl stop picloud; rm $STORE*; cp -a /var/tmp/picloud.db $STORE; systemctl reset-failed picloud; systemctl start picloud && systemctl is-active picloud"
-CHECK_S=60 check "an older package is refused, in words, and nothing has changed" "! apt-get install -y -q -o Dpkg::Use-Pty=0 --allow-downgrades $OWN/older/picloud_*.deb >/var/tmp/refused 2>&1; cat /var/tmp/refused; grep -i 'is older than the store' /var/tmp/refused; systemctl is-active picloud && dpkg --verify picloud && dpkg -s picloud | grep '^Status: install ok installed' && picloud apps list | grep porch"
+CHECK_S=60 check "an older package is refused, in words, and nothing has changed" "refused 'apt-get install -y -q -o Dpkg::Use-Pty=0 --allow-downgrades $OWN/older/picloud_*.deb >/var/tmp/refused 2>&1'; cat /var/tmp/refused; grep -i 'is older than the store' /var/tmp/refused; systemctl is-active picloud && dpkg --verify picloud && dpkg -s picloud | grep '^Status: install ok installed' && picloud apps list | grep porch"
 machine "systemctl stop picloud; rm $STORE*; mv /var/tmp/aside/* /var/lib/picloud/; systemctl start picloud" >"$WORK/said" 2>&1 || fails "the store can be put back"
 
-CHECK_S=60 check "removed, it is gone, and what it kept is not" 'apt-get remove -y -q picloud picloud-tui; ! command -v picloudd; ! systemctl is-active picloud; ! ss -ltn | grep :8080; [ -s /var/lib/picloud/picloud.db ] && [ -s /var/lib/picloud/secrets.key ] && [ -s /etc/picloud/picloud.toml ]'
+CHECK_S=60 check "removed, it is gone, and what it kept is not" 'apt-get remove -y -q picloud picloud-tui; refused "command -v picloudd"; refused "systemctl is-active picloud"; refused "ss -ltn | grep :8080"; [ -s /var/lib/picloud/picloud.db ] && [ -s /var/lib/picloud/secrets.key ] && [ -s /etc/picloud/picloud.toml ]'
 CHECK_S=60 check "installed again, it goes on with that" "apt-get install -y -q -o Dpkg::Use-Pty=0 $OWN/later/*.deb && picloud docs list greenhouse/sensors | grep basil"
 CHECK_S=60 check "purged, nothing of it is left" 'apt-get purge -y picloud picloud-tui; left=$(find / -xdev -path /var/tmp -prune -o -path /proc -prune -o -path /var/log -prune -o -path /tmp -prune -o -iname "*picloud*" -print); echo "$left"; [ -z "$left" ] && [ ! -e /run/picloud ]'
-check "nothing of it runs or has failed" 'systemctl --failed --no-legend; systemctl list-units --all --no-legend "picloud*"; ! pgrep -l picloud && [ -z "$(systemctl --failed --no-legend; systemctl list-units --all --no-legend "picloud*")" ]'
+check "nothing of it runs or has failed" 'systemctl --failed --no-legend; systemctl list-units --all --no-legend "picloud*"; refused "pgrep -l picloud"; [ -z "$(systemctl --failed --no-legend; systemctl list-units --all --no-legend "picloud*")" ]'
