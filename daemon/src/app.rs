@@ -208,7 +208,7 @@ struct Daemon {
 impl Daemon {
     async fn start(start: Start) -> anyhow::Result<Daemon> {
         let Start { config, pausing, look, faults } = start;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let clock = faults.clock();
         // Another one may be there already where several daemons share a process.
         let _already = log::to_terminal(look, config.log.level, Arc::clone(&clock));
         std::fs::create_dir_all(&config.runtime.directory).with_context(|| {

@@ -65,13 +65,12 @@ impl Surroundings {
         Ok(Faults::default())
     }
 
-    /// The crash point that `PICLOUD_FAULT=point:count` names.
+    /// The faults that `PICLOUD_FAULT` lists.
     #[cfg(feature = "faults")]
     fn faults(&self) -> anyhow::Result<Faults> {
         let named = self.environment.iter().find(|(name, _)| name == "PICLOUD_FAULT");
         let Some((_, value)) = named else { return Ok(Faults::default()) };
-        Faults::aborting(value)
-            .with_context(|| format!("PICLOUD_FAULT={value} names no crash point"))
+        Faults::planted(value).with_context(|| format!("PICLOUD_FAULT={value} names no fault"))
     }
 
     fn config(&self, file: Option<&Path>) -> anyhow::Result<Config> {

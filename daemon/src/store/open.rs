@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
+use crate::faults::Faults;
 use crate::ids::Id;
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
 use crate::store::{rows, sql, trouble};
@@ -26,11 +27,13 @@ pub struct StoreConfig {
     pub wal_bytes_max: u64,
     /// The most that a script may use, whatever the instance allowed when it was deployed.
     pub run: RunLimits,
+    pub faults: Faults,
 }
 
 impl StoreConfig {
     pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
-        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run: RunLimits::default() }
+        let (run, faults) = (RunLimits::default(), Faults::default());
+        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run, faults }
     }
 }
 
@@ -208,9 +211,10 @@ async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Resu
     };
     // The first takes effect only before the first table and before the log is turned on.
     let pragmas = format!(
-        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; \
          PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB_MAX}; \
          PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 250; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
+        config.faults.synchronous(),
         config.wal_bytes_max,
     );
     let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;
