@@ -1,0 +1,6 @@
+//! The daemon on a card that fails, in little memory, among strangers, and for a day: what `tests/appliance/` runs.
+
+pub mod card;
+pub mod power_cut;
+pub mod record;
+pub mod stage;
