@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A file system on a card that can fail: ext4 on a loop device, on FUSE, on nbdkit with card.py.
-#   card.sh make DIR MIB   a new card in DIR, with an empty ext4
+#   card.sh make DIR MIB   a new card in DIR, with an empty ext4; one that is plugged in there is pulled out
 #   card.sh plug DIR       mounts it on DIR/mnt
 #   card.sh unplug DIR     unmounts it whatever has become of it; DIR/image stays
 # Every step has a deadline, and nothing that is left running holds the caller's output.
@@ -10,10 +10,12 @@ dir=${2:?name a folder}
 export PATH="$PATH:/usr/sbin:/sbin"
 
 make() {
+    unplug
     mkdir -p "$dir"/{fuse,mnt}
     rm -f "$dir/image"
     truncate -s "$1M" "$dir/image"
-    timeout -k 5 60 mke2fs -q -F -t ext4 "$dir/image"
+    # All for the daemon, and nothing that the kernel would write later by itself.
+    timeout -k 5 60 mke2fs -q -F -t ext4 -b 4096 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 "$dir/image"
 }
 
 plug() {
@@ -55,9 +57,9 @@ stop() {
     [ ! -s "$dir/$1.pid" ] || pid=$(cat "$dir/$1.pid")
     rm -f "$dir/$1.pid"
     [ -n "$pid" ] || return 0
-    kill "$pid" || return 0
+    kill "$pid" 2>/dev/null || return 0
     for _ in $(seq 250); do
-        grep -q '^State:.[^Z]' "/proc/$pid/status" || return 0
+        grep -qs '^State:.[^Z]' "/proc/$pid/status" || return 0
         sleep 0.02
     done
     kill -KILL "$pid" || true

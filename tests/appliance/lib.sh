@@ -89,7 +89,7 @@ close_box() {
 enter_box() {
     work=$APPLIANCE_BOX
     mkdir -p "$work/tmp" "$work/card"
-    export TMPDIR=$work/tmp
+    export TMPDIR=$work/tmp RUST_BACKTRACE=0
     # What daemons keep in memory goes with the box.
     mount -t tmpfs tmpfs /dev/shm
     trap 'timeout -k 5 100 "$here/card.sh" unplug "$work/card" </dev/null >/dev/null 2>&1 || true' EXIT

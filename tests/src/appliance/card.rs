@@ -50,10 +50,6 @@ pub enum Cut {
     Everything,
 }
 
-impl Cut {
-    pub const ALL: [Cut; 4] = [Self::Nothing, Self::Random, Self::FirstFew, Self::Everything];
-}
-
 /// What the card has done since it was plugged in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -80,9 +76,14 @@ pub struct Card {
 impl Card {
     /// A new card with an empty file system, not plugged in.
     pub fn make(folder: &Path, script: &Path, mib: u32) -> Result<Card> {
-        let card = Card { folder: folder.to_owned(), script: script.to_owned() };
+        let card = Card::at(folder, script);
         card.order("make", &[&mib.to_string()])?;
         Ok(card)
+    }
+
+    /// The card that was made there.
+    pub fn at(folder: &Path, script: &Path) -> Card {
+        Card { folder: folder.to_owned(), script: script.to_owned() }
     }
 
     /// Where its file system is mounted.

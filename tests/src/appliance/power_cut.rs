@@ -79,11 +79,13 @@ impl World {
     /// Load, a cut in the middle of it, and a look at what is there when the power is back.
     fn cut(&mut self, plan: &Plan, daemon: Daemon, chance: &mut Chance) -> Result<Cutting> {
         let load = Duration::from_millis(200 + chance.below(LOAD_MS_MAX - 200));
-        let kind = Cut::ALL[usize::try_from(chance.below(4))?];
+        let kind = kind(chance);
         let (later, seed) = (chance.below(LATER_MAX), chance.number());
         if plan.lies == Lies::Yes {
             self.card.lie()?;
         }
+        // Half of the cuts meet a card that takes its time, so that they come while it flushes.
+        self.card.slow(Duration::from_millis(chance.below(2) * 4), 0)?;
         self.lives += 1;
         let life = (Chance::new(chance.number(), 0), self.lives);
         let card = &self.card;
@@ -98,6 +100,16 @@ impl World {
         ensure!(took <= READY_MAX, "ready only after {took:.1?}");
         stage::check(&self.site, &self.ledger, &daemon)?;
         Ok(Cutting { kind, load, loss, took, daemon })
+    }
+}
+
+/// Mostly torn or gone; now and then everything is kept, for comparison.
+fn kind(chance: &mut Chance) -> Cut {
+    match chance.below(10) {
+        0..=3 => Cut::Nothing,
+        4..=7 => Cut::Random,
+        8 => Cut::FirstFew,
+        _ => Cut::Everything,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the rigs have in common: a daemon whose store lies on a card, started by the clock, loaded, and looked through.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::appliance::card::Card;
 use crate::chance::Chance;
@@ -27,7 +28,8 @@ pub fn site_on(card: &Card, settings: &str) -> Result<Site> {
     let folder = card.mount().join("store");
     std::fs::create_dir_all(&folder)?;
     site.store = folder.join("picloud.db");
-    settings.clone_into(&mut site.settings);
+    // What scripts fail at is part of the load.
+    site.settings = format!("{settings}\n[log]\nlevel = \"error\"\n");
     Ok(site)
 }
 
@@ -57,6 +59,14 @@ pub fn under_load<T>(
         let ended = end(daemon);
         stop.store(true, Ordering::SeqCst);
         ended
+    })
+}
+
+/// Plays a case to its end, also if that is a wait in vain: what it has started goes with it.
+pub fn played<T>(case: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(case)).unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().cloned();
+        Err(anyhow!(why.unwrap_or_else(|| "it panicked, see above".to_owned())))
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use picloud_tests::appliance::power_cut::{self, Lies, Plan};
 use picloud_tests::appliance::record::{machine, row, say};
-use picloud_tests::appliance::stage;
+use picloud_tests::appliance::{slow_card, stage};
 
 #[derive(Parser)]
 struct Arguments {
@@ -18,6 +19,8 @@ struct Arguments {
 enum Rig {
     /// Cuts the power of the card under load.
     PowerCut(PowerCut),
+    /// A card that is slow, fails, is full or is left alone.
+    SlowCard(SlowCard),
 }
 
 /// Where the card is made, and by what.
@@ -51,10 +54,23 @@ struct PowerCut {
     fault: Option<String>,
 }
 
+#[derive(Args)]
+struct SlowCard {
+    #[command(flatten)]
+    on: OnCard,
+    /// Seconds in which an idle daemon may write nothing.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+    /// The name of the one case to play.
+    #[arg(long)]
+    only: Option<String>,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.rig {
         Rig::PowerCut(rig) => power_cut(rig),
+        Rig::SlowCard(rig) => slow_card(rig),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,6 +104,19 @@ fn power_cut(rig: PowerCut) -> anyhow::Result<()> {
         (format!("power-cut.sh {cuts} --seed {seed}"), figures)
     };
     finish(on.record, &command, &figures);
+    Ok(())
+}
+
+fn slow_card(rig: SlowCard) -> anyhow::Result<()> {
+    let SlowCard { on, idle, only } = rig;
+    let plan = slow_card::Plan {
+        card: on.card,
+        card_script: on.card_script,
+        seed: on.seed,
+        idle: Duration::from_secs(idle),
+    };
+    let figures = slow_card::run(&plan, only.as_deref())?;
+    finish(on.record, &format!("slow-card.sh --idle {idle} --seed {}", on.seed), &figures);
     Ok(())
 }
 
