@@ -50,6 +50,40 @@ need_programs() {
     [ -x "$PICLOUD_PROGRAMS/appliance" ] || not_tested "there is no $PICLOUD_PROGRAMS/appliance"
 }
 
+# A control group with so much memory, in APPLIANCE_GROUP; none where the machine has no such groups.
+make_group() {
+    local name=picloud-appliance-$$ top=/sys/fs/cgroup bytes limit
+    bytes=$(numfmt --from=iec "$1")
+    if grep -qsw memory "$top/cgroup.controllers"; then
+        limit=memory.max
+        echo +memory >"$top/cgroup.subtree_control" 2>/dev/null || true
+    elif [ -d "$top/memory" ]; then
+        top=$top/memory limit=memory.limit_in_bytes
+    else
+        limit=
+    fi
+    if [ -z "$limit" ] || ! mkdir "$top/$name" 2>/dev/null; then
+        say "there is no control group for memory: what needs one is left out"
+        return 0
+    fi
+    export APPLIANCE_GROUP=$top/$name
+    if ! echo "$bytes" >"$APPLIANCE_GROUP/$limit"; then
+        remove_group
+        say "a control group's memory cannot be limited here: what needs that is left out"
+        return 0
+    fi
+    [ ! -e "$APPLIANCE_GROUP/memory.swap.max" ] || echo 0 >"$APPLIANCE_GROUP/memory.swap.max"
+}
+
+remove_group() {
+    [ -n "${APPLIANCE_GROUP:-}" ] || return 0
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        rmdir "$APPLIANCE_GROUP" 2>/dev/null && break
+        sleep 0.1
+    done
+    unset APPLIANCE_GROUP
+}
+
 # Runs the script itself once more, in namespaces of its own for processes and mounts: whatever it starts or mounts there goes
 # with its first process, which is killed after so many seconds. Nothing in there holds our output, so nothing can keep who
 # reads it waiting.
@@ -63,8 +97,9 @@ in_a_box() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/picloud-appliance.XXXXXX")
     trap 'close_box' EXIT
     trap 'exit 143' TERM INT HUP
+    : >"$work/said"
     APPLIANCE_BOX=$work unshare --mount --pid --fork --kill-child --mount-proc "$0" "$@" \
-        </dev/null >"$work/said" 2>&1 &
+        </dev/null >>"$work/said" 2>&1 &
     box=$!
     timeout -k 5 "$seconds" tail -s 0.2 -n +1 --pid="$box" -f "$work/said" &
     watch=$!
@@ -81,6 +116,7 @@ close_box() {
     trap - EXIT
     [ -z "${box:-}" ] || kill -KILL "$box" 2>/dev/null || true
     [ -z "${watch:-}" ] || kill -KILL "$watch" 2>/dev/null || true
+    remove_group
     # Its mounts are seen by nobody else, and are gone.
     if [ -n "${KEEP:-}" ]; then say "kept: $work"; else rm -rf --one-file-system "$work"; fi
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use picloud_tests::appliance::power_cut::{self, Lies, Plan};
 use picloud_tests::appliance::record::{machine, row, say};
-use picloud_tests::appliance::{slow_card, stage};
+use picloud_tests::appliance::{hostile_lan, slow_card, stage};
 
 #[derive(Parser)]
 struct Arguments {
@@ -21,6 +21,8 @@ enum Rig {
     PowerCut(PowerCut),
     /// A card that is slow, fails, is full or is left alone.
     SlowCard(SlowCard),
+    /// Strangers on the LAN who do their worst.
+    HostileLan(HostileLan),
 }
 
 /// Where the card is made, and by what.
@@ -66,11 +68,23 @@ struct SlowCard {
     only: Option<String>,
 }
 
+#[derive(Args)]
+struct HostileLan {
+    /// The control group to run the daemon in.
+    #[arg(long)]
+    group: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long)]
+    record: bool,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.rig {
         Rig::PowerCut(rig) => power_cut(rig),
         Rig::SlowCard(rig) => slow_card(rig),
+        Rig::HostileLan(rig) => hostile_lan(&rig),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,6 +131,14 @@ fn slow_card(rig: SlowCard) -> anyhow::Result<()> {
     };
     let figures = slow_card::run(&plan, only.as_deref())?;
     finish(on.record, &format!("slow-card.sh --idle {idle} --seed {}", on.seed), &figures);
+    Ok(())
+}
+
+fn hostile_lan(rig: &HostileLan) -> anyhow::Result<()> {
+    let plan =
+        hostile_lan::Plan { group: hostile_lan::group(rig.group.as_deref()), seed: rig.seed };
+    let figures = hostile_lan::run(&plan)?;
+    finish(rig.record, &format!("hostile-lan.sh --seed {}", rig.seed), &figures);
     Ok(())
 }
 
