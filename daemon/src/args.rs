@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -18,7 +17,6 @@ use crate::config::{self, Config};
 use crate::engine::Pausing;
 use crate::faults::Faults;
 use crate::log::{Look, message};
-use crate::time::{Clock, SystemClock};
 
 /// What a process is started with.
 pub struct Surroundings {
@@ -72,13 +70,12 @@ impl Surroundings {
         Ok(Faults::default())
     }
 
-    /// The crash point that `PICLOUD_FAULT=point:count` names.
+    /// The faults that `PICLOUD_FAULT` lists.
     #[cfg(feature = "faults")]
     fn faults(&self) -> anyhow::Result<Faults> {
         let named = self.environment.iter().find(|(name, _)| name == "PICLOUD_FAULT");
         let Some((_, value)) = named else { return Ok(Faults::default()) };
-        Faults::aborting(value)
-            .with_context(|| format!("PICLOUD_FAULT={value} names no crash point"))
+        Faults::planted(value).with_context(|| format!("PICLOUD_FAULT={value} names no fault"))
     }
 
     fn config(&self, file: Option<&Path>) -> anyhow::Result<Config> {
@@ -230,10 +227,10 @@ fn run(
     let config = surroundings.config(file);
     // That the configuration cannot be read is told where the log goes without one.
     let to = config.as_ref().map_or_else(|_| Config::default().log, |config| config.log.clone());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let faults = surroundings.faults();
+    let clock = faults.as_ref().map_or_else(|_| Faults::default().clock(), Faults::clock);
     let streams = surroundings.given.streams;
     let log = Log::start(&to, streams, surroundings.look(), &clock);
-    let faults = surroundings.faults();
     let start = config.and_then(|config| {
         Ok(Start { config, pausing, faults: faults?, clock, given: surroundings.given })
     });

@@ -213,7 +213,7 @@ impl Dispatcher {
             }
             tokio::select! {
                 _ = due.changed() => {}
-                () = sleep_ms(wait_ms) => {}
+                () = sleep_ms(wait_ms, &*self.parts.clock) => {}
                 _ = questions.changed() => {
                     let number = *questions.borrow_and_update();
                     self.show_life(number);
@@ -511,11 +511,11 @@ impl Handover for Arc<Dispatcher> {
 const SLEEP_MS_MAX: u64 = 60_000;
 
 /// Waits so many milliseconds or until it is time to look at the clock again; for ever when there are none.
-async fn sleep_ms(ms: Option<i64>) {
+async fn sleep_ms(ms: Option<i64>, clock: &dyn Clock) {
     match ms {
         Some(ms) => {
             let ms = ms.max(0).unsigned_abs().min(SLEEP_MS_MAX);
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            tokio::time::sleep(clock.sleep_for(Duration::from_millis(ms))).await;
         }
         None => std::future::pending().await,
     }

@@ -264,6 +264,7 @@ fn store_config(setup: &Setup) -> StoreConfig {
         path: setup.store.clone(),
         wal_bytes_max: setup.limits.store.log_bytes_max,
         run: setup.limits.run.clone(),
+        faults: setup.faults.clone(),
     }
 }
 

@@ -1,4 +1,9 @@
-//! Crash points and planted bugs, for tests. Without the `faults` feature every question is answered "no" by a constant.
+//! Crash points, planted bugs and a fast clock, for tests. Without the `faults` feature every question is answered "no" by a
+//! constant.
+
+use std::sync::Arc;
+
+use crate::time::{Clock, SystemClock};
 
 /// A moment at which a test may end the process, or pretend that it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +96,7 @@ impl Bug {
 
 /// Asked at each crash point; `true` stops there as if the process had died.
 #[cfg(feature = "faults")]
-pub type CrashHook = std::sync::Arc<dyn Fn(CrashPoint) -> bool + Send + Sync>;
+pub type CrashHook = Arc<dyn Fn(CrashPoint) -> bool + Send + Sync>;
 
 /// The faults of one daemon; none unless a test plants some.
 #[derive(Clone, Default)]
@@ -100,6 +105,10 @@ pub struct Faults {
     bugs: Vec<Bug>,
     #[cfg(feature = "faults")]
     hook: Option<CrashHook>,
+    #[cfg(feature = "faults")]
+    synchronous: Option<&'static str>,
+    #[cfg(feature = "faults")]
+    fast: Option<Fast>,
 }
 
 impl std::fmt::Debug for Faults {
@@ -119,6 +128,15 @@ impl Faults {
     pub const fn crashes(&self, _point: CrashPoint) -> bool {
         false
     }
+
+    /// SQLite's `synchronous`: what is acknowledged has been flushed.
+    pub const fn synchronous(&self) -> &'static str {
+        "FULL"
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock::start())
+    }
 }
 
 #[cfg(feature = "faults")]
@@ -135,20 +153,37 @@ impl Faults {
         self
     }
 
-    /// From `point:count`: the process aborts when it comes to that point for the `count`-th time.
-    pub fn aborting(text: &str) -> Option<Faults> {
-        use std::sync::atomic::{AtomicU64, Ordering};
-
-        let (point, count) = text.split_once(':')?;
-        let point = *CrashPoint::ALL.iter().find(|known| known.as_str() == point)?;
-        let count: u64 = count.parse().ok()?;
-        let seen = AtomicU64::new(0);
-        Some(Faults::default().with_hook(std::sync::Arc::new(move |here| {
-            if here == point && seen.fetch_add(1, Ordering::SeqCst) + 1 == count {
-                std::process::abort();
+    /// From a list such as `before_commit:3,synchronous:off`. `point:count` aborts the process when it comes to that point
+    /// for the `count`-th time, `synchronous:off` or `synchronous:normal` acknowledges before a flush, and `clock:60:ms`
+    /// has time run 60 times faster since that moment, in milliseconds since 1970.
+    pub fn planted(list: &str) -> Option<Faults> {
+        let mut faults = Faults::default();
+        for (name, value) in
+            list.split(',').map(|one| one.split_once(':')).collect::<Option<Vec<_>>>()?
+        {
+            match name {
+                "synchronous" => {
+                    let known = ["OFF", "NORMAL"].into_iter();
+                    faults.synchronous =
+                        Some(known.into_iter().find(|known| known.eq_ignore_ascii_case(value))?);
+                }
+                "clock" => faults.fast = Some(Fast::parse(value)?),
+                point => faults.hook = Some(aborting(point, value)?),
             }
-            false
-        })))
+        }
+        Some(faults)
+    }
+
+    pub fn synchronous(&self) -> &'static str {
+        self.synchronous.unwrap_or("FULL")
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        let clock = SystemClock::start();
+        match self.fast {
+            Some(fast) => Arc::new(FastClock { clock, fast }),
+            None => Arc::new(clock),
+        }
     }
 
     pub fn has(&self, bug: Bug) -> bool {
@@ -158,5 +193,86 @@ impl Faults {
     /// Whether to stop here as if the process had died.
     pub fn crashes(&self, point: CrashPoint) -> bool {
         self.hook.as_ref().is_some_and(|hook| hook(point))
+    }
+}
+
+#[cfg(feature = "faults")]
+fn aborting(point: &str, count: &str) -> Option<CrashHook> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let point = *CrashPoint::ALL.iter().find(|known| known.as_str() == point)?;
+    let count: u64 = count.parse().ok()?;
+    let seen = AtomicU64::new(0);
+    Some(Arc::new(move |here| {
+        if here == point && seen.fetch_add(1, Ordering::SeqCst) + 1 == count {
+            std::process::abort();
+        }
+        false
+    }))
+}
+
+#[cfg(feature = "faults")]
+use fast::{Fast, FastClock};
+
+/// A day in minutes, for what shows only after a day.
+#[cfg(feature = "faults")]
+mod fast {
+    use std::time::Duration;
+
+    use crate::time::{Clock, Standing, SystemClock, Timestamp};
+
+    /// How much faster, and since when: the same for all starts of a daemon, so that no start sets the clock back.
+    #[derive(Clone, Copy)]
+    pub(super) struct Fast {
+        times: u32,
+        since: Timestamp,
+    }
+
+    impl Fast {
+        pub(super) fn parse(text: &str) -> Option<Fast> {
+            let (times, since) = text.split_once(':')?;
+            let times = times.parse().ok().filter(|times| *times > 0)?;
+            Some(Fast { times, since: Timestamp(since.parse().ok()?) })
+        }
+    }
+
+    pub(super) struct FastClock {
+        pub(super) clock: SystemClock,
+        pub(super) fast: Fast,
+    }
+
+    impl Clock for FastClock {
+        fn now(&self) -> Timestamp {
+            let passed = self.clock.now().ms_since(self.fast.since);
+            self.fast.since.plus_ms(passed * i64::from(self.fast.times))
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.clock.monotonic() * self.fast.times
+        }
+
+        fn standing(&self) -> Standing {
+            self.clock.standing()
+        }
+
+        fn sleep_for(&self, time: Duration) -> Duration {
+            time / self.fast.times
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_fast_clock_goes_on_where_another_that_began_at_the_same_moment_is() {
+            let clock = SystemClock::start();
+            let since = clock.now().plus_ms(-1_000);
+            let fast = FastClock { clock, fast: Fast::parse(&format!("60:{}", since.0)).unwrap() };
+            let passed = fast.now().ms_since(since);
+            assert!((60_000..120_000).contains(&passed), "{passed} ms");
+            assert_eq!(fast.sleep_for(Duration::from_secs(60)), Duration::from_secs(1));
+            assert!(Fast::parse("0:0").is_none());
+        }
     }
 }

@@ -116,6 +116,11 @@ pub trait Clock: Send + Sync {
     fn not_before(&self, floor: Timestamp) {
         let _believed = floor;
     }
+
+    /// How long to sleep until so much of its time has passed. Timers know nothing of a clock that runs faster.
+    fn sleep_for(&self, time: Duration) -> Duration {
+        time
+    }
 }
 
 /// Where the system's time service says whether it has reached a server.

@@ -27,12 +27,18 @@ const ANNOUNCEMENT: &str = "listening on http://";
 /// What it prints before, if its admin API is to be had over TCP.
 const ADMIN_ANNOUNCEMENT: &str = "admin API on http://";
 
-/// A program of the workspace as it is built for tests: with fault points.
+/// A program of the workspace as it is built for tests: with fault points. `PICLOUD_PROGRAMS` names another folder, which may
+/// have those that ship instead.
 pub fn program(name: &str) -> PathBuf {
     let own = env::current_exe().expect("a test is a file");
-    let folder =
-        own.parent().and_then(Path::parent).expect("tests are in a folder of the target's");
-    folder.join(format!("{name}-under-test"))
+    // Tests are in a folder of the target's, programs beside each other.
+    let beside = own.parent().expect("a file is in a folder");
+    let folder = if beside.ends_with("deps") { beside.parent() } else { Some(beside) };
+    #[allow(clippy::disallowed_methods, reason = "the configuration of the tests")]
+    let named = env::var_os("PICLOUD_PROGRAMS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| folder.expect("the target is a folder").to_owned());
+    let under_test = folder.join(format!("{name}-under-test"));
+    if under_test.exists() { under_test } else { folder.join(name) }
 }
 
 /// A place for a daemon: its configuration, store and socket. It outlives the daemons that are started in it.
@@ -61,6 +67,8 @@ pub struct Launch<'a> {
     pub as_nobody: Option<Nobody>,
     /// Systemd has started it.
     pub by: Option<&'a Systemd>,
+    /// A command that starts it in other surroundings.
+    pub through: &'a [String],
 }
 
 /// Asks for a process without any privilege. Only root can start one.
@@ -119,7 +127,7 @@ impl Site {
 
     /// A daemon that may or may not come up.
     pub fn launch(&self, launch: Launch<'_>) -> Daemon {
-        let mut words = Vec::new();
+        let mut words = launch.through.to_vec();
         if let Some(mount) = launch.within {
             words.extend(mount.enter());
         }

@@ -154,8 +154,8 @@ fn answer(operation: &Operation, response: &Response) -> Answer {
         (409, _) | (503 | 504, Some("unknown")) => Answer::Unknown,
         // The daemon ends in the middle of a commit.
         (500, Some("unknown")) => Answer::Unknown,
-        // 507: the disk is nearly full.
-        (503 | 507, Some("nothing_changed")) => Answer::NothingChanged,
+        // 504: the run was stopped at its deadline; 507: the disk is nearly full.
+        (503 | 504 | 507, Some("nothing_changed")) => Answer::NothingChanged,
         _ => Answer::Strange(format!("{response:?}")),
     }
 }
@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(told(Work::Failing, 502, "{}"), Answer::Done);
         let nothing = r#"{"outcome": "nothing_changed"}"#;
         assert_eq!(told(Work::Now, 503, nothing), Answer::NothingChanged);
+        assert_eq!(told(Work::Now, 504, nothing), Answer::NothingChanged);
         assert_eq!(told(Work::Now, 507, nothing), Answer::NothingChanged);
         for status in [500, 503, 504] {
             assert_eq!(told(Work::Now, status, r#"{"outcome": "unknown"}"#), Answer::Unknown);

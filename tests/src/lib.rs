@@ -1,5 +1,6 @@
 //! What the tests stand on: the real process and its sockets, the repository as text, and the house rules.
 
+pub mod appliance;
 pub mod chance;
 pub mod client;
 pub mod daemon;

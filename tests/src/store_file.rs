@@ -1,4 +1,4 @@
-//! A look into the store's file while no daemon has it open, for what no daemon would do to it.
+//! A look into the store's file, for what no daemon would do to it; mostly while none has it open.
 
 use std::path::Path;
 
@@ -32,6 +32,16 @@ pub fn is_clean(path: &Path) -> bool {
         let clean = sqlx::query_scalar("SELECT clean FROM meta").fetch_one(&mut connection).await?;
         connection.close().await?;
         Ok(clean)
+    })
+}
+
+/// What SQLite finds when it looks through the whole file: `ok`, or what is wrong. A daemon may have it open.
+#[track_caller]
+pub fn integrity(path: &Path) -> String {
+    with(path, async |mut connection| {
+        let found = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await;
+        connection.close().await?;
+        Ok(found.unwrap_or_else(|error| error.to_string()))
     })
 }
 

@@ -143,7 +143,12 @@ pub const KEYS: &[Binding] = &[
     binding(Command::MarkAll, &[char('X')], "X", "mark all that match"),
     binding(Command::Sort, &[char('s')], "s", "sort by the next column"),
     binding(Command::Reverse, &[char('S')], "S", "sort the other way round"),
-    binding(Command::Group, &[char('b')], "b", "the other view: by error or one by one, abandoned, secrets"),
+    binding(
+        Command::Group,
+        &[char('b')],
+        "b",
+        "the other view: by error or one by one, abandoned, secrets",
+    ),
     binding(Command::Run, &[char('r')], "r", "run: replay, run now, fire, invoke"),
     binding(Command::Try, &[char('t')], "t", "try without effect"),
     binding(Command::Edit, &[char('e')], "e", "edit in $VISUAL or $EDITOR"),

@@ -59,10 +59,8 @@ const ROUTES: &[Verb] = &[
     verb(Command::Group, "secrets", "AppSecrets"),
 ];
 
-const SECRETS: &[Verb] = &[
-    verb(Command::Discard, "delete", "AppSecrets"),
-    verb(Command::Group, "routes", "AppRead"),
-];
+const SECRETS: &[Verb] =
+    &[verb(Command::Discard, "delete", "AppSecrets"), verb(Command::Group, "routes", "AppRead")];
 
 const SCRIPTS: &[Verb] = &[
     verb(Command::Edit, "edit", "AppManageScripts"),

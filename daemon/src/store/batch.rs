@@ -479,12 +479,17 @@ impl Batcher {
 
     /// Rolls back, and says how to go on.
     pub(crate) async fn undo(&mut self, undone: Undone) -> Result<(Trouble, String), BatchError> {
+        let path = &self.config.path;
+        let judged = |error: &sqlx::Error, stage| match trouble::of(error, stage) {
+            Trouble::Fatal if open::goes_on_reading(path, error) => Trouble::ReadOnly,
+            trouble => trouble,
+        };
         let (trouble, why) = match &undone {
             Undone::Crash(point) => return Err(BatchError::Crashed(*point)),
             Undone::Afterwards(error) => return Err(BatchError::Fatal(error.to_string())),
-            Undone::Commit(error) => (trouble::of(error, Stage::Commit), error.to_string()),
+            Undone::Commit(error) => (judged(error, Stage::Commit), error.to_string()),
             Undone::Apply(ApplyError::Sql(error)) | Undone::Unreadable { error, .. } => {
-                (trouble::of(error, Stage::Statement), error.to_string())
+                (judged(error, Stage::Statement), error.to_string())
             }
             Undone::Apply(error @ ApplyError::Count { .. }) => {
                 (Trouble::Statement, error.to_string())
@@ -492,15 +497,13 @@ impl Batcher {
         };
         tracing::warn!(error = why, "a batch was undone");
         if trouble == Trouble::Fatal {
-            // Remounted read-only under way: nothing was lost that had been promised, and reads go on.
-            if !open::is_read_only(&self.config.path) {
-                return Err(BatchError::Fatal(why));
-            }
+            return Err(BatchError::Fatal(why));
         }
         // After some errors SQLite has rolled back by itself; then this fails, and that is well.
         let rolled_back = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
         if let Err(error) = rolled_back
             && trouble::of(&error, Stage::Commit) == Trouble::Fatal
+            && !open::goes_on_reading(&self.config.path, &error)
         {
             return Err(BatchError::Fatal(error.to_string()));
         }

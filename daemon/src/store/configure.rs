@@ -129,7 +129,7 @@ impl Batcher {
             Undone::Commit(error) => (error, Stage::Commit),
         };
         let trouble = trouble::of(&error, stage);
-        if trouble == Trouble::Fatal && !open::is_read_only(&self.config.path) {
+        if trouble == Trouble::Fatal && !open::goes_on_reading(&self.config.path, &error) {
             return BatchError::Fatal(error.to_string()).into();
         }
         // After some errors SQLite has rolled back by itself; then this fails, and that is well.

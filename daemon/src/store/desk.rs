@@ -163,6 +163,7 @@ impl Desk {
             if left.is_zero() {
                 return;
             }
+            let left = self.shared.clock.sleep_for(left);
             if tokio::time::timeout(left, self.shared.something.notified()).await.is_err() {
                 return;
             }
@@ -371,7 +372,7 @@ impl Desk {
         let left = next.saturating_sub(self.shared.clock.monotonic());
         tokio::select! {
             () = self.shared.something.notified() => {}
-            () = tokio::time::sleep(left) => {}
+            () = tokio::time::sleep(self.shared.clock.sleep_for(left)) => {}
         }
     }
 }

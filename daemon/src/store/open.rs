@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, StatVfsMountFlags};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
+use crate::faults::Faults;
 use crate::ids::Id;
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
 use crate::store::{rows, sql, trouble};
@@ -26,11 +27,13 @@ pub struct StoreConfig {
     pub wal_bytes_max: u64,
     /// The most that a script may use, whatever the instance allowed when it was deployed.
     pub run: RunLimits,
+    pub faults: Faults,
 }
 
 impl StoreConfig {
     pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
-        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run: RunLimits::default() }
+        let (run, faults) = (RunLimits::default(), Faults::default());
+        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run, faults }
     }
 }
 
@@ -139,10 +142,22 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Whether the file system of the store is mounted read-only now.
-pub(crate) fn is_read_only(path: &Path) -> bool {
-    rustix::fs::statvfs(folder_of(path))
-        .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+/// Whether the store can go on for those who read, although this error is fatal otherwise: its file system has turned
+/// read-only under way, and nothing is lost that had been promised.
+pub(crate) fn goes_on_reading(path: &Path, error: &sqlx::Error) -> bool {
+    !trouble::is_failed_flush(error) && is_read_only(path)
+}
+
+/// Whether the file system of the store is mounted read-only now, or refuses writes as if it were: where the kernel has found an
+/// error it may not say so in the mount's flags.
+fn is_read_only(path: &Path) -> bool {
+    let is_mounted_so = rustix::fs::statvfs(folder_of(path))
+        .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let refuses = || {
+        let opened = File::options().write(true).open(lock_path(path));
+        opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+    };
+    is_mounted_so || refuses()
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -165,12 +180,16 @@ fn check_place(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Held until the process ends. A file of its own, since closing any handle of the database file would release
-/// SQLite's locks on it.
-pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
+/// A file of its own, since closing any handle of the database file would release SQLite's locks on it.
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let name = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// Held until the process ends.
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
+    let name = lock_path(path);
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(|error| named_io(&name, "opening its lock file", error))?;
@@ -208,9 +227,10 @@ async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Resu
     };
     // The first takes effect only before the first table and before the log is turned on.
     let pragmas = format!(
-        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; \
          PRAGMA journal_size_limit = {}; PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB_MAX}; \
          PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 250; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF",
+        config.faults.synchronous(),
         config.wal_bytes_max,
     );
     let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;

@@ -28,6 +28,8 @@ const SQLITE_CANTOPEN: i64 = 14;
 const SQLITE_NOTADB: i64 = 26;
 const IOERR_READ: i64 = SQLITE_IOERR | (1 << 8);
 const IOERR_SHORT_READ: i64 = SQLITE_IOERR | (2 << 8);
+const IOERR_FSYNC: i64 = SQLITE_IOERR | (4 << 8);
+const IOERR_DIR_FSYNC: i64 = SQLITE_IOERR | (5 << 8);
 
 /// The extended result code, if the error is SQLite's.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i64> {
@@ -57,6 +59,11 @@ pub(crate) fn of(error: &sqlx::Error, stage: Stage) -> Trouble {
         SQLITE_IOERR => Trouble::Fatal,
         _ => Trouble::Statement,
     }
+}
+
+/// Whether a flush failed: the kernel takes what it could not write for written, so what the next flush says is worth nothing.
+pub(crate) fn is_failed_flush(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(IOERR_FSYNC | IOERR_DIR_FSYNC))
 }
 
 pub(crate) fn is_not_a_database(error: &sqlx::Error) -> bool {

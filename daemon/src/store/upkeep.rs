@@ -73,7 +73,9 @@ impl Batcher {
     fn put_off(&self, doing: &'static str, error: sqlx::Error) -> Result<(), StoreError> {
         let path = &self.config.path;
         match trouble::of(&error, Stage::Statement) {
-            Trouble::Fatal if !open::is_read_only(path) => Err(named(path, doing, error)),
+            Trouble::Fatal if !open::goes_on_reading(path, &error) => {
+                Err(named(path, doing, error))
+            }
             Trouble::Full | Trouble::ReadOnly | Trouble::Fatal | Trouble::Statement => Ok(()),
         }
     }
