@@ -30,6 +30,8 @@ pub mod field {
     pub const EXECUTION: &str = "execution";
     /// Id of the run's row, which is the same.
     pub const OUTBOX: &str = "outbox";
+    /// Id of the dead letter that was made of it.
+    pub const LETTER: &str = "letter";
     /// Number of the trigger that the run is of.
     pub const TRIGGER: &str = "trigger";
     pub const ATTEMPT: &str = "attempt";

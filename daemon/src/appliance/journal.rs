@@ -153,7 +153,7 @@ fn level(level: Level) -> log::Level {
 fn name(of: &str) -> String {
     match of {
         field::MESSAGE_ID => "MESSAGE_ID".to_owned(),
-        field::EXECUTION | field::OUTBOX | field::TRIGGER => {
+        field::EXECUTION | field::OUTBOX | field::TRIGGER | field::LETTER => {
             format!("{PREFIX}{}_ID", of.to_ascii_uppercase())
         }
         of => format!("{PREFIX}{}", of.to_ascii_uppercase()),

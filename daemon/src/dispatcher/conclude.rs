@@ -10,6 +10,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::flow::settle::{Settle, Stored};
 use crate::flow::{Command, Kept, Refusal};
 use crate::gate::Work;
+use crate::ids::Id;
 use crate::inbox::{Changed, InboxFailure, InboxFailureKind, InboxResult};
 use crate::log::{field, message};
 use crate::outbox::decide::{Action, Outcome, decide};
@@ -158,7 +159,6 @@ impl Dispatcher {
         attempt.wrote = wrote(&attempt.effects, &attempt.mask);
         let commits = !attempt.effects.is_empty() || result.is_some();
         let (end, failure) = told(&action, answer.is_some());
-        attempt.ends = Ends::of(&action);
         let settle = Settle {
             claim: run.claim.clone(),
             stored,
@@ -169,6 +169,7 @@ impl Dispatcher {
             script_version: attempt.script_version,
             fresh: self.parts.ids.next(self.parts.clock.now()),
         };
+        attempt.ends = Ends::of(&settle);
         run.keys = touched(&settle);
         let pending = Pending { run, attempt, stored, end, failure, answer };
         let dispatcher = Arc::clone(self);
@@ -378,7 +379,7 @@ impl Dispatcher {
             log: attempt.log,
             ..execution_of(row, end, started_at)
         });
-        tell(&execution, &self.parts.catalog.load());
+        tell(&execution, attempt.ends.letter, &self.parts.catalog.load());
         self.count_and_show(run, &execution, &attempt.verdict, attempt.ends);
         self.history.record(execution);
         self.let_go(&run.claim);
@@ -387,10 +388,11 @@ impl Dispatcher {
 
 /// One event for each settled claim, with everything on it. What succeeded is at `debug`: a line in the journal for
 /// each request would wear the card more than the request itself.
-fn tell(execution: &Execution, catalog: &Catalog) {
+fn tell(execution: &Execution, letter: Option<Id>, catalog: &Catalog) {
     let app = catalog.apps.get(&execution.app).map(|app| &*app.slug);
     let error = execution.failure.as_ref().map(|failure| failure.message.as_str());
-    let id = (execution.end == End::DeadLettered).then_some(message::DEAD_LETTER.0);
+    let letter = letter.filter(|_| execution.end == End::DeadLettered).map(tracing::field::display);
+    let id = letter.as_ref().map(|_| message::DEAD_LETTER.0);
     macro_rules! settled {
         ($level:ident) => {
             tracing::$level!(
@@ -399,6 +401,7 @@ fn tell(execution: &Execution, catalog: &Catalog) {
                 { field::SCRIPT } = &*execution.script,
                 { field::EXECUTION } = %execution.id,
                 { field::OUTBOX } = %execution.id,
+                { field::LETTER } = letter,
                 { field::TRIGGER } = execution.source.trigger(execution.origin),
                 { field::SOURCE } = execution.source.as_str(),
                 { field::ATTEMPT } = execution.attempt,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::flow::settle::Settle;
+use crate::ids::Id;
 use crate::outbox::decide::{Action, Outcome};
 use crate::outbox::row::AbandonReason;
 use crate::time::Timestamp;
@@ -13,24 +15,25 @@ use super::live::{Move, Moved};
 use super::ready::Run;
 use super::tally::{Ended, Started};
 
-/// What belongs to an end: when the row may run again, or why it was given up.
+/// What belongs to an end: when the row may run again, why it was given up, or where it is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
     pub again_at: Option<Timestamp>,
     pub reason: Option<AbandonReason>,
+    /// The dead letter that was made of it.
+    pub letter: Option<Id>,
 }
 
 impl Ends {
-    pub fn of(action: &Action) -> Ends {
-        match action {
+    pub fn of(settle: &Settle) -> Ends {
+        let none = Ends::default();
+        match &settle.action {
             Action::Retry { available_at, .. } | Action::Release { available_at, .. } => {
-                Ends { again_at: Some(*available_at), reason: None }
+                Ends { again_at: Some(*available_at), ..none }
             }
-            Action::Abandon { reason } => Ends { again_at: None, reason: Some(*reason) },
-            Action::Complete
-            | Action::Answer(_)
-            | Action::DeadLetter { .. }
-            | Action::FailHandler { .. } => Ends::default(),
+            Action::Abandon { reason } => Ends { reason: Some(*reason), ..none },
+            Action::DeadLetter { .. } => Ends { letter: Some(settle.first_made()), ..none },
+            Action::Complete | Action::Answer(_) | Action::FailHandler { .. } => none,
         }
     }
 }

@@ -36,6 +36,13 @@ pub struct Settle {
     pub fresh: Id,
 }
 
+impl Settle {
+    /// The id of the first that it makes: of the dead letter, where it makes one.
+    pub fn first_made(&self) -> Id {
+        self.fresh.derived(1)
+    }
+}
+
 /// Whether the row's insert has reached the writer: a sync row's may not have, and then there is nothing to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -362,6 +369,7 @@ fn bury(settle: &Settle, failure: &Failure, layer: &mut Layer) {
         last_at: facts.now,
         script_version: settle.script_version,
     };
+    debug_assert_eq!(letter.id, settle.first_made(), "what failed has no effects");
     let trigger = row.origin.and_then(|origin| facts.catalog.triggers.get(&TriggerId(origin)));
     let event = letter_event(&letter);
     let trigger = trigger.map(|one| &*one.name);
