@@ -67,7 +67,7 @@ picloud() {
         put "systemd/$name" "usr/lib/systemd/system/$name"
     done
     put systemd/picloud.sysusers usr/lib/sysusers.d/picloud.conf
-    [ ! -e systemd/picloud.catalog ] || put systemd/picloud.catalog usr/lib/systemd/catalog/picloud.catalog
+    put systemd/picloud.catalog usr/lib/systemd/catalog/picloud.catalog
     put "$manuals/completions/picloud" usr/share/bash-completion/completions/picloud
     put "$manuals/completions/_picloud" usr/share/zsh/vendor-completions/_picloud
     put "$manuals/completions/picloud.fish" usr/share/fish/vendor_completions.d/picloud.fish

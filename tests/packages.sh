@@ -37,7 +37,7 @@ for name in picloud picloud-tui; do
     cp "$(ls -t "$folder/${name}"_*_"$architecture".deb | head -n 1)" "$work/$name.deb"
     dpkg-deb -R "$work/$name.deb" "$work/$name"
 done
-files=(systemd/picloud.service systemd/picloud.socket systemd/picloud-port80.socket)
+files=(systemd/picloud.{service,socket,catalog} systemd/picloud-port80.socket packaging/picloud.toml)
 
 no_complaints() { said=$(lintian --allow-root "$work"/*.deb 2>&1) || true; echo "$said"; [ -z "$said" ]; }
 export -f no_complaints
@@ -45,7 +45,7 @@ export work
 check_with lintian "lintian has nothing to say" bash -c no_complaints
 check_with shellcheck "nor has shellcheck of the scripts" shellcheck packaging/*.sh packaging/debian/picloud.p* tests/packages.sh
 check "the service's exposure is 1.5 or less" systemd-analyze security --offline=yes --threshold=15 systemd/picloud.service
-for file in "${files[@]}" packaging/picloud.toml; do
+for file in "${files[@]}"; do
     check "$file is in it as it is here" cmp "$file" "$(find "$work/picloud" -name "${file##*/}" ! -path '*/examples/*')"
 done
 check "each file has the sum that the package says" bash -c "cd '$work/picloud' && md5sum --quiet -c DEBIAN/md5sums"
