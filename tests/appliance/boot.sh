@@ -18,7 +18,7 @@ if outside; then
     packages_built "${2:-}"
     machine_image "$SUITE"
 fi
-enclose "$(scaled 150)" "$SUITE" "$PACKAGES"
+enclose "$(scaled 200)" "$SUITE" "$PACKAGES"
 trap summary EXIT
 
 machine_start "$SUITE"

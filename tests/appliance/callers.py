@@ -58,7 +58,7 @@ def load(seconds, folder, urls):
         turn = 0
         while time.monotonic() < end and not os.path.exists(enough):
             # Each is dry on every second call, so that every call has a consequence.
-            how, stored = call(address, f"sensor-{number}", 10 if turn % 2 else 50)
+            how, stored = call(address, f"{os.path.basename(folder)}-{number}", 10 if turn % 2 else 50)
             count.add(how)
             if stored:
                 acknowledged.write(stored + "\n")

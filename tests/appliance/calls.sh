@@ -1,7 +1,6 @@
 # Callers from outside of the machine, in the back, and what became of their calls. Sourced after machine.sh.
 # shellcheck shell=bash
-export PATIENCE_S
-PATIENCE_S=$(scaled 20)
+export PATIENCE_S=${PATIENCE_S:-$(scaled 20)}
 
 # load SECONDS NAME URL...: callers in the back. Their count is read by `calls_end`.
 load() {

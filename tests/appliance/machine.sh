@@ -215,6 +215,7 @@ container_start() {
                 --console=read-only --link-journal=no --network-bridge=lan || code=$?
         done' bash "$cgroup" "$WORK" </dev/null >>"$WORK/machine.log" 2>&1 &
     echo $! >"$WORK/pid"
+    disown
     await_boot 20 || not_tested "systemd does not boot in a container here: $(tail -n 1 "$WORK/machine.log")"
 }
 
@@ -245,6 +246,7 @@ qemu_power_on() {
         -netdev tap,id=lan,ifname=lan,script=no,downscript=no -device virtio-net-pci,netdev=lan,romfile= \
         -device virtio-rng-pci </dev/null >>"$WORK/machine.log" 2>&1 &
     echo $! >"$WORK/pid"
+    disown # or this shell would say that it was killed
     await_boot 30 || give_up "the machine does not boot: $(tail -n 3 "$WORK/serial.log")"
 }
 

@@ -4,12 +4,12 @@
 # The disk that it has booted from is a card which loses what was not flushed (card.py): of the writes that were under way, a
 # random part gets there, sector by sector. Then it boots again from what is left, and what the callers were told to be
 # stored has to be there. The disk is the same for all cuts, so damage would add up.
-MACHINE=qemu
+export MACHINE=qemu PATIENCE_S=10
 . "$(dirname "$0")/checks.sh"
 . "$APPLIANCE/machine.sh"
 . "$APPLIANCE/packages.sh"
 . "$APPLIANCE/calls.sh"
-CUTS=${1:-3} SEED=${2:-1} PACKAGES=${3:-$ROOT/target/debian} SUITE=${SUITE:-bookworm}
+CUTS=${1:-3} SEED=${2:-1} PACKAGES=${3:-$ROOT/target/debian} SUITE=${SUITE:-bookworm} told=0
 
 if outside; then
     [ -e "$APPLIANCE/card.py" ] || not_tested "there is no card.py"
@@ -31,6 +31,7 @@ card_plug() {
     setsid nbdkit -f -U "$WORK/card" python "$APPLIANCE/card.py" image="$WORK/disk" control="$WORK/control" \
         </dev/null >>"$WORK/card.log" 2>&1 &
     echo $! >"$WORK/card.pid"
+    disown
     await 5 "the card is plugged in" [ -S "$WORK/card" ] || give_up "nbdkit does not start: $(tail -n 1 "$WORK/card.log")"
 }
 card_unplug() {
@@ -74,3 +75,6 @@ for ((n = 1; n <= CUTS; n++)); do
     check "cut $n: picloud doctor finds nothing bad" 'code=0; picloud doctor || code=$?; [ $code = 0 ] || [ $code = 8 ]'
 done
 machine_cut
+# A line for docs/reliability.md.
+printf '| `tests/appliance/%s %d %d` | %s, %s | cuts %d; acknowledged %d; checks that failed %d |\n' "${0##*/}" "$CUTS" "$SEED" \
+    "$(basename "$WORK"/debs/now/picloud_*.deb)" "$SUITE" "$CUTS" "$told" "$failed"

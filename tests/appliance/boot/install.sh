@@ -15,7 +15,7 @@ check "systemd-analyze gives it 1.5 or less" 'systemd-analyze security --no-page
 check "systemd finds nothing wrong with the units" 'said=$(systemd-analyze verify --man=no picloud.service picloud.socket picloud-port80.socket 2>&1 || true); echo "$said"; refused "grep -qi picloud <<<\"\$said\""'
 check "its memory and its tasks are bounded" 'has MemoryMax "^[0-9]+$"; has TasksMax "^[0-9]+$"; has FileDescriptorStoreMax "^[1-9]"'
 check "its configuration is a file that upgrades leave alone" "dpkg-query -W -f '\${Conffiles}' picloud | grep /etc/picloud/picloud.toml && picloudd check-config"
-check "each program has a page in the manual" 'for page in man1/picloud.1 man1/picloud-tui.1 man8/picloudd.8; do zgrep -q "^\.TH" "/usr/share/man/$page.gz" || { echo "$page"; exit 1; }; done'
+check "each program has a page in the manual" 'for page in man1/picloud.1 man1/picloud-tui.1 man8/picloudd.8; do zgrep -c "^\.TH" "/usr/share/man/$page.gz" || { echo "$page"; exit 1; }; done'
 check "the shell completes its commands" 'bash -c "source /usr/share/bash-completion/completions/picloud && complete -p picloud"'
 check "no file differs from the package's" 'dpkg --verify picloud picloud-tui'
 check "nothing has failed, in the unit or on the machine" 'systemctl --failed --no-legend; has NRestarts "^0$" && [ -z "$(systemctl --failed --no-legend | grep -i picloud)" ]'

@@ -16,7 +16,7 @@ check "picloud shows it" 'picloud dead-letters list | grep "greenhouse/notify.*t
 
 check "the journal has the app's lines, by app" 'eventually "journalctl -u picloud PICLOUD_APP=greenhouse -o cat | grep \"soil is dry\""'
 check "by script" 'journalctl PICLOUD_SCRIPT=watch-soil -o cat | grep "soil is dry"; refused "journalctl PICLOUD_SCRIPT=watch-soil -o cat | grep \"told the owner\""'
-check "by execution" 'id=$(journalctl PICLOUD_APP=greenhouse -o json | grep -o "PICLOUD_EXECUTION_ID\":\"[0-9A-Z]*" | head -n 1 | cut -d\" -f3); echo "$id"; [ -n "$id" ] && journalctl "PICLOUD_EXECUTION_ID=$id" -o cat | grep .'
+check "by execution" 'id=$(journalctl PICLOUD_APP=greenhouse -o json | grep -o "PICLOUD_EXECUTION_ID\":\"[0-9A-Z]*" | tail -n 1 | cut -d\" -f3); echo "$id"; [ -n "$id" ] && journalctl "PICLOUD_EXECUTION_ID=$id" -o cat | grep .'
 check "and by the program's name, with levels" 'journalctl -t picloud -p warning -o cat | grep "soil is dry"'
 DEAD_LETTER=638d4d851f86490aa5688cf8cdeb5a4b READY=56b0e65557094a87bd6ada5efa3d078c
 check "what an owner may have to act upon can be found by its MESSAGE_ID" "journalctl MESSAGE_ID=$DEAD_LETTER PICLOUD_APP=greenhouse -o cat | grep 'the messenger did not answer'"
