@@ -3,6 +3,7 @@
 pub mod attack;
 pub mod card;
 pub mod card_faults;
+pub mod home_use;
 pub mod hostile_lan;
 pub mod limits;
 pub mod power_cut;

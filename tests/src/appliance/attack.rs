@@ -110,8 +110,8 @@ impl Attack {
                 }
             }
             Self::SlowReaders => {
-                for _ in 0..SLOW {
-                    tasks.spawn_local(read_slowly(target));
+                for n in 0..SLOW {
+                    tasks.spawn_local(read_slowly(target, n));
                 }
             }
             Self::Idle | Self::Crowd => {
@@ -167,10 +167,12 @@ async fn slowly(target: SocketAddr, begin: &'static str, met: Met) {
     }
 }
 
-async fn read_slowly(target: SocketAddr) {
+/// They come one after the other, since it is not what their answers cost that is tried.
+async fn read_slowly(target: SocketAddr, n: u32) {
+    sleep(SECOND / 20 * n).await;
     loop {
         let Ok(mut stream) = connect(target, 2).await else { return sleep(SECOND).await };
-        let request = "GET /lan/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4);
+        let request = "GET /lan/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
         let mut byte = [0; 1];
         let sent = stream.write_all(request.as_bytes()).await;
         while sent.is_ok() && stream.read_exact(&mut byte).await.is_ok() {
@@ -230,7 +232,7 @@ async fn send_nonsense(target: SocketAddr, request: Vec<u8>, met: Met) {
         let mut answer = [0; 512];
         let read = timeout(VERDICT_MAX, stream.read(&mut answer)).await;
         note(&met, &answer[..read.map_or(0, |read| read.unwrap_or(0))]);
-        sleep(SECOND / 20).await;
+        sleep(SECOND / 5).await;
     }
 }
 

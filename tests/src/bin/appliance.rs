@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use picloud_tests::appliance::power_cut::{self, Lies, Plan};
 use picloud_tests::appliance::record::{machine, row, say};
-use picloud_tests::appliance::{hostile_lan, slow_card, stage};
+use picloud_tests::appliance::{home_use, hostile_lan, slow_card, stage};
 
 #[derive(Parser)]
 struct Arguments {
@@ -23,6 +23,8 @@ enum Rig {
     SlowCard(SlowCard),
     /// Strangers on the LAN who do their worst.
     HostileLan(HostileLan),
+    /// A day in a home, in minutes.
+    HomeUse(HomeUse),
 }
 
 /// Where the card is made, and by what.
@@ -79,12 +81,27 @@ struct HostileLan {
     record: bool,
 }
 
+#[derive(Args)]
+struct HomeUse {
+    #[command(flatten)]
+    on: OnCard,
+    /// The control group to run the daemon in.
+    #[arg(long)]
+    group: Option<PathBuf>,
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+    /// How many times faster the daemon's clock runs.
+    #[arg(long, default_value_t = 240)]
+    speed: u32,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.rig {
         Rig::PowerCut(rig) => power_cut(rig),
         Rig::SlowCard(rig) => slow_card(rig),
         Rig::HostileLan(rig) => hostile_lan(&rig),
+        Rig::HomeUse(rig) => home_use(rig),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,6 +156,25 @@ fn hostile_lan(rig: &HostileLan) -> anyhow::Result<()> {
         hostile_lan::Plan { group: hostile_lan::group(rig.group.as_deref()), seed: rig.seed };
     let figures = hostile_lan::run(&plan)?;
     finish(rig.record, &format!("hostile-lan.sh --seed {}", rig.seed), &figures);
+    Ok(())
+}
+
+fn home_use(rig: HomeUse) -> anyhow::Result<()> {
+    let HomeUse { on, group, hours, speed } = rig;
+    let plan = home_use::Plan {
+        card: on.card,
+        card_script: on.card_script,
+        group: hostile_lan::group(group.as_deref()),
+        hours,
+        speed,
+        seed: on.seed,
+    };
+    let mut figures = home_use::run(&plan)?;
+    if plan.group.is_none() {
+        figures.push(("memory limit", "not tested: no control group".to_owned()));
+    }
+    let command = format!("home-use.sh --hours {hours} --speed {speed} --seed {}", on.seed);
+    finish(on.record, &command, &figures);
     Ok(())
 }
 

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# home-use.sh [--hours 24] [--speed 240] [--seed S] [--record]
+# A day in a home with a clock that runs 240 times faster, on a slow card (15 ms a flush, 10 MB/s) and in 128 MiB of memory
+# (MEMORY=96M for another size). Memory and file must not grow from hour 2 to the end by more than a twentieth.
+# Exit status: 0 neither grew, 1 otherwise, 77 not tested here.
+. "$(dirname "$0")/lib.sh"
+
+hours=24 speed=240
+for ((at = 1; at < $#; at++)); do
+    next=$((at + 1))
+    case ${!at} in
+        --hours) hours=${!next} ;;
+        --speed) speed=${!next} ;;
+    esac
+done
+if [ -z "${APPLIANCE_BOX:-}" ]; then
+    need_card
+    need_programs
+    [ -x "$PICLOUD_PROGRAMS/picloudd-under-test" ] || not_tested "only picloudd-under-test has a fast clock"
+    make_group "${MEMORY:-128M}"
+fi
+in_a_box $((300 + hours * 3600 * 2 / speed)) "$@"
+enter_box
+"$PICLOUD_PROGRAMS/appliance" home-use --card "$work/card" --card-script "$here/card.sh" \
+    ${APPLIANCE_GROUP:+--group "$APPLIANCE_GROUP"} "$@"
