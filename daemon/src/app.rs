@@ -33,6 +33,10 @@ use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
 use crate::limits::HttpLimits;
 use crate::log::{self, Look};
+use crate::store::look;
+use crate::store::migrate::{Found, SCHEMA_VERSION};
+use crate::store::open::{StoreConfig, StoreError};
+use crate::store::upgrade::{self, Upgrade};
 use crate::time::{Clock, SystemClock};
 use crate::{admin, catalog, demo, machine};
 
@@ -119,6 +123,35 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
         made.content.rows,
         config.key_file().display()
     ))
+}
+
+/// Brings the store up to date without a daemon.
+pub fn migrate(config: &Config, faults: Faults) -> anyhow::Result<()> {
+    let now = SystemClock::start().now();
+    let store = StoreConfig {
+        backups: config.backup_folder(),
+        free_bytes_min: config.limits.store.free_bytes_min,
+        faults,
+        ..StoreConfig::at(&config.store.path)
+    };
+    let done = runtime()?.block_on(upgrade::offline(&store, now));
+    say(&match done.context("nothing was migrated")? {
+        Some(Upgrade { from, backup }) => {
+            format!("schema {from} -> {SCHEMA_VERSION}, backup at {}\n", backup.display())
+        }
+        None => "nothing to do\n".to_owned(),
+    })
+}
+
+/// Prints the version of the schema that this daemon was built for, or the one that the store has: 0 if there is none.
+pub fn schema(of_store: Option<&Config>) -> anyhow::Result<()> {
+    let Some(config) = of_store else { return say(&format!("{SCHEMA_VERSION}\n")) };
+    let path = &config.store.path;
+    match runtime()?.block_on(look::schema(path))? {
+        Found::Schema { version, .. } => say(&format!("{version}\n")),
+        Found::Empty => say("0\n"),
+        Found::Foreign => Err(StoreError::Foreign(path.clone()).into()),
+    }
 }
 
 /// Where the demo keeps its store.

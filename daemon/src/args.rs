@@ -138,6 +138,21 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Bring the store of an older picloud up to date, after a backup of it; no daemon may run.
+    Migrate {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the version of the store's schema that this picloud was built for.
+    Schema {
+        /// Print the version that the store has instead, 0 if there is none; also while the daemon runs.
+        #[arg(long)]
+        store: bool,
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Check the configuration, and print what holds.
     CheckConfig {
         /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
@@ -205,6 +220,13 @@ fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
         Command::Restore { from, config } => {
             app::restore(&surroundings.config(config.as_deref())?, &from)
         }
+        Command::Migrate { config } => {
+            app::migrate(&surroundings.config(config.as_deref())?, surroundings.faults()?)
+        }
+        Command::Schema { store: true, config } => {
+            app::schema(Some(&surroundings.config(config.as_deref())?))
+        }
+        Command::Schema { store: false, .. } => app::schema(None),
         Command::CheckConfig { config, print } => {
             let text = match print {
                 Print::Effective => {

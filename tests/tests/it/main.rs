@@ -28,4 +28,5 @@ mod simulation;
 mod terminal;
 mod tidy;
 mod tour;
+mod upgrade;
 mod work;
