@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use picloud_api::health::Check;
 use picloud_api::problem::Problem;
+use picloud_api::text;
 use picloud_scripts_runtime::bounds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,6 +24,7 @@ use crate::admin::peer::{self, OWNERS, Peer, owner_name};
 use crate::admin::socket;
 use crate::backups::offline;
 use crate::config::Config;
+use crate::doctor::{self, Visit};
 use crate::engine::{self, Engine, Pausing, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::Unfit;
@@ -152,6 +155,43 @@ pub fn schema(of_store: Option<&Config>) -> anyhow::Result<()> {
         Found::Empty => say("0\n"),
         Found::Foreign => Err(StoreError::Foreign(path.clone()).into()),
     }
+}
+
+/// Whether the checks found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    Well,
+    Warned,
+    Ill,
+}
+
+/// How checks are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// For people.
+    Text,
+    /// For programs: a line of JSON for each.
+    Json,
+}
+
+/// Prints all checks, the worst first.
+pub fn doctor(visit: Visit, shape: Shape) -> anyhow::Result<Diagnosis> {
+    let checks = runtime()?.block_on(doctor::visit(visit));
+    for check in &checks {
+        match shape {
+            Shape::Json => say(&format!("{}\n", serde_json::to_string(check)?))?,
+            Shape::Text => {
+                for line in check.lines() {
+                    say(&format!("{}\n", text::visible(&line)))?;
+                }
+            }
+        }
+    }
+    Ok(match checks.iter().map(Check::badness).max() {
+        None | Some(0) => Diagnosis::Well,
+        Some(1) => Diagnosis::Warned,
+        Some(_) => Diagnosis::Ill,
+    })
 }
 
 /// Where the demo keeps its store.

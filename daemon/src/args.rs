@@ -4,18 +4,21 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::admin::reference;
-use crate::app::{self, Start};
+use crate::app::{self, Diagnosis, Shape, Start};
 use crate::config::read::File;
 use crate::config::render::{self, Form};
 use crate::config::{self, Config};
+use crate::doctor::{Machine, Rehearsal, Visit};
 use crate::engine::Pausing;
 use crate::faults::Faults;
 use crate::log::Look;
+use crate::time::SystemClock;
 
 /// What a process is started with.
 pub struct Surroundings {
@@ -90,6 +93,18 @@ impl Surroundings {
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Ok(Config::load(file, environment)?)
     }
+
+    fn visit(&self, file: Option<&Path>, rehearsal: Rehearsal) -> Visit {
+        let config_file = file.unwrap_or(Path::new(config::DEFAULT_PATH));
+        Visit {
+            config: self.config(file).map_err(|error| format!("{error:#}")),
+            config_file: config_file.to_owned(),
+            is_of_service: config_file == Path::new(config::DEFAULT_PATH),
+            machine: Machine::this(),
+            clock: Arc::new(SystemClock::start()),
+            rehearsal,
+        }
+    }
 }
 
 /// PiCloud's daemon: HTTP routes, triggers and scripts through a durable outbox.
@@ -153,6 +168,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Check everything that an owner can put right, with what to do, also while the daemon runs.
+    Doctor {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print a line of JSON for each check.
+        #[arg(long)]
+        json: bool,
+        /// Do not restore the newest backup to try it, which writes as much as the store has.
+        #[arg(long)]
+        no_rehearsal: bool,
+    },
     /// Check the configuration, and print what holds.
     CheckConfig {
         /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
@@ -181,7 +208,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
+/// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage, 8 the doctor has warnings and nothing worse.
 pub fn main_with(surroundings: &Surroundings) -> ExitCode {
     let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
         Ok(arguments) => arguments,
@@ -191,7 +218,7 @@ pub fn main_with(surroundings: &Surroundings) -> ExitCode {
         }
     };
     match obey(arguments.command, surroundings) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _closed = writeln!(std::io::stderr(), "picloudd: {error:#}");
             ExitCode::FAILURE
@@ -199,8 +226,24 @@ pub fn main_with(surroundings: &Surroundings) -> ExitCode {
     }
 }
 
-fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
+fn obey(command: Command, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
+    if let Command::Doctor { config, json, no_rehearsal } = command {
+        let rehearsal = if no_rehearsal { Rehearsal::No } else { Rehearsal::Yes };
+        let shape = if json { Shape::Json } else { Shape::Text };
+        let found = app::doctor(surroundings.visit(config.as_deref(), rehearsal), shape)?;
+        return Ok(match found {
+            Diagnosis::Well => ExitCode::SUCCESS,
+            Diagnosis::Warned => ExitCode::from(8),
+            Diagnosis::Ill => ExitCode::FAILURE,
+        });
+    }
+    done(command, surroundings).map(|()| ExitCode::SUCCESS)
+}
+
+fn done(command: Command, surroundings: &Surroundings) -> anyhow::Result<()> {
     match command {
+        // It has answers of its own.
+        Command::Doctor { .. } => Ok(()),
         Command::Run { config, paused } => {
             let config = surroundings.config(config.as_deref())?;
             let pausing = if paused { Pausing::FromTheStart } else { Pausing::AsStored };

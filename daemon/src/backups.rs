@@ -260,7 +260,7 @@ impl Backups {
 }
 
 /// The backups that are done, the oldest first.
-fn done_in(folder: &Path) -> Vec<Backup> {
+pub(crate) fn done_in(folder: &Path) -> Vec<Backup> {
     let done = |name: String| {
         let begun_at = naming::named(&name)?.begun_at;
         let found = fs::symlink_metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file)?;

@@ -39,6 +39,7 @@ pub mod args;
 pub mod backups;
 pub mod demo;
 pub mod dispatcher;
+pub mod doctor;
 pub mod engine;
 pub mod groups;
 pub mod http;

@@ -26,8 +26,22 @@ pub async fn schema(path: &Path) -> Result<Found, StoreError> {
     found.map_err(failed)
 }
 
-/// How to open a file that is only read. Without a log nobody has it open, and nothing need be made beside it.
-pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
+/// Whether the file is whole. Reads all of it, which may last until a daemon starts: so it locks as a reader does.
+pub async fn quick_check(path: &Path) -> Result<(), StoreError> {
+    let failed = |source| named(path, "looking through it", source);
+    let options = connect_options(&StoreConfig::at(path)).read_only(true);
+    let mut conn = options.connect().await.map_err(failed)?;
+    let query = sqlx::query_scalar::<_, String>("-- quick_check\nPRAGMA quick_check(1)");
+    let found = query.fetch_one(&mut conn).await;
+    drop(conn.close().await);
+    match found.map_err(failed)? {
+        found if found == "ok" => Ok(()),
+        found => Err(StoreError::Damaged { path: path.to_owned(), found }),
+    }
+}
+
+/// How to open a file for a moment. Without a log nobody has it open, and nothing need be made beside it.
+fn options(path: &Path) -> SqliteConnectOptions {
     let is_open = [beside(path, "-wal"), beside(path, "-shm")].iter().any(|path| path.exists());
     connect_options(&StoreConfig::at(path)).read_only(true).immutable(!is_open)
 }
