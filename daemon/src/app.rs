@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use picloud_api::health::Check;
 use picloud_api::problem::Problem;
+use picloud_api::text;
 use picloud_scripts_runtime::bounds;
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, UnixListener};
@@ -28,6 +30,7 @@ use crate::appliance::sockets::Listeners;
 use crate::appliance::{self, Given, Streams, status, watch};
 use crate::backups::offline;
 use crate::config::Config;
+use crate::doctor::{self, Visit};
 use crate::engine::{self, Engine, Pausing, Setup};
 use crate::faults::Faults;
 use crate::flow::configure::Unfit;
@@ -39,6 +42,10 @@ use crate::http::request::{Edge, Names};
 use crate::ids::Ids;
 use crate::limits::HttpLimits;
 use crate::log::{Look, field, message};
+use crate::store::look;
+use crate::store::migrate::{Found, SCHEMA_VERSION};
+use crate::store::open::{StoreConfig, StoreError};
+use crate::store::upgrade::{self, Upgrade};
 use crate::time::{Clock, SystemClock};
 use crate::{admin, catalog, demo, machine};
 
@@ -136,6 +143,72 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<()> {
         made.content.rows,
         config.key_file().display()
     ))
+}
+
+/// Brings the store up to date without a daemon.
+pub fn migrate(config: &Config, faults: Faults) -> anyhow::Result<()> {
+    let now = SystemClock::start().now();
+    let store = StoreConfig {
+        backups: config.backup_folder(),
+        free_bytes_min: config.limits.store.free_bytes_min,
+        faults,
+        ..StoreConfig::at(&config.store.path)
+    };
+    let done = runtime()?.block_on(upgrade::offline(&store, now));
+    say(&match done.context("nothing was migrated")? {
+        Some(Upgrade { from, backup }) => {
+            format!("schema {from} -> {SCHEMA_VERSION}, backup at {}\n", backup.display())
+        }
+        None => "nothing to do\n".to_owned(),
+    })
+}
+
+/// Prints the version of the schema that this daemon was built for, or the one that the store has: 0 if there is none.
+pub fn schema(of_store: Option<&Config>) -> anyhow::Result<()> {
+    let Some(config) = of_store else { return say(&format!("{SCHEMA_VERSION}\n")) };
+    let path = &config.store.path;
+    match runtime()?.block_on(look::schema(path))? {
+        Found::Schema { version, .. } => say(&format!("{version}\n")),
+        Found::Empty => say("0\n"),
+        Found::Foreign => Err(StoreError::Foreign(path.clone()).into()),
+    }
+}
+
+/// Whether the checks found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    Well,
+    Warned,
+    Ill,
+}
+
+/// How checks are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// For people.
+    Text,
+    /// For programs: a line of JSON for each.
+    Json,
+}
+
+/// Prints all checks, the worst first.
+pub fn doctor(visit: Visit, shape: Shape) -> anyhow::Result<Diagnosis> {
+    let checks = runtime()?.block_on(doctor::visit(visit));
+    for check in &checks {
+        match shape {
+            Shape::Json => say(&format!("{}\n", serde_json::to_string(check)?))?,
+            Shape::Text => {
+                for line in check.lines() {
+                    say(&format!("{}\n", text::visible(&line)))?;
+                }
+            }
+        }
+    }
+    Ok(match checks.iter().map(Check::badness).max() {
+        None | Some(0) => Diagnosis::Well,
+        Some(1) => Diagnosis::Warned,
+        Some(_) => Diagnosis::Ill,
+    })
 }
 
 /// Where the demo keeps its store.

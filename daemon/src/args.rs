@@ -4,19 +4,22 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::admin::reference;
-use crate::app::{self, CannotGoOn, Start};
+use crate::app::{self, CannotGoOn, Diagnosis, Shape, Start};
 use crate::appliance::{Given, Log, Streams, Told};
 use crate::config::read::File;
 use crate::config::render::{self, Form};
 use crate::config::{self, Config};
+use crate::doctor::{Machine, Rehearsal, Visit};
 use crate::engine::Pausing;
 use crate::faults::Faults;
 use crate::log::{Look, message};
+use crate::time::SystemClock;
 
 /// What a process is started with.
 pub struct Surroundings {
@@ -94,6 +97,18 @@ impl Surroundings {
             self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Ok(Config::load(file, environment)?)
     }
+
+    fn visit(&self, file: Option<&Path>, rehearsal: Rehearsal) -> Visit {
+        let config_file = file.unwrap_or(Path::new(config::DEFAULT_PATH));
+        Visit {
+            config: self.config(file).map_err(|error| format!("{error:#}")),
+            config_file: config_file.to_owned(),
+            is_of_service: config_file == Path::new(config::DEFAULT_PATH),
+            machine: Machine::this(),
+            clock: Arc::new(SystemClock::start()),
+            rehearsal,
+        }
+    }
 }
 
 /// PiCloud's daemon: HTTP routes, triggers and scripts through a durable outbox.
@@ -142,6 +157,33 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Bring the store of an older picloud up to date, after a backup of it; no daemon may run.
+    Migrate {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the version of the store's schema that this picloud was built for.
+    Schema {
+        /// Print the version that the store has instead, 0 if there is none; also while the daemon runs.
+        #[arg(long)]
+        store: bool,
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check everything that an owner can put right, with what to do, also while the daemon runs.
+    Doctor {
+        /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print a line of JSON for each check.
+        #[arg(long)]
+        json: bool,
+        /// Do not restore the newest backup to try it, which writes as much as the store has.
+        #[arg(long)]
+        no_rehearsal: bool,
+    },
     /// Check the configuration, and print what holds.
     CheckConfig {
         /// Configuration file [default: /etc/picloud/picloud.toml, if it is there]
@@ -170,7 +212,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage.
+/// Runs the daemon's command line. Exit codes: 0 done, 1 failed, 2 usage, 8 the doctor has warnings and nothing worse.
 pub fn main_with(surroundings: Surroundings) -> ExitCode {
     let arguments = match Arguments::try_parse_from(&surroundings.arguments) {
         Ok(arguments) => arguments,
@@ -190,6 +232,16 @@ pub fn main_with(surroundings: Surroundings) -> ExitCode {
 
 fn obey(command: Command, surroundings: Surroundings) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Doctor { config, json, no_rehearsal } => {
+            let rehearsal = if no_rehearsal { Rehearsal::No } else { Rehearsal::Yes };
+            let shape = if json { Shape::Json } else { Shape::Text };
+            let found = app::doctor(surroundings.visit(config.as_deref(), rehearsal), shape)?;
+            return Ok(match found {
+                Diagnosis::Well => ExitCode::SUCCESS,
+                Diagnosis::Warned => ExitCode::from(8),
+                Diagnosis::Ill => ExitCode::FAILURE,
+            });
+        }
         Command::Run { config, paused } => {
             let pausing = if paused { Pausing::FromTheStart } else { Pausing::AsStored };
             return run(config.as_deref(), pausing, surroundings);
@@ -203,6 +255,13 @@ fn obey(command: Command, surroundings: Surroundings) -> anyhow::Result<ExitCode
         Command::Restore { from, config } => {
             app::restore(&surroundings.config(config.as_deref())?, &from)
         }
+        Command::Migrate { config } => {
+            app::migrate(&surroundings.config(config.as_deref())?, surroundings.faults()?)
+        }
+        Command::Schema { store: true, config } => {
+            app::schema(Some(&surroundings.config(config.as_deref())?))
+        }
+        Command::Schema { store: false, .. } => app::schema(None),
         Command::CheckConfig { config, print } => {
             let text = match print {
                 Print::Effective => {

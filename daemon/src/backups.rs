@@ -3,7 +3,6 @@
 //! A file of the folder that has the name of a backup is one, looked through and on the disk. What is still being made, or
 //! was when the daemon died, has another name. What runs and what failed is known to memory alone.
 
-pub mod making;
 pub mod offline;
 
 use std::collections::VecDeque;
@@ -15,17 +14,16 @@ use std::{fs, io};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backups::making::{Making, NotMade, room};
 use crate::faults::{CrashPoint, Faults};
 use crate::limits::StoreLimits;
 use crate::log::{field, message};
+use crate::store::making::{Making, NotMade, room};
+use crate::store::naming::{self, Kind, Named, names_in, part_of};
 use crate::store::open::StoreConfig;
 use crate::time::{Clock, Timestamp};
 
 /// Backups that failed and are still shown.
 const FAILED_MAX: usize = 10;
-/// Files of the folder that are looked at.
-const FILES_MAX: usize = 10_000;
 
 /// A backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,11 +109,9 @@ impl Backups {
         clock: Arc<dyn Clock>,
         faults: Faults,
     ) -> Arc<Backups> {
-        for rest in names_in(&folder).into_iter().filter(|name| is_rest(name)) {
-            if let Err(error) = fs::remove_file(folder.join(&rest)) {
-                let (name, error) = (&*rest, error.to_string());
-                tracing::warn!({ field::BACKUP } = name, { field::ERROR } = error, "a rest stays");
-            }
+        for (rest, error) in naming::remove_rests(&folder) {
+            let error = error.to_string();
+            tracing::warn!({ field::BACKUP } = rest, { field::ERROR } = error, "a rest stays");
         }
         let (known, stop, tracker) =
             (Mutex::default(), CancellationToken::new(), TaskTracker::new());
@@ -161,15 +157,13 @@ impl Backups {
         if let Some(begun) = &known.running {
             return Err(NotBegun::Running(begun.name.clone()));
         }
-        let mut at = self.clock.now();
-        // The clock may have been set back since.
-        let is_taken = |name: &String| {
-            taken.contains(name) || known.failed.iter().any(|failed| failed.name == *name)
+        let is_taken = |name: &str| {
+            let failed = || known.failed.iter().map(|failed| &failed.name);
+            taken.iter().chain(failed()).any(|taken| taken == name)
         };
-        while is_taken(&name_of(at)) {
-            at = at.plus_ms(1);
-        }
-        let begun = Begun { name: name_of(at), at, monotonic: self.clock.monotonic() };
+        let wanted = Named { begun_at: self.clock.now(), kind: Kind::Ordinary };
+        let (name, at) = naming::free_name(wanted, is_taken);
+        let begun = Begun { name, at, monotonic: self.clock.monotonic() };
         known.running = Some(begun.clone());
         drop(known);
         Ok(Turn { backups: Arc::clone(self), begun })
@@ -267,46 +261,10 @@ impl Backups {
     }
 }
 
-const PREFIX: &str = "picloud-";
-const SUFFIX: &str = ".db";
-const TIME: &str = "%Y%m%dT%H%M%S.%3fZ";
-/// What the name of a backup that is not done has behind it, and SQLite's files beside it have in it.
-const PART: &str = ".part";
-
-/// The name of a backup that was begun then. Names sort as the times do.
-fn name_of(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    format!("{PREFIX}{}{SUFFIX}", at.strftime(TIME))
-}
-
-fn part_of(name: &str) -> String {
-    format!("{name}{PART}")
-}
-
-/// When the backup of this name was begun; `None`: it is not the name of one.
-fn time_of(name: &str) -> Option<Timestamp> {
-    let time = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.strip_suffix('Z')?;
-    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.f", time).ok()?;
-    let at = Timestamp(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond());
-    (name_of(at) == name).then_some(at)
-}
-
-/// Whether a file is what is left of a backup that is not done.
-fn is_rest(name: &str) -> bool {
-    name.split_once(PART).is_some_and(|(name, _)| time_of(name).is_some())
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names =
-        entries.take(FILES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.collect()
-}
-
 /// The backups that are done, the oldest first.
-fn done_in(folder: &Path) -> Vec<Backup> {
+pub(crate) fn done_in(folder: &Path) -> Vec<Backup> {
     let done = |name: String| {
-        let begun_at = time_of(&name)?;
+        let begun_at = naming::named(&name)?.begun_at;
         let found = fs::symlink_metadata(folder.join(&name)).ok().filter(fs::Metadata::is_file)?;
         let ended = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         let ended = Timestamp(i64::try_from(ended.as_millis()).unwrap_or(i64::MAX));
@@ -318,9 +276,13 @@ fn done_in(folder: &Path) -> Vec<Backup> {
     all
 }
 
-/// Those that go, of all that are done, the oldest first.
-fn surplus(done: &[Backup], kept_max: usize) -> &[Backup] {
-    &done[..done.len().saturating_sub(kept_max)]
+/// Those that go, of all that are done, the oldest first. What was copied before an upgrade is not among them.
+fn surplus(done: &[Backup], kept_max: usize) -> Vec<&Backup> {
+    let is_ordinary =
+        |one: &&Backup| naming::named(&one.name).is_some_and(|named| named.kind == Kind::Ordinary);
+    let ordinary: Vec<&Backup> = done.iter().filter(is_ordinary).collect();
+    let kept = ordinary.len().min(kept_max);
+    ordinary[..ordinary.len() - kept].to_vec()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::store::batch::{BatchError, Batcher, Seen};
 use crate::store::configure::ConfigureError;
 use crate::store::open::{Store, StoreConfig, StoreError};
 use crate::store::read::Reader;
+use crate::store::upgrade::Upgraded;
 use crate::store::writer::{Ended, Writer, WriterError};
 use crate::time::{Clock, Timestamp};
 use crate::vault::{self, Vault};
@@ -116,6 +117,8 @@ pub struct Began {
     pub why: Why,
     /// Rows that the last daemon held when it died.
     pub taken_up: usize,
+    /// When its store was upgraded last, if it ever was.
+    pub upgraded: Option<Upgraded>,
 }
 
 /// Why the daemon started, as far as the store and the memory of this machine tell.
@@ -264,6 +267,8 @@ fn store_config(setup: &Setup) -> StoreConfig {
         path: setup.store.clone(),
         wal_bytes_max: setup.limits.store.log_bytes_max,
         run: setup.limits.run.clone(),
+        backups: setup.backup_folder.clone(),
+        free_bytes_min: setup.limits.store.free_bytes_min,
         faults: setup.faults.clone(),
     }
 }
@@ -288,7 +293,7 @@ async fn open(
     let store = store_config(setup);
     let opened = Store::open(store.clone(), owner).await?;
     clock.not_before(opened.newest);
-    let why = Why::of(&opened, notes);
+    let (why, upgraded) = (Why::of(&opened, notes), opened.upgraded);
     let outbox = Arc::new(limits.outbox.clone());
     let mut batcher = Batcher::start(opened, outbox, setup.faults.clone()).await?;
     let reader = Reader::new(&store);
@@ -297,7 +302,7 @@ async fn open(
     if setup.pausing == Pausing::FromTheStart {
         pause(&mut batcher, clock.now()).await.map_err(EngineError::Pause)?;
     }
-    Ok((batcher, reader, Began { why, taken_up }))
+    Ok((batcher, reader, Began { why, taken_up, upgraded }))
 }
 
 /// Ends the claims of owners that died, page by page. Returns how many there were.

@@ -22,10 +22,12 @@ pub enum CrashPoint {
     InDeploy,
     /// A step of a backup is done: begun, copied, found to be whole, put in its place.
     InBackup,
+    /// A step of an upgrade of the store is done: copied, each migration executed, each committed.
+    InUpgrade,
 }
 
 impl CrashPoint {
-    pub const ALL: [CrashPoint; 7] = [
+    pub const ALL: [CrashPoint; 8] = [
         Self::BeforeApply,
         Self::BeforeCommit,
         Self::AfterCommit,
@@ -33,6 +35,7 @@ impl CrashPoint {
         Self::InTakeover,
         Self::InDeploy,
         Self::InBackup,
+        Self::InUpgrade,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl CrashPoint {
             Self::InTakeover => "in_takeover",
             Self::InDeploy => "in_deploy",
             Self::InBackup => "in_backup",
+            Self::InUpgrade => "in_upgrade",
         }
     }
 }

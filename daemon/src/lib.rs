@@ -40,6 +40,7 @@ pub mod args;
 pub mod backups;
 pub mod demo;
 pub mod dispatcher;
+pub mod doctor;
 pub mod engine;
 pub mod groups;
 pub mod http;

@@ -52,6 +52,8 @@ pub mod field {
     pub const ACTION: &str = "action";
     /// By how many milliseconds the clock was set.
     pub const STEP_MS: &str = "step_ms";
+    /// Version of the store's schema.
+    pub const SCHEMA: &str = "schema";
     /// The name of a backup.
     pub const BACKUP: &str = "backup";
     pub const BYTES: &str = "bytes";

@@ -5,9 +5,15 @@
 //! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
 
 // the file
-pub mod backup;
+pub mod look;
 pub mod migrate;
 pub mod open;
+pub mod upgrade;
+
+// its copies
+pub mod backup;
+pub mod making;
+pub mod naming;
 
 mod upkeep;
 

@@ -196,6 +196,21 @@ impl Site {
         OpenOptions::new().create(true).append(true).open(path).expect("the folder is ours")
     }
 
+    /// Runs one of the daemon's own commands with the configuration of this site.
+    pub fn picloudd(&self, arguments: &[&str]) -> Output {
+        self.picloudd_with(arguments, None)
+    }
+
+    /// As [`Site::picloudd`], aborting where `fault` says.
+    pub fn picloudd_with(&self, arguments: &[&str], fault: Option<&str>) -> Output {
+        let mut command = Command::new(program("picloudd"));
+        command.args(arguments).arg("--config").arg(self.write_config()).stdin(Stdio::null());
+        if let Some(fault) = fault {
+            command.env("PICLOUD_FAULT", fault);
+        }
+        command.output().expect("the daemon is built with the tests")
+    }
+
     /// Runs the command line against the daemon of this site.
     pub fn picloud(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("picloud"));

@@ -196,6 +196,7 @@ const PICLOUDD_EXITS: &[(&str, &str)] = &[
     ("0", "Stopped in order, or done."),
     ("1", "Failed; the last line of the log says why."),
     ("2", "The command cannot be understood."),
+    ("8", "Of doctor: there are warnings, and nothing is bad."),
 ];
 
 const PICLOUDD_SIGNALS: &[(&str, &str)] = &[(
@@ -232,6 +233,10 @@ const PICLOUDD_FILES: &[(&str, &str)] = &[
         "/var/lib/picloud/secrets.key",
         "The key that secrets are sealed with. Without it they have to be set again.",
     ),
+    (
+        "/var/lib/picloud/backups",
+        "Backups; those with \"before-schema\" in their name are from before an update of picloud.",
+    ),
     ("/run/picloud/admin.sock", "The admin socket."),
     (
         "/usr/lib/systemd/catalog/picloud.catalog",
@@ -243,6 +248,7 @@ const PICLOUDD_EXAMPLES: &[(&str, &str)] = &[
     ("picloudd demo", "Run a greenhouse on a store that is thrown away, and say what to try."),
     ("picloudd check-config", "Is the configuration right, and what holds?"),
     ("journalctl -u picloud PICLOUD_APP=greenhouse", "What the log says of one app."),
+    ("picloudd doctor || [ $? -eq 8 ]", "Is all well, or nearly, for a script?"),
     (
         "picloudd run --paused",
         "Accept and keep everything, but run nothing until \"picloud resume\".",

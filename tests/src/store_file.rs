@@ -14,6 +14,14 @@ pub fn execute(path: &Path, statements: &str) {
     });
 }
 
+/// Makes it what a daemon of schema 7 leaves behind.
+#[track_caller]
+pub fn back_to_schema_7(path: &Path) {
+    let since = "ALTER TABLE meta DROP COLUMN migrated_at; ALTER TABLE meta DROP COLUMN migrated_from; \
+        UPDATE meta SET schema_version = 7";
+    execute(path, since);
+}
+
 /// Of each abandoned execution its script and the reason.
 #[track_caller]
 pub fn abandoned(path: &Path) -> Vec<(String, String)> {

@@ -10,6 +10,15 @@ pub struct Instance {
     /// New with each start.
     pub instance_id: String,
     pub started_at: i64,
+    /// Version of the store's schema.
+    #[serde(default)]
+    pub schema: i64,
+    /// The schema that the store had before its last upgrade. Absent if it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated_from: Option<i64>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated_at: Option<i64>,
     pub now: i64,
     pub apps: i64,
     pub waiting: i64,

@@ -32,6 +32,7 @@ use crate::flow::configure::By;
 use crate::flow::configure::pause::{Target, plan_pause, plan_resume, shown};
 use crate::manifest::export;
 use crate::principal::Capability;
+use crate::store::migrate::SCHEMA_VERSION;
 
 mod bulk;
 mod executions;
@@ -170,6 +171,9 @@ fn instance(engine: &Engine, request: &Request) -> Instance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance_id: engine.instance.to_string(),
         started_at: engine.started_at.0,
+        schema: SCHEMA_VERSION,
+        migrated_from: engine.began.upgraded.map(|upgraded| upgraded.from),
+        migrated_at: engine.began.upgraded.map(|upgraded| upgraded.at.0),
         now: engine.clock.now().0,
         apps: count(catalog.apps.len()),
         waiting: counts.waiting,

@@ -5,16 +5,15 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::backups::making::{Made, Making, NotMade, room};
-use crate::backups::{name_of, part_of};
 use crate::faults::Faults;
 use crate::limits::StoreLimits;
-use crate::store::open::{self, StoreConfig, StoreError};
+use crate::store::making::{Made, Making, NotMade, room};
+use crate::store::naming::{Kind, Named, name_of, part_of};
+use crate::store::open::{self, StoreConfig, StoreError, beside, folder_of};
 use crate::time::Timestamp;
 
 /// Why nothing was copied. What was there before is there still.
@@ -37,8 +36,8 @@ pub enum NotDone {
     Store(#[from] StoreError),
     #[error(transparent)]
     NotMade(#[from] NotMade),
-    #[error("{} cannot be given to uid {owner}, who owns its folder: {source}", .path.display())]
-    Owner { path: PathBuf, owner: u32, source: io::Error },
+    #[error("{} cannot be given to the owner of its folder: {source}", .path.display())]
+    Owner { path: PathBuf, source: io::Error },
 }
 
 /// Copies the store into a new file; given a folder, into one of it that is named after the time. Says which it was.
@@ -48,7 +47,7 @@ pub async fn back_up(
     limits: &StoreLimits,
     now: Timestamp,
 ) -> Result<(PathBuf, Made), NotDone> {
-    let target = if to.is_dir() { to.join(name_of(now)) } else { to.to_owned() };
+    let target = if to.is_dir() { to.join(named(now)) } else { to.to_owned() };
     if !store.is_file() {
         return Err(NotDone::NoStore(store.to_owned()));
     }
@@ -70,18 +69,13 @@ pub async fn restore(
         return Err(NotDone::NoFile(from.to_owned()));
     }
     let _until_the_end = open::lock(store)?;
-    let beside = |end: &str| {
-        let mut name = store.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
     let is_there = |path: &PathBuf| fs::symlink_metadata(path).is_ok();
-    if [store.to_owned(), beside("-wal"), beside("-journal")].iter().any(is_there) {
+    if [store.to_owned(), beside(store, "-wal"), beside(store, "-journal")].iter().any(is_there) {
         return Err(NotDone::StoreTaken(store.to_owned()));
     }
-    give_to_owner_of_folder(&beside(".lock"))?;
     let made = copied(from, store, limits, now).await?;
-    give_to_owner_of_folder(store)?;
+    let owned = open::give_to_owner_of_folder(store);
+    owned.map_err(|source| NotDone::Owner { path: store.to_owned(), source })?;
     Ok(made)
 }
 
@@ -91,8 +85,7 @@ async fn copied(
     limits: &StoreLimits,
     now: Timestamp,
 ) -> Result<Made, NotDone> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let room = room(from, folder.unwrap_or(Path::new(".")), limits.free_bytes_min);
+    let room = room(from, folder_of(target), limits.free_bytes_min);
     if let Some(room) = room.filter(|room| room.free < room.needed) {
         let target = target.to_owned();
         return Err(NotDone::NoRoom { target, needed: room.needed, free: room.free });
@@ -110,17 +103,6 @@ async fn copied(
     Ok(making.make(&CancellationToken::new(), || now).await?)
 }
 
-/// Root may have made what the daemon's user has to write.
-fn give_to_owner_of_folder(path: &Path) -> Result<(), NotDone> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(found) = fs::metadata(folder.unwrap_or(Path::new("."))) else { return Ok(()) };
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let (owner, path) = (found.uid(), path.to_owned());
-    chown(&path, Some(owner), Some(found.gid())).map_err(|source| NotDone::Owner {
-        path,
-        owner,
-        source,
-    })
+fn named(now: Timestamp) -> String {
+    name_of(Named { begun_at: now, kind: Kind::Ordinary })
 }

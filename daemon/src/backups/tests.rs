@@ -50,22 +50,9 @@ fn files(scratch: &Scratch) -> BTreeSet<String> {
     names_in(&scratch.folder.path().join("backups")).into_iter().collect()
 }
 
-#[test]
-fn a_backup_is_named_after_the_time_and_nothing_else_has_such_a_name() {
-    assert_eq!(name_of(Timestamp(BEGUN)), NAME);
-    assert_eq!(time_of(NAME), Some(Timestamp(BEGUN)));
-    for name in [
-        "picloud.db",
-        "picloud-20261128T211718Z.db",
-        "picloud-20261128T211718.1234Z.db",
-        "picloud-20261328T211718.123Z.db",
-        "picloud-20261128T211718.123Z.db.part",
-        "picloud-20261128T211718.123Z.db.bak",
-        " picloud-20261128T211718.123Z.db",
-        "../picloud-20261128T211718.123Z.db",
-    ] {
-        assert_eq!(time_of(name), None, "{name}");
-    }
+/// The name of an ordinary one.
+fn name_of(begun_at: Timestamp) -> String {
+    naming::name_of(Named { begun_at, kind: Kind::Ordinary })
 }
 
 #[tokio::test(flavor = "multi_thread")]

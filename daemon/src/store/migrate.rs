@@ -2,11 +2,16 @@
 
 use sqlx::{Row, SqliteConnection};
 
+use crate::faults::{CrashPoint, Faults};
+use crate::time::Timestamp;
+
 /// The schema that this daemon was built for.
-pub const SCHEMA_VERSION: i64 = 7;
+pub const SCHEMA_VERSION: i64 = 8;
+/// The first schema that says from which one it was migrated.
+const SAYS_WHEN: i64 = 8;
 
 /// The first makes `meta`; each later one ends by setting `schema_version` there.
-const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0001_engine.sql"),
     include_str!("../../../migrations/sqlite/0002_schedules.sql"),
     include_str!("../../../migrations/sqlite/0003_secrets.sql"),
@@ -14,13 +19,17 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0005_deleted_apps.sql"),
     include_str!("../../../migrations/sqlite/0006_tokens.sql"),
     include_str!("../../../migrations/sqlite/0007_access.sql"),
+    include_str!("../../../migrations/sqlite/0008_upgrades.sql"),
 ];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);
 
+const MIGRATED: &str = "-- migrated
+    UPDATE meta SET migrated_from = $1, migrated_at = $2";
+
 /// What kind of file this is.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Found {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
     /// Nothing in it yet.
     Empty,
     /// Tables, but not ours.
@@ -53,12 +62,23 @@ pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Err
 }
 
 /// Brings the file from `version` (0: empty) to [`SCHEMA_VERSION`].
-pub(crate) async fn run(conn: &mut SqliteConnection, version: i64) -> Result<(), sqlx::Error> {
+pub(crate) async fn run(
+    conn: &mut SqliteConnection,
+    version: i64,
+    now: Timestamp,
+    faults: &Faults,
+) -> Result<(), sqlx::Error> {
     let done = usize::try_from(version).unwrap_or(0);
-    for migration in MIGRATIONS.into_iter().skip(done) {
+    let step = || if version > 0 { faults.crashes(CrashPoint::InUpgrade) } else { false };
+    for (reached, migration) in (1..).zip(MIGRATIONS).skip(done) {
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *conn).await?;
         sqlx::raw_sql(migration).execute(&mut *conn).await?;
+        if version > 0 && reached >= SAYS_WHEN {
+            sqlx::query(MIGRATED).bind(version).bind(now.0).execute(&mut *conn).await?;
+        }
+        step();
         sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
+        step();
     }
     Ok(())
 }

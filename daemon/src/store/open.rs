@@ -1,17 +1,21 @@
 //! Opening the file: the checks that come before everything else, and what is set on each connection.
 
 use std::fs::File;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use picloud_scripts_runtime::limits::RunLimits;
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
 
 use crate::faults::Faults;
 use crate::ids::Id;
-use crate::store::migrate::{self, Found, SCHEMA_VERSION};
+use crate::limits::StoreLimits;
+use crate::store::making::NotMade;
+use crate::store::migrate::SCHEMA_VERSION;
+use crate::store::upgrade::{self, Upgrade, Upgraded};
 use crate::store::{rows, sql, trouble};
 use crate::time::Timestamp;
 
@@ -27,19 +31,32 @@ pub struct StoreConfig {
     pub wal_bytes_max: u64,
     /// The most that a script may use, whatever the instance allowed when it was deployed.
     pub run: RunLimits,
+    /// Where a copy goes before the store is brought to a newer schema.
+    pub backups: PathBuf,
+    /// Bytes that such a copy leaves free on the disk of the store.
+    pub free_bytes_min: u64,
     pub faults: Faults,
 }
 
 impl StoreConfig {
     pub fn at(path: impl Into<PathBuf>) -> StoreConfig {
-        let (run, faults) = (RunLimits::default(), Faults::default());
-        StoreConfig { path: path.into(), wal_bytes_max: 4 << 20, run, faults }
+        let path = path.into();
+        StoreConfig {
+            backups: folder_of(&path).join("backups"),
+            path,
+            wal_bytes_max: 4 << 20,
+            run: RunLimits::default(),
+            free_bytes_min: StoreLimits::default().free_bytes_min,
+            faults: Faults::default(),
+        }
     }
 }
 
 /// Why the store could not be opened, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error("there is no store {}: correct [store] url, or name the configuration with --config", .0.display())]
+    NoStore(PathBuf),
     #[error("folder {} of the store does not exist: create it, or correct [store] url", .0.display())]
     NoFolder(PathBuf),
     #[error("{} is no file: [store] url has to name the database file itself", .0.display())]
@@ -55,10 +72,20 @@ pub enum StoreError {
     #[error("{} is a database of another program: [store] url has to name PiCloud's own file", .0.display())]
     Foreign(PathBuf),
     #[error(
-        "store {} has schema {version}, this daemon knows schemas up to {SCHEMA_VERSION}: install a newer picloud, or restore a backup from before the upgrade",
+        "store {} has schema {version}, this daemon knows schemas up to {SCHEMA_VERSION}: install a newer picloud, or {}",
+        .path.display(), way_back(.backup.as_deref(), .folder)
+    )]
+    Newer { path: PathBuf, version: i64, backup: Option<PathBuf>, folder: PathBuf },
+    #[error(
+        "store {} has schema {version} and was left as it is: a copy of it is kept before it is brought to schema {SCHEMA_VERSION}, which needs {needed} bytes in {}, where {free} are free: make room there, or name a folder of another disk in [backups] directory, then start again",
+        .path.display(), .folder.display()
+    )]
+    NoRoom { path: PathBuf, version: i64, folder: PathBuf, needed: u64, free: u64 },
+    #[error(
+        "store {} has schema {version} and was left as it is: the copy that is kept before it is brought to schema {SCHEMA_VERSION} could not be made",
         .path.display()
     )]
-    Newer { path: PathBuf, version: i64 },
+    NotCopied { path: PathBuf, version: i64, source: Box<NotMade> },
     #[error("store {} is damaged ({found}): it was left as it is, restore a backup", .path.display())]
     Damaged { path: PathBuf, found: String },
     #[error(
@@ -69,6 +96,14 @@ pub enum StoreError {
     Sql { path: PathBuf, doing: &'static str, source: sqlx::Error },
     #[error("store {}: {doing} failed", .path.display())]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+}
+
+/// What is left to somebody whose picloud is too old for the store.
+fn way_back(backup: Option<&Path>, folder: &Path) -> String {
+    match backup {
+        Some(backup) => format!("restore {}, which was taken before the upgrade", backup.display()),
+        None => format!("restore a backup from before the upgrade ({} has none)", folder.display()),
+    }
 }
 
 /// SQLite from 3.7.0 to 3.51.2 can damage a file in WAL mode when two connections use it.
@@ -86,6 +121,15 @@ pub struct Store {
     pub was_clean: bool,
     /// The newest time that is stored, or 0: it is not earlier now.
     pub newest: Timestamp,
+    /// When it was brought to a newer schema last, if it ever was.
+    pub upgraded: Option<Upgraded>,
+}
+
+/// The file, open, locked and of the schema of this daemon. Nobody is told yet that it is in use.
+pub(super) struct Prepared {
+    pub(super) conn: SqliteConnection,
+    pub(super) lock: File,
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 impl Store {
@@ -94,28 +138,51 @@ impl Store {
         self.counter_ceiling == 1
     }
 
-    /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon.
+    /// Opens, checks and migrates the file, or creates it. `owner` is the random id of this start of the daemon, and has
+    /// its time.
     pub async fn open(config: StoreConfig, owner: Id) -> Result<Store, StoreError> {
         let path = config.path.clone();
-        check_place(&path)?;
-        let lock = lock(&path)?;
         let fail = |doing| move |source: sqlx::Error| named(&path, doing, source);
-        let options = connect_options(&config).create_if_missing(true);
-        let mut conn = options.connect().await.map_err(fail.clone()("opening it"))?;
-        let version = sqlx::query_scalar::<_, String>("-- sqlite_version\nSELECT sqlite_version()");
-        let version = version.fetch_one(&mut conn).await;
-        check_version(version.map_err(fail.clone()("asking SQLite's version"))?)?;
-        prepare_file(&mut conn, &config).await?;
+        let Prepared { mut conn, lock, .. } = prepare(&config, owner.time()).await?;
         let meta = sqlx::query(sql::META).fetch_one(&mut conn).await;
         let meta = meta.map_err(fail.clone()("reading its schema"))?;
-        let read = |index: usize| meta.try_get::<i64, _>(index);
-        let counter_ceiling = read(0).map_err(fail.clone()("reading its schema"))?;
-        let was_clean = read(1).map_err(fail.clone()("reading its schema"))? == 1;
+        let (counter_ceiling, was_clean, upgraded) =
+            read_meta(&meta).map_err(fail.clone()("reading its schema"))?;
         let newest = newest(&mut conn).await.map_err(fail.clone()("reading its times"))?;
         let started = sqlx::query(sql::META_START).execute(&mut conn).await;
         started.map_err(fail("writing to it"))?;
-        Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean, newest })
+        Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean, newest, upgraded })
     }
+
+    /// Closes it as if a daemon had died: whoever opened it only to look has put nothing in order.
+    pub async fn let_go(self) {
+        // A failure to close what nobody needs any more changes nothing.
+        drop(self.conn.close().await);
+    }
+}
+
+fn read_meta(meta: &SqliteRow) -> Result<(i64, bool, Option<Upgraded>), sqlx::Error> {
+    let (from, at): (Option<i64>, Option<i64>) = (meta.try_get(2)?, meta.try_get(3)?);
+    let upgraded = from.zip(at).map(|(from, at)| Upgraded { from, at: Timestamp(at) });
+    Ok((meta.try_get(0)?, meta.try_get::<i64, _>(1)? == 1, upgraded))
+}
+
+/// Locks the file, refuses what it must before anything is changed, and brings it up to date.
+pub(super) async fn prepare(config: &StoreConfig, now: Timestamp) -> Result<Prepared, StoreError> {
+    let path = &config.path;
+    check_place(path)?;
+    let lock = lock(path)?;
+    let fail = |doing| move |source: sqlx::Error| named(path, doing, source);
+    let version = upgrade::version_of(config).await?;
+    let upgrade = upgrade::back_up(config, version, now).await?;
+    let options = connect_options(config).create_if_missing(true);
+    let mut conn = options.connect().await.map_err(fail("opening it"))?;
+    let sqlite = sqlx::query_scalar::<_, String>("-- sqlite_version\nSELECT sqlite_version()");
+    let sqlite = sqlite.fetch_one(&mut conn).await;
+    check_version(sqlite.map_err(fail("asking SQLite's version"))?)?;
+    set_up(&mut conn, config).await.map_err(fail("setting it up"))?;
+    upgrade::migrate(&mut conn, config, version, now).await?;
+    Ok(Prepared { conn, lock, upgrade })
 }
 
 /// The newest time of what was made, fired, changed or given up. Each is the end of an index.
@@ -154,17 +221,36 @@ fn is_read_only(path: &Path) -> bool {
     let is_mounted_so = rustix::fs::statvfs(folder_of(path))
         .is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
     let refuses = || {
-        let opened = File::options().write(true).open(lock_path(path));
+        let opened = File::options().write(true).open(beside(path, ".lock"));
         opened.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
     };
     is_mounted_so || refuses()
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
     }
+}
+
+/// A file beside the store's, named after it.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+/// Root may have made what the daemon's user has to write.
+pub(crate) fn give_to_owner_of_folder(path: &Path) -> std::io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (folder, own) = (std::fs::metadata(folder_of(path))?, std::fs::metadata(path)?);
+    if (folder.uid(), folder.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
+    }
+    chown(path, Some(folder.uid()), Some(folder.gid()))
 }
 
 fn check_place(path: &Path) -> Result<(), StoreError> {
@@ -180,19 +266,15 @@ fn check_place(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A file of its own, since closing any handle of the database file would release SQLite's locks on it.
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-/// Held until the process ends.
+/// Held until the process ends. A file of its own, since closing any handle of the database file would release
+/// SQLite's locks on it.
 pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
-    let name = lock_path(path);
+    let name = beside(path, ".lock");
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(|error| named_io(&name, "opening its lock file", error))?;
+    give_to_owner_of_folder(&name)
+        .map_err(|error| named_io(&name, "giving its lock file to its owner", error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse(path.to_owned())),
@@ -212,19 +294,7 @@ fn is_new_enough(found: &str, oldest: &str) -> bool {
     numbers(found) >= numbers(oldest)
 }
 
-/// Refuses files of others and of newer daemons before anything in them is changed; then sets the file up.
-async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Result<(), StoreError> {
-    let path = &config.path;
-    let fail = |doing| move |source: sqlx::Error| named(path, doing, source);
-    let found = migrate::find(conn).await.map_err(fail("reading it"))?;
-    let version = match found {
-        Found::Empty => 0,
-        Found::Foreign => return Err(StoreError::Foreign(path.clone())),
-        Found::Schema { version, oldest_daemon } if oldest_daemon > SCHEMA_VERSION => {
-            return Err(StoreError::Newer { path: path.clone(), version });
-        }
-        Found::Schema { version, .. } => version,
-    };
+async fn set_up(conn: &mut SqliteConnection, config: &StoreConfig) -> Result<(), sqlx::Error> {
     // The first takes effect only before the first table and before the log is turned on.
     let pragmas = format!(
         "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = {}; \
@@ -233,9 +303,7 @@ async fn prepare_file(conn: &mut SqliteConnection, config: &StoreConfig) -> Resu
         config.faults.synchronous(),
         config.wal_bytes_max,
     );
-    let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(&mut *conn).await;
-    set.map_err(fail("setting it up"))?;
-    migrate::run(conn, version).await.map_err(fail("bringing its schema up to date"))
+    sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(conn).await.map(drop)
 }
 
 /// Gives an error of SQLite the words that say what to do.

@@ -312,7 +312,7 @@ statements! {
     // The file itself.
 
     META = "-- meta
-        SELECT counter_ceiling, clean FROM meta";
+        SELECT counter_ceiling, clean, migrated_from, migrated_at FROM meta";
     NEWEST = "-- newest
         SELECT (SELECT max(o.id) FROM outbox o), (SELECT max(d.id) FROM dead_letters d),
             (SELECT max(a.id) FROM abandoned_executions a),

@@ -41,6 +41,7 @@ mod reading;
 mod schedules;
 mod showing;
 mod timing;
+mod upgrading;
 mod writing;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);

@@ -129,7 +129,10 @@ fn p3_an_abort_just_before_or_after_a_commit_neither_loses_nor_repeats() {
         | CrashPoint::AfterCommit
         | CrashPoint::AfterAck => true,
         // These have tests of their own.
-        CrashPoint::InTakeover | CrashPoint::InDeploy | CrashPoint::InBackup => false,
+        CrashPoint::InTakeover
+        | CrashPoint::InDeploy
+        | CrashPoint::InBackup
+        | CrashPoint::InUpgrade => false,
     });
     for point in under_load {
         for count in [1, 2, 5, 20, 60] {

@@ -29,4 +29,5 @@ mod simulation;
 mod terminal;
 mod tidy;
 mod tour;
+mod upgrade;
 mod work;

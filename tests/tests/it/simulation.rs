@@ -15,7 +15,7 @@ const HITS_MIN: u64 = 100;
 
 /// Whether a world comes to this crash point: none takes backups.
 fn is_simulated(point: CrashPoint) -> bool {
-    point != CrashPoint::InBackup
+    !matches!(point, CrashPoint::InBackup | CrashPoint::InUpgrade)
 }
 
 /// What must have happened, or the simulation has gone blind.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use picloud_api::events::kind;
-use picloud_api::health::Checks;
+use picloud_api::health::{self, Checks};
 use picloud_api::stats::{AllStats, AppStats, Stats, Times};
 
 use crate::cli::follow::{self, Wanted, cells};
@@ -214,25 +214,19 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 pub(super) async fn doctor(client: &Client, output: &mut Output<'_>) -> Result<(), CliError> {
-    let answer: Checks = client.get("/doctor").await?;
-    let bad = answer.checks.iter().filter(|check| check.state == "bad").count();
-    for check in &answer.checks {
+    let Checks { mut checks, .. } = client.get("/doctor").await?;
+    health::worst_first(&mut checks);
+    for check in &checks {
         if output.form == Form::Json {
             output.json(check)?;
             continue;
         }
-        let mark = match check.state.as_str() {
-            "ok" => "✓",
-            "warn" => "▲",
-            _ => "✗",
-        };
-        output.line(&format!("{mark} {:12} {}", check.name, check.text))?;
-        if let Some(remedy) = &check.remedy {
-            output.line(&format!("  {:12} {remedy}", ""))?;
+        for line in check.lines() {
+            output.line(&line)?;
         }
     }
-    if bad == 0 {
-        return Ok(());
+    match checks.iter().filter(|check| check.state == health::BAD).count() {
+        0 => Ok(()),
+        bad => Err(CliError::Ill(bad)),
     }
-    Err(CliError::Ill(bad))
 }

@@ -447,8 +447,10 @@ async fn the_doctor_says_of_everything_how_it_is_and_of_what_is_wrong_what_to_do
     let names: Vec<&str> = found.checks.iter().map(|check| check.name.as_str()).collect();
     let expected = [
         "store",
+        "schema",
         "file",
         "disk",
+        "written",
         "clock",
         "folder",
         "key",

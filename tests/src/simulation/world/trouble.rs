@@ -164,7 +164,8 @@ impl World {
                     | CrashPoint::AfterAck
                     | CrashPoint::InTakeover
                     | CrashPoint::InDeploy
-                    | CrashPoint::InBackup => Known::Nothing,
+                    | CrashPoint::InBackup
+                    | CrashPoint::InUpgrade => Known::Nothing,
                 };
                 let Moment { now, owner } = &doubt.moment;
                 (&doubt.batch[..], known, Moment { now: *now, owner: owner.clone() })

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::{CrashPoint, Faults};
 use crate::store::backup::{self, Content, CopyError, Halt};
-use crate::store::open::{StoreConfig, free_bytes};
+use crate::store::open::{StoreConfig, beside, free_bytes};
 use crate::time::Timestamp;
 
 /// How often the disk and the log are looked at while a copy is made. What is written meanwhile goes to the disk then, so
@@ -75,9 +75,7 @@ fn length(path: &Path) -> u64 {
 }
 
 fn log_of(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push("-wal");
-    PathBuf::from(name)
+    beside(store, "-wal")
 }
 
 impl Making {
@@ -124,7 +122,7 @@ impl Making {
     }
 
     /// Waits for what reads, and halts it when it must not go on.
-    pub(super) async fn watched<T>(
+    pub(crate) async fn watched<T>(
         &self,
         reading: impl Future<Output = Result<T, CopyError>>,
         halt: &Halt,
@@ -188,9 +186,7 @@ impl Making {
 
 /// SQLite's own file beside one that it writes.
 fn journal_of(part: &Path) -> PathBuf {
-    let mut name = part.as_os_str().to_owned();
-    name.push("-journal");
-    PathBuf::from(name)
+    beside(part, "-journal")
 }
 
 /// Makes the folder, if it is not there, and an empty file that nobody else may read.
