@@ -42,7 +42,8 @@ need_card() {
 # The driver and the programs that it tests: PICLOUD_PROGRAMS has them, or cargo builds them.
 need_programs() {
     if [ -z "${PICLOUD_PROGRAMS:-}" ]; then
-        (cd "$root" && cargo build --quiet --workspace --bin appliance --bin picloudd-under-test --bin picloud-under-test) >&2
+        # The way in which the tests build them, so that nothing is built twice.
+        (cd "$root" && cargo test --quiet --workspace --no-run) >&2
         PICLOUD_PROGRAMS=${CARGO_TARGET_DIR:-$root/target}/debug
     fi
     PICLOUD_PROGRAMS=$(cd "$PICLOUD_PROGRAMS" && pwd)

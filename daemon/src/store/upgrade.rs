@@ -11,7 +11,7 @@ use sqlx::SqliteConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::CrashPoint;
-use crate::log::field;
+use crate::log::{field, message};
 use crate::store::look;
 use crate::store::making::{Making, room};
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
@@ -110,6 +110,7 @@ pub(super) async fn back_up(
     open::give_to_owner_of_folder(&making.target).map_err(given)?;
     let bytes = made.bytes;
     tracing::info!(
+        { field::MESSAGE_ID } = message::MIGRATION_BEGUN.0,
         { field::BACKUP } = name,
         { field::BYTES } = bytes,
         "the store is copied before its upgrade"
@@ -144,7 +145,11 @@ pub(super) async fn migrate(
     let failed = |source| named(&config.path, "bringing its schema up to date", source);
     migrate::run(conn, version, now, &config.faults).await.map_err(failed)?;
     if (1..SCHEMA_VERSION).contains(&version) {
-        tracing::info!({ field::SCHEMA } = SCHEMA_VERSION, "the store is upgraded");
+        tracing::info!(
+            { field::MESSAGE_ID } = message::MIGRATION_DONE.0,
+            { field::SCHEMA } = SCHEMA_VERSION,
+            "the store is upgraded"
+        );
     }
     Ok(())
 }
