@@ -222,7 +222,10 @@ fn the_journal_has_a_field_for_each_value_and_scripts_cannot_forge_any() {
     let trigger = daemon.list("apps/greenhouse/triggers")[0]["id"].to_string();
     assert_eq!(values(letter, "PICLOUD_TRIGGER_ID"), [trigger.trim_matches('"')]);
     let kept = daemon.list("dead-letters");
-    assert_eq!(values(letter, "PICLOUD_LETTER_ID"), [kept[0]["id"].as_str().expect("it has an id")]);
+    assert_eq!(
+        values(letter, "PICLOUD_LETTER_ID"),
+        [kept[0]["id"].as_str().expect("it has an id")]
+    );
     assert!(values(letter, "PICLOUD_ERROR")[0].contains("no water"), "{letter:?}");
     daemon.signal(Signal::TERM);
     journal.entries(|entry| has_id(entry, message::STOPPING));
