@@ -190,14 +190,13 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let (batcher, reader, began) = open(&setup, owner, &slots_path).await?;
     // Only now that the store is locked: what runs in another daemon is no rest.
     let (places, backups) = (Places::of(&setup), backups(&setup));
-    let Setup { clock, ids, groups, limits, .. } = setup;
+    let Setup { clock, ids, groups, limits, own_addresses: own, .. } = setup;
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = slots_in(&slots_path, &permits)?;
     let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
     let tokio = tokio::runtime::Handle::current();
     let vault = Arc::new(Vault::at(setup.key_file));
     tell_lost_secrets(&batcher.catalog().load(), &reader, &vault).await?;
-    let own = setup.own_addresses;
     let outgoing = Outgoing::new(limits.outgoing.clone(), own, Arc::clone(&clock));
     let executor = ScriptExecutor {
         runtime: Arc::clone(&runtime),

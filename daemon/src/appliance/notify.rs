@@ -177,3 +177,47 @@ impl Way {
         sendmsg_addr(&self.socket, &self.to, &text, &mut ancillary, flags).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::SocketAddr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_no_file_is_told_as_well() {
+        let name = format!("picloud-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("it is short");
+        let systemd = UnixDatagram::bind_addr(&address).expect("nobody else has this name");
+        let manager = Manager::at(Some(OsStr::new(&format!("@{name}"))));
+        manager.say(&[NotifyState::Ready, NotifyState::Status("calm")]).await;
+        let mut message = [0; 100];
+        let length = systemd.recv(&mut message).expect("it was sent");
+        assert_eq!(&message[..length], b"READY=1\nSTATUS=calm\n");
+    }
+
+    #[tokio::test]
+    async fn a_systemd_that_reads_nothing_holds_up_nobody() {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        let path = folder.path().join("notify");
+        let systemd = UnixDatagram::bind(&path).expect("the folder is new");
+        let manager = Manager::at(Some(path.as_os_str()));
+        let way = manager.way.as_ref().expect("there is a systemd");
+        while !way.is_said.load(Ordering::Relaxed) {
+            manager.say(&[NotifyState::Watchdog]).await;
+        }
+        systemd.recv(&mut [0; 100]).expect("it was sent before");
+        manager.say(&[NotifyState::Watchdog]).await;
+        assert!(!way.is_said.load(Ordering::Relaxed), "it goes on");
+    }
+
+    #[tokio::test]
+    async fn without_systemd_nothing_is_said_and_nothing_is_waited_for() {
+        let manager = Manager::at(None);
+        manager.ask_for_time().await;
+        manager.forget(&["listen-http".to_owned()]).await;
+        manager.stopping(Duration::from_secs(1)).await;
+        assert!(!manager.is_there());
+    }
+}

@@ -218,3 +218,88 @@ fn unix(listener: UnixListener) -> anyhow::Result<tokio::net::UnixListener> {
     let ready = ready.and_then(|()| tokio::net::UnixListener::from_std(listener));
     ready.context("the admin socket cannot be served")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").expect("there are free ports")
+    }
+
+    fn unix() -> Socket {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        Socket::Unix(UnixListener::bind(folder.path().join("s")).expect("the folder is new"))
+    }
+
+    fn wanting(http: Option<&TcpListener>, admin: Option<&TcpListener>) -> Config {
+        let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+        let mut config = Config::default();
+        config.http.listen = http.map_or(config.http.listen, address);
+        config.admin.listen = admin.map(address);
+        config
+    }
+
+    fn named(sockets: Vec<(&str, Socket)>) -> Vec<Inherited> {
+        let one = |(name, socket): (&str, _)| Inherited { name: name.to_owned(), socket };
+        sockets.into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_was_kept_is_taken_where_it_is_still_wanted() {
+        let (http, admin) = (tcp(), tcp());
+        let config = wanting(Some(&http), Some(&admin));
+        let kept = vec![(LISTEN_HTTP, Socket::Tcp(http)), (LISTEN_ADMIN, Socket::Tcp(admin))];
+        let sorted = sort(named(kept), &config);
+        assert!(sorted.own.is_some() && sorted.admin_tcp.is_some());
+        assert!(sorted.outdated.is_empty() && sorted.unused.is_empty());
+
+        let kept = vec![(LISTEN_HTTP, Socket::Tcp(tcp())), (LISTEN_ADMIN, Socket::Tcp(tcp()))];
+        let sorted = sort(named(kept), &wanting(None, None));
+        assert!(sorted.own.is_none() && sorted.admin_tcp.is_none());
+        assert_eq!(sorted.outdated, [LISTEN_HTTP, LISTEN_ADMIN]);
+    }
+
+    #[test]
+    fn a_socket_unit_for_the_configured_address_is_the_configured_listener() {
+        let (own, other) = (tcp(), tcp());
+        let config = wanting(Some(&own), None);
+        let sorted =
+            sort(named(vec![(HTTP, Socket::Tcp(other)), (HTTP, Socket::Tcp(own))]), &config);
+        assert!(sorted.own.is_some());
+        assert_eq!(sorted.http.len(), 1);
+    }
+
+    #[test]
+    fn names_and_kinds_have_to_be_right() {
+        let sockets = vec![
+            (ADMIN, unix()),
+            (ADMIN, unix()),
+            (ADMIN, Socket::Tcp(tcp())),
+            (HTTP, unix()),
+            ("metrics", Socket::Tcp(tcp())),
+            (HTTP, Socket::Unfit),
+        ];
+        let sorted = sort(named(sockets), &Config::default());
+        assert!(sorted.admin.is_some() && sorted.http.is_empty());
+        let unused: Vec<&str> = sorted.unused.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(unused, [ADMIN, ADMIN, HTTP, "metrics", HTTP]);
+    }
+
+    #[test]
+    fn a_port_alone_listens_to_both_protocols() {
+        let Ok(both) = TcpListener::bind("[::]:0") else {
+            // A machine without the newer protocol has no such sockets.
+            return;
+        };
+        let port = both.local_addr().expect("it is bound").port();
+        for (wanted, serves_it) in [
+            (format!("0.0.0.0:{port}"), true),
+            (format!("[::]:{port}"), true),
+            (format!("127.0.0.1:{port}"), false),
+            ("0.0.0.0:1".to_owned(), false),
+        ] {
+            assert_eq!(serves(&both, wanted.parse().expect("an address")), serves_it, "{wanted}");
+        }
+    }
+}

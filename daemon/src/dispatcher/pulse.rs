@@ -36,9 +36,11 @@ impl Default for Asking {
 }
 
 impl Asking {
-    /// Tells who answers that there is a question.
+    /// Tells who answers that there is a question, also one from before.
     pub(super) fn questions(&self) -> watch::Receiver<u64> {
-        self.asked.subscribe()
+        let mut questions = self.asked.subscribe();
+        questions.mark_changed();
+        questions
     }
 }
 
