@@ -77,7 +77,6 @@ picloud() {
     for name in docs/*.md; do
         put "$name" "usr/share/doc/picloud/${name##*/}"
     done
-    put packaging/debian/picloud.lintian-overrides usr/share/lintian/overrides/picloud
     echo /etc/picloud/picloud.toml >"$root/DEBIAN/conffiles"
     local schema
     # shellcheck disable=SC2016 # for the shell that is started
