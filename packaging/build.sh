@@ -77,12 +77,10 @@ picloud() {
     for name in docs/*.md; do
         put "$name" "usr/share/doc/picloud/${name##*/}"
     done
-    put packaging/debian/picloud.lintian-overrides usr/share/lintian/overrides/picloud
     echo /etc/picloud/picloud.toml >"$root/DEBIAN/conffiles"
     local schema
     # shellcheck disable=SC2016 # for the shell that is started
-    schema=$("${cross[@]}" sh -c '$RUN "$0" schema' "$binaries/picloudd" || true)
-    schema=${schema:-$(sed -n 's/^pub const SCHEMA_VERSION: i64 = \(.*\);$/\1/p' daemon/src/store/migrate.rs)}
+    schema=$("${cross[@]}" sh -c '$RUN "$0" schema' "$binaries/picloudd")
     [[ $schema =~ ^[0-9]+$ ]] || { echo "picloudd schema says '$schema', which is no number" >&2; exit 1; }
     for name in preinst postinst prerm postrm; do
         sed "s/@SCHEMA@/$schema/; s/@VERSION@/$version/" "packaging/debian/picloud.$name" >"$root/DEBIAN/$name"
