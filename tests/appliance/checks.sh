@@ -78,7 +78,7 @@ can_enclose() {
 # network, and ends with its exit code. However that ends, the kernel then ends whatever it has started and takes away
 # whatever it has mounted. Returns only inside.
 enclose() {
-    local limit=$1 code=0 work
+    local limit=$1 began=$SECONDS code=0 work
     shift
     trap 'exit 1' INT TERM HUP
     outside || return 0
@@ -92,8 +92,8 @@ enclose() {
         unshare --pid --fork --kill-child --mount --mount-proc --net bash "$0" "$@" </dev/null 8>&- &
     wait $! || code=$?
     case $code in
-        124 | 137) give_up "not done within $limit s; it stood at: $(cat "$work/stands" || true)" ;;
-        *) exit "$code" ;;
+        0 | 1 | 77) exit "$code" ;;
+        *) give_up "ended after $((SECONDS - began)) of $limit s with $code; it stood at: $(cat "$work/stands" || true)" ;;
     esac
 }
 

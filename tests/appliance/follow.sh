@@ -2,6 +2,7 @@
 # Does what a document says, to the letter: each ```sh block, one after the other, as root in a fresh Debian that has booted.
 #
 #   follow.sh DOCUMENT [bookworm|trixie] [FOLDER]     FOLDER holds the packages; they lie where the commands are run
+#   INSTALLED=yes follow.sh DOCUMENT ...              for one that begins with PiCloud installed, and its example deployed
 #
 # A block ends at its first command that fails, and with it the test. Not done are blocks under a line
 #   <!-- not followed: REASON -->
@@ -49,6 +50,8 @@ packages_collected "$PACKAGES" "$WORK/debs"
 machine 'mkdir -p /var/tmp/here /usr/local/bin; [ -x /usr/bin/sudo ] || { printf "#!/bin/sh\nexec \"\$@\"\n" >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo; }' >"$WORK/said" 2>&1
 machine_put "$WORK"/debs/now/*.deb /var/tmp/here/
 machine_put "$WORK/blocks" /var/tmp/
+[ -z "${INSTALLED:-}" ] || CHECK_S=60 must "picloud is installed, and its example deployed" \
+    "apt-get install -y -q -o Dpkg::Use-Pty=0 /var/tmp/here/*.deb && picloud deploy /usr/share/doc/picloud/examples/greenhouse"
 for block in "$WORK"/blocks/*; do
     name=${block##*/}
     sentence="line ${name#*-}: $(head -n 1 "$block" | tr -d '#' | xargs -0 echo | xargs)"

@@ -54,7 +54,7 @@ CHECK_S=60 must "apt installs the packages from their files" 'apt-get install -y
 must "the example is deployed" 'eventually "picloud deploy /usr/share/doc/picloud/examples/greenhouse"'
 
 for ((n = 1; n <= CUTS; n++)); do
-    seconds=$((RANDOM % 8 + 4)) later=$((RANDOM % 20))
+    seconds=$((RANDOM % 12 + 8)) later=$((RANDOM % 20))
     load 120 calls "$URL"
     sleep "$seconds"
     card_set $CARD_SEED $((SEED * 1000 + n))
