@@ -85,11 +85,11 @@ fn may_not_read(path: &Path) -> bool {
     fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
-/// Errors of the store say what failed and, behind a colon, what to do.
+/// Errors of the store say what failed and, behind the last colon, what to do.
 fn of_error(name: &str, text: &str) -> Check {
-    match text.split_once(": ") {
+    match text.rsplit_once(": ").filter(|(_, remedy)| !remedy.ends_with("failed")) {
         Some((what, remedy)) => check(name, State::Bad, what, Some(remedy)),
-        None => check(name, State::Bad, text, None),
+        None => check(name, State::Bad, text, Some("journalctl -u picloud -e may say more")),
     }
 }
 

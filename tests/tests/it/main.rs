@@ -13,6 +13,7 @@ mod completions;
 mod console;
 mod crash;
 mod disk;
+mod doctor;
 mod failing_card;
 mod letters;
 mod live;
