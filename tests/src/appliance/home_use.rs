@@ -120,7 +120,10 @@ pub struct Plan {
 /// What the daemon holds after so many hours.
 #[derive(Clone, Copy, Debug)]
 struct Held {
+    /// Shared pages counted by their share, so that others who run the same program make it less.
     pss: u64,
+    /// What is nobody else's, and no file's.
+    own: u64,
     file: u64,
 }
 
@@ -157,10 +160,7 @@ pub fn run(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
         home.live_until(&daemon, hour * 60)?;
         if hour == WARM || hour == plan.hours || hour % 6 == 0 {
             let held = home.held(&daemon)?;
-            say(&format!(
-                "hour {hour}: {} answers, PSS {} B, file {} B",
-                home.answers, held.pss, held.file
-            ));
+            say(&format!("hour {hour}: {} answers, {held:?}", home.answers));
             if hour == WARM {
                 warm = Some(held);
             }
@@ -228,8 +228,9 @@ impl Home {
         wait::within(wait::PATIENCE, is_cut).context("the log is not cut")?;
         // What a load leaves behind is given back right after.
         wait::pass(Duration::from_millis(200));
-        let pss = Process(daemon.process()).pss_bytes()?;
-        Ok(Held { pss, file: std::fs::metadata(&self.site.store)?.len() })
+        let process = Process(daemon.process());
+        let (pss, own) = (process.pss_bytes()?, process.own_bytes()?);
+        Ok(Held { pss, own, file: std::fs::metadata(&self.site.store)?.len() })
     }
 
     fn judged(self, daemon: Daemon, warm: Held, late: Held) -> Result<Vec<(&'static str, String)>> {
@@ -245,6 +246,10 @@ impl Home {
             ("runs of schedules", format!("{} and {}", count("ticks"), count("reports"))),
             ("messages sent and lost", format!("{} and {letters}", count("messages"))),
             ("PSS", format!("{:.2} → {:.2} MB", warm.pss as f64 / 1e6, late.pss as f64 / 1e6)),
+            (
+                "without pages of files",
+                format!("{:.2} → {:.2} MB", warm.own as f64 / 1e6, late.own as f64 / 1e6),
+            ),
             ("store", format!("{} → {} kB", warm.file / 1_000, late.file / 1_000)),
             ("written to the card", format!("{:.1} MB", written.bytes as f64 / 1e6)),
         ];
@@ -253,7 +258,11 @@ impl Home {
         // The first and the last may lie on the edge.
         ensure!(count("reports").abs_diff(minutes / 60) <= 1, "of {minutes} minutes: {all}");
         ensure!(count("ticks").abs_diff(minutes / 5) <= 2, "of {minutes} minutes: {all}");
-        for (what, was, is) in [("memory", warm.pss, late.pss), ("file", warm.file, late.file)] {
+        for (what, was, is) in [
+            ("memory", warm.pss, late.pss),
+            ("own memory", warm.own, late.own),
+            ("file", warm.file, late.file),
+        ] {
             ensure!(is * 100 <= was * (100 + GROWTH_PERCENT_MAX), "its {what} grows: {all}");
         }
         Ok(figures)
