@@ -144,7 +144,7 @@ impl Ballast {
         let file = fs::File::create(&path)?;
         let mut length = 0;
         let full = wait::within(Duration::from_secs(20), || {
-            let space = statvfs(&stage.card.mount()).ok()?;
+            let space = statvfs(stage.card.mount()).ok()?;
             let free = space.f_bavail * space.f_frsize;
             if free <= left {
                 return Some(());

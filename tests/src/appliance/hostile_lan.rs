@@ -1,5 +1,6 @@
 //! Strangers on the LAN who do their worst, while others call as they always did and the owner looks on.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,44 +69,31 @@ pub fn run(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let mut figures = Vec::new();
     let limits = plan.group.as_deref().map(Limits::of);
     let mut failed = Vec::new();
-    {
-        let mut site = Site::new();
-        site.settings = "[log]\nlevel = \"error\"".to_owned();
-        let through = limits.as_ref().map_or_else(Vec::new, Limits::enter);
-        let launch = Launch { through: &through, ..Launch::default() };
-        let (daemon, _) = stage::start(&site, launch)?;
-        site.deploy_app(&APP);
-        ensure!(daemon.post("/lan/", "1").status == 200, "the app does not work");
-        for attack in Attack::ALL {
-            match stage::played(|| survive(&daemon, attack, limits.as_ref())) {
-                Ok(figure) => {
-                    say(&format!("{}: {figure}", attack.name()));
-                    figures.push((attack.name(), figure));
-                }
-                Err(error) => {
-                    say(&format!("{}: FAILED: {error:#}", attack.name()));
-                    failed.push(attack.name());
-                }
-            }
+    let mut note = |name: &'static str, played: Result<String>| match played {
+        Ok(figure) => {
+            say(&format!("{name}: {figure}"));
+            figures.push((name, figure));
         }
-        daemon.stop();
-    }
-    match &limits {
-        Some(limits) => {
-            say("the kernel kills it for its memory: begins");
-            match stage::played(|| out_of_memory(plan, limits)) {
-                Ok(figure) => {
-                    say(&format!("out of memory: {figure}"));
-                    figures.push(("out of memory", figure));
-                }
-                Err(error) => {
-                    say(&format!("out of memory: FAILED: {error:#}"));
-                    failed.push("out of memory");
-                }
-            }
+        Err(error) => {
+            say(&format!("{name}: FAILED: {error:#}"));
+            failed.push(name);
         }
-        None => figures.push(("memory limit", "not tested: no control group".to_owned())),
+    };
+    let mut site = Site::new();
+    site.settings = "[log]\nlevel = \"error\"".to_owned();
+    let through = limits.as_ref().map_or_else(Vec::new, Limits::enter);
+    let (daemon, _) = stage::start(&site, Launch { through: &through, ..Launch::default() })?;
+    site.deploy_app(&APP);
+    ensure!(daemon.post("/lan/", "1").status == 200, "the app does not work");
+    for attack in Attack::ALL {
+        note(attack.name(), stage::played(|| survive(&daemon, attack, limits.as_ref())));
     }
+    daemon.stop();
+    let starved = match &limits {
+        Some(limits) => stage::played(|| out_of_memory(plan, limits)),
+        None => Ok("not tested: no control group".to_owned()),
+    };
+    note("killed for its memory", starved);
     ensure!(failed.is_empty(), "not survived: {}", failed.join(", "));
     Ok(figures)
 }
@@ -220,29 +208,33 @@ const EAT: &str = r#"fn piece() { let text = "x"; while text.len() < 33_000_000 
     let k = piece(); let l = piece(); let m = piece(); let n = piece(); let o = piece();
     a.len()"#;
 
+const HUNGRY: InlineApp<'_> = InlineApp {
+    slug: "hungry",
+    scripts: &[("eat", EAT)],
+    routes: &[(
+        "POST /",
+        "eat",
+        "dispatch_mode = \"async\"\n\
+         retry = { max_attempts = 3, backoff = \"constant\", base = \"10ms\", jitter = 0.0 }",
+    )],
+    manifest: "",
+};
+
+/// More than the group may have: the daemon's own limits, which would stop the script, are out of the way.
+const GREEDY: &str = "[log]\nlevel = \"error\"\n[limits.run]\noperations_max = 1_000_000_000\n\
+                      memory_bytes_max = 4_000_000_000\ntimeout_ms = 60_000\n\
+                      string_bytes_max = 67_108_864\n\
+                      [limits.gate]\nmemory_bytes_max = 4_000_000_000";
+
 /// A script that needs more memory than there is has the kernel kill the daemon, again and again.
 fn out_of_memory(plan: &Plan, limits: &Limits) -> Result<String> {
     let mut site = Site::new();
-    // More than the group may have: the daemon's own limits, which would stop the script, are out of the way.
-    site.settings = "[log]\nlevel = \"error\"\n[limits.run]\noperations_max = 1_000_000_000\n\
-                     memory_bytes_max = 4_000_000_000\ntimeout_ms = 60_000\n\
-                     string_bytes_max = 67_108_864\n\
-                     [limits.gate]\nmemory_bytes_max = 4_000_000_000"
-        .to_owned();
+    GREEDY.clone_into(&mut site.settings);
     let through = limits.enter();
     let launch = Launch { through: &through, ..Launch::default() };
     let (daemon, _) = stage::start(&site, launch)?;
     site.deploy(&ledger::app());
-    site.deploy_app(&InlineApp {
-        slug: "hungry",
-        scripts: &[("eat", EAT)],
-        routes: &[(
-            "POST /",
-            "eat",
-            "dispatch_mode = \"async\"\nretry = { max_attempts = 3, backoff = \"constant\", base = \"10ms\", jitter = 0.0 }",
-        )],
-        manifest: "",
-    });
+    site.deploy_app(&HUNGRY);
     let killed = limits.kills();
     let accepted = daemon.post("/hungry/", "{}");
     ensure!(accepted.status == 202, "{accepted:?}");
@@ -270,7 +262,6 @@ fn out_of_memory(plan: &Plan, limits: &Limits) -> Result<String> {
                 break;
             }
             Some(ended) => {
-                use std::os::unix::process::ExitStatusExt as _;
                 ensure!(ended.signal() == Some(9), "it ended with {ended}:\n{}", site.log());
                 deaths += 1;
                 ensure!(deaths < 20, "it is killed over and over again");

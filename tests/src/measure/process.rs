@@ -22,6 +22,13 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// The part of it that is no file's: what the process itself has asked for.
+    pub fn own_bytes(self) -> Result<u64> {
+        let text = self.read("smaps_rollup")?;
+        let kib = number_after(&text, "Pss_Anon:").context("smaps_rollup has no Pss_Anon")?;
+        Ok(kib * 1024)
+    }
+
     /// Bytes that it caused to be written to devices; what goes to memory file systems does not count.
     pub fn write_bytes(self) -> Result<u64> {
         let text = self.read("io")?;
