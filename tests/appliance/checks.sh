@@ -3,7 +3,8 @@
 set -euo pipefail
 APPLIANCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$APPLIANCE/../.." && pwd)
-TARGET=${CARGO_TARGET_DIR:-$ROOT/target}/appliance
+TARGET=$(realpath -m "${CARGO_TARGET_DIR:-$ROOT/target}/appliance")
+export PATH="$PATH:/usr/sbin:/sbin"
 passed=0 failed=0 skipped=0
 
 say() { printf '== %s\n' "$*" >&2; }
