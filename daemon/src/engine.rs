@@ -194,8 +194,7 @@ pub async fn start(setup: Setup) -> Result<Engine, EngineError> {
     let permits = Permits::of(&limits.gate, setup.cores);
     let slots = slots_in(&slots_path, &permits)?;
     let runtime = Arc::new(Runtime::new(&limits.run, limits.gate.memory_bytes_max));
-    let tokio = tokio::runtime::Handle::current();
-    let vault = Arc::new(Vault::at(setup.key_file));
+    let (tokio, vault) = (tokio::runtime::Handle::current(), Arc::new(Vault::at(setup.key_file)));
     tell_lost_secrets(&batcher.catalog().load(), &reader, &vault).await?;
     let outgoing = Outgoing::new(limits.outgoing.clone(), own, Arc::clone(&clock));
     let executor = ScriptExecutor {
