@@ -114,6 +114,8 @@ pub fn nameless_sql(file: &Source) -> Vec<Complaint> {
         .collect()
 }
 
+const MAY_LAST: [&str; 2] = ["tests/benches/", "tests/src/appliance/attack.rs"];
+
 /// Tests wait for conditions, run always, and pass at the first attempt.
 pub fn patience(file: &Source) -> Vec<Complaint> {
     if file.path == WAITING_FILE {
@@ -121,8 +123,11 @@ pub fn patience(file: &Source) -> Vec<Complaint> {
     }
     let ignored = file.code.match_indices("#[ignore").map(|(at, _)| (at, "a test that never runs"));
     let sleeps = words(&file.code, "sleep")
-        // A measurement may have to last a while.
-        .filter(|_| file.path.starts_with("tests/") && !file.path.starts_with("tests/benches/"))
+        // A measurement may have to last a while, and who attacks by being slow has to be slow.
+        .filter(|_| {
+            file.path.starts_with("tests/")
+                && !MAY_LAST.iter().any(|path| file.path.starts_with(path))
+        })
         .map(|at| (at, "wait for a condition, with wait::until"));
     ignored
         .chain(sleeps)

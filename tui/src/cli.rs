@@ -88,6 +88,9 @@ pub enum CliError {
     /// The doctor has found something.
     #[error("{0} of the checks failed")]
     Ill(usize),
+    /// It has found nothing bad, and what could be better.
+    #[error("{0} of the checks have warnings")]
+    Unwell(usize),
     /// Some of many things could not be done; how many is among the results.
     #[error("{failed} failed: {first}")]
     Partly { failed: usize, first: String },
@@ -115,7 +118,7 @@ impl CliError {
             Self::NotFound(_) => Exit::NotFound,
             Self::Script { .. } => Exit::ScriptFailed,
             Self::Unexpected { .. } => Exit::Conflict,
-            Self::Partly { .. } => Exit::Partly,
+            Self::Partly { .. } | Self::Unwell(_) => Exit::Partly,
             Self::Client(
                 ClientError::Silent { .. }
                 | ClientError::Broken(_)
@@ -148,7 +151,8 @@ impl CliError {
             | Self::Partly { .. }
             | Self::NotBackedUp { .. }
             | Self::Console(_)
-            | Self::Ill(_) => self.to_string(),
+            | Self::Ill(_)
+            | Self::Unwell(_) => self.to_string(),
         }
     }
 
@@ -182,9 +186,12 @@ impl CliError {
             ),
             Self::Console(error) => console::hint(error),
             Self::NotBackedUp { .. } => Some("`picloud doctor` says whether the disk is to blame"),
-            Self::Usage(_) | Self::NotFound(_) | Self::Ill(_) | Self::Declined | Self::Print(_) => {
-                None
-            }
+            Self::Usage(_)
+            | Self::NotFound(_)
+            | Self::Ill(_)
+            | Self::Unwell(_)
+            | Self::Declined
+            | Self::Print(_) => None,
         }
     }
 }

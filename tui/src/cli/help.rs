@@ -32,7 +32,10 @@ pub const EXITS: &[(Exit, &str)] = &[
     (Exit::Conflict, "somebody else changed it, or another number matches than was expected"),
     (Exit::NoDaemon, "no daemon answers"),
     (Exit::ScriptFailed, "the script failed"),
-    (Exit::Partly, "some of it was done, some failed"),
+    (
+        Exit::Partly,
+        "some of it was done, some failed; or the doctor has warnings and nothing worse",
+    ),
 ];
 
 /// Examples and exit codes, as they stand below the help.

@@ -225,8 +225,10 @@ pub(super) async fn doctor(client: &Client, output: &mut Output<'_>) -> Result<(
             output.line(&line)?;
         }
     }
-    match checks.iter().filter(|check| check.state == health::BAD).count() {
-        0 => Ok(()),
-        bad => Err(CliError::Ill(bad)),
+    let count = |state: &str| checks.iter().filter(|check| check.state == state).count();
+    match (count(health::BAD), count(health::WARN)) {
+        (0, 0) => Ok(()),
+        (0, warned) => Err(CliError::Unwell(warned)),
+        (bad, _) => Err(CliError::Ill(bad)),
     }
 }
