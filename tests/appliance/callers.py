@@ -86,7 +86,7 @@ def told(folder):
         ends = json.load(file)
     print(ends)
     # A daemon that is stopping may say so; it may not say nothing.
-    return 0 if ends.get("201", 0) > 20 and set(ends) <= {"201", "503"} else 1
+    return 0 if ends.get("201", 0) > 5 and set(ends) <= {"201", "503"} else 1
 
 
 def consequences(url):
