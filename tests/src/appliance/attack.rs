@@ -10,7 +10,9 @@ use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+
+use crate::wait::pause;
 
 /// Instead of a status: a connection that stood, and one that was closed without an answer.
 const CONNECTED: u16 = 1;
@@ -175,7 +177,7 @@ fn note(met: &Met, answer: &[u8]) {
 
 async fn slowly(target: SocketAddr, begin: &'static str, met: Met) {
     loop {
-        let Ok(mut stream) = connect(target, 1).await else { return sleep(SECOND).await };
+        let Ok(mut stream) = connect(target, 1).await else { return pause(SECOND).await };
         let mut answer = [0; 512];
         let mut next = begin.as_bytes();
         while stream.write_all(next).await.is_ok() {
@@ -185,22 +187,22 @@ async fn slowly(target: SocketAddr, begin: &'static str, met: Met) {
                 break;
             }
         }
-        sleep(SECOND / 10).await;
+        pause(SECOND / 10).await;
     }
 }
 
 /// They come one after the other, since it is not what their answers cost that is tried.
 async fn read_slowly(target: SocketAddr, n: u32) {
-    sleep(SECOND / 20 * n).await;
+    pause(SECOND / 20 * n).await;
     loop {
-        let Ok(mut stream) = connect(target, 2).await else { return sleep(SECOND).await };
+        let Ok(mut stream) = connect(target, 2).await else { return pause(SECOND).await };
         let request = "GET /lan/big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
         let mut byte = [0; 1];
         let sent = stream.write_all(request.as_bytes()).await;
         while sent.is_ok() && stream.read_exact(&mut byte).await.is_ok() {
-            sleep(SECOND).await;
+            pause(SECOND).await;
         }
-        sleep(SECOND / 10).await;
+        pause(SECOND / 10).await;
     }
 }
 
@@ -225,7 +227,7 @@ async fn flood(target: SocketAddr, met: Met) {
     let requests = "GET /lan/ HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(8);
     let mut answers = vec![0; 16_384];
     loop {
-        let Ok(mut stream) = connect(target, 3).await else { return sleep(SECOND).await };
+        let Ok(mut stream) = connect(target, 3).await else { return pause(SECOND).await };
         while stream.write_all(requests.as_bytes()).await.is_ok() {
             match stream.read(&mut answers).await {
                 Ok(0) | Err(_) => break,
@@ -250,13 +252,13 @@ async fn knock(target: SocketAddr, met: Met) {
 
 async fn send_nonsense(target: SocketAddr, request: Vec<u8>, met: Met) {
     loop {
-        let Ok(mut stream) = connect(target, 5).await else { return sleep(SECOND).await };
+        let Ok(mut stream) = connect(target, 5).await else { return pause(SECOND).await };
         // It may be turned away before it has said all.
         let _cut = timeout(VERDICT_MAX, stream.write_all(&request)).await;
         let mut answer = [0; 512];
         let read = timeout(VERDICT_MAX, stream.read(&mut answer)).await;
         note(&met, &answer[..read.map_or(0, |read| read.unwrap_or(0))]);
-        sleep(SECOND / 5).await;
+        pause(SECOND / 5).await;
     }
 }
 
