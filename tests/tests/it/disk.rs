@@ -188,12 +188,19 @@ fn p1_a_file_system_that_turns_read_only_loses_nothing_that_was_acknowledged() {
     assert_eq!(now(&daemon, "before").status, 200);
     mount.break_down();
 
-    let refused = now(&daemon, "broken");
-    assert_eq!(outcome(&refused), "nothing_changed", "{refused:?}");
-    assert!(refused.status >= 500, "{refused:?}");
-    // Nobody has to see more of it than that: what was acknowledged is read on.
-    assert_eq!(applied(&daemon, &["before", "broken"]), [1, 0]);
-    assert!(daemon.ends_within(std::time::Duration::ZERO).is_none(), "{}", site.log());
+    // It may go on for reads, or end so that its supervisor starts it anew; it may not say that a write is done.
+    let address = daemon.address();
+    let answer = picloud_tests::client::Connection::tcp(address)
+        .and_then(|mut client| client.send(&Request::post("/ledger/now/broken", "{}")));
+    assert!(answer.as_ref().map_or(true, |answer| answer.status >= 500), "{answer:?}");
+    let read = picloud_tests::client::Connection::tcp(address)
+        .and_then(|mut client| client.send(&Request::post("/ledger/counts", "[\"before\"]")));
+    match read {
+        Ok(answer) if answer.status == 200 => {
+            assert_eq!(answer.json()["counts"]["before"]["applied"], 1, "{answer:?}");
+        }
+        Ok(_) | Err(_) => assert!(daemon.ends_within(wait::PATIENCE).is_some(), "{}", site.log()),
+    }
     drop(daemon);
     assert!(!site.log().contains("panicked"), "{}", site.log());
 }
