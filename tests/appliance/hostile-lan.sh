@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 if [ -z "${APPLIANCE_BOX:-}" ]; then
+    need_root
     need_programs
     make_group "${MEMORY:-128M}"
 fi

@@ -33,6 +33,10 @@ apt_get() {
 }
 
 # What a card needs of the machine.
+need_root() {
+    [ "$(id -u)" = 0 ] || not_tested "only root can make namespaces for processes and mounts"
+}
+
 need_card() {
     [ "$(id -u)" = 0 ] || not_tested "only root can mount a file system on a card of its own"
     [ -e /dev/fuse ] && [ -e /dev/loop-control ] || not_tested "there is no /dev/fuse or no /dev/loop-control"
@@ -114,7 +118,14 @@ in_a_box() {
 }
 
 close_box() {
+    local first
     trap - EXIT
+    # The card's server goes while the others still hold its mounts: were it the last, it would wait for itself for ever.
+    first=$([ -z "${box:-}" ] || pgrep -P "$box" || true)
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -n "$first" ] && pkill -KILL --ns "$first" --nslist pid -x nbdfuse || break
+        sleep 0.2
+    done
     [ -z "${box:-}" ] || kill -KILL "$box" 2>/dev/null || true
     [ -z "${watch:-}" ] || kill -KILL "$watch" 2>/dev/null || true
     remove_group

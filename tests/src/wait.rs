@@ -44,8 +44,13 @@ pub fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> O
     }
 }
 
+/// Lets time pass for a task: for those who are slow on purpose.
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Lets time pass: for moments at which a test kills a process, which are no conditions.
-#[allow(clippy::disallowed_methods, reason = "the one place where tests sleep")]
+#[allow(clippy::disallowed_methods, reason = "the one file in which tests sleep")]
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }

@@ -20,7 +20,7 @@ pub fn row(command: &str, programs: &str, figures: &[(&str, String)]) -> String 
 
 /// The machine in one line.
 pub fn machine() -> String {
-    let wanted = ["processor", "cores", "memory", "kernel"];
+    let wanted = ["processor", "cores", "memory", "kernel", "load average at the start"];
     let lines = machine::describe(std::path::Path::new("/"));
     let lines = lines.into_iter().filter(|(what, _)| wanted.contains(what));
     lines.map(|(what, how)| format!("{what} {how}")).collect::<Vec<_>>().join(", ")
