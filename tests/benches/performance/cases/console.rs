@@ -346,7 +346,8 @@ fn deep(ground: &Ground) -> Result<Round> {
     let data = console.age().as_secs_f64() * 1e3;
     sleep(KEY_INTERVAL_MAX);
     console.keys("2");
-    let first = wait(&mut console, has_outbox, "the outbox")?.as_secs_f64() * 1e3;
+    let has_rows = |screen: &str| screen.contains("newest first") && heading(screen).is_some();
+    let first = wait(&mut console, has_rows, "the outbox")?.as_secs_f64() * 1e3;
     let pages = match ground.options.extent {
         Extent::Full => 120,
         Extent::Quick => 20,
@@ -354,9 +355,9 @@ fn deep(ground: &Ground) -> Result<Round> {
     let mut times = Histogram::default();
     for n in 0..pages {
         sleep(key_interval(n));
-        let before = selected(&console.screen());
+        let before = heading(&console.screen());
         console.keys(PAGE_DOWN);
-        let is_elsewhere = |screen: &str| selected(screen) != before;
+        let is_elsewhere = |screen: &str| heading(screen) != before;
         times.record(wait(&mut console, is_elsewhere, "the next page")?);
     }
     let memory = process(&console).pss_bytes()? as f64;
@@ -373,9 +374,9 @@ fn deep(ground: &Ground) -> Result<Round> {
 
 const PAGE_DOWN: &str = "\x1b[6~";
 
-/// The row under the cursor.
-fn selected(screen: &str) -> Option<String> {
-    screen.lines().find(|line| line.starts_with('▸')).map(str::to_owned)
+/// The line above the detail: which row of how many it is of.
+fn heading(screen: &str) -> Option<String> {
+    screen.lines().find(|line| line.contains("Event Chain Script Facts")).map(str::to_owned)
 }
 
 /// A load of async requests for so long.
