@@ -105,7 +105,17 @@ impl Ground {
         let own = std::env::current_exe()?;
         let built = own.ancestors().nth(2).context("this program lies in no target folder")?;
         let profile = built.file_name().context("the profile's folder has a name")?;
-        let build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // What cargo has told this program of its package would have build scripts, ring's for one, run anew each time.
+        for (name, _) in std::env::vars_os() {
+            let is_of_package = |name: &str| {
+                ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin))
+            };
+            if name.to_str().is_some_and(is_of_package) {
+                build.env_remove(name);
+            }
+        }
+        let build = build
             .arg("build")
             .arg("--profile")
             .arg(profile)

@@ -321,7 +321,7 @@ fn rate(ground: &Ground) -> Result<Round> {
 pub const DEEP: Case = Case {
     name: "console-deep",
     title: "A console before a store with 1,000,000 outbox rows and 100,000 dead letters (quick: 20,000 and 2,000): from \
-            exec to the daemon's data, from the key to the first rows of the Outbox, and 120 pages down from there (quick: \
+            exec to the daemon's data, from the key to the first rows of the Outbox, and 60 pages down from there (quick: \
             20), as somebody presses, each from its press to the page.",
     bases: &[],
     lines: &[
@@ -349,7 +349,7 @@ fn deep(ground: &Ground) -> Result<Round> {
     let has_rows = |screen: &str| screen.contains("newest first") && heading(screen).is_some();
     let first = wait(&mut console, has_rows, "the outbox")?.as_secs_f64() * 1e3;
     let pages = match ground.options.extent {
-        Extent::Full => 120,
+        Extent::Full => 60,
         Extent::Quick => 20,
     };
     let mut times = Histogram::default();
