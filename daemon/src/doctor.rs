@@ -138,20 +138,16 @@ async fn from_outside(visit: &Visit, config: &Config, asked: &Asked) -> Vec<Chec
     checks.push(schema);
     let is_store = matches!(found, Some(Found::Schema { .. }));
     if is_free {
-        let (config, now) = (config.clone(), visit.clock.now());
-        checks.extend(in_background(move || without_a_daemon(&config, now.0)).await);
+        let (looked, now) = (config.clone(), visit.clock.now());
+        checks.extend(in_background(move || without_a_daemon(&looked, now.0)).await);
         if is_store {
-            checks.push(stored::file(&config_path(visit)).await);
+            checks.push(stored::file(&config.store.path).await);
         }
     }
     if visit.rehearsal == Rehearsal::Yes && is_store {
         checks.push(rehearsal::play(config, &*visit.clock).await);
     }
     checks
-}
-
-fn config_path(visit: &Visit) -> PathBuf {
-    visit.config.as_ref().map(|config| config.store.path.clone()).unwrap_or_default()
 }
 
 fn looked_at(config: &Config, machine: &Machine, standing: Standing) -> Vec<Check> {
