@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use picloud_api::health::Check;
 use picloud_api::problem::Problem;
 use picloud_api::text;
-use picloud_scripts_runtime::bounds;
+use picloud_scripts_runtime::{bounds, memory};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -67,6 +67,8 @@ pub struct CannotGoOn(String);
 const WORKERS_MAX: usize = 4;
 /// Threads for what blocks: looking up a name, reading a file.
 const BLOCKING_MAX: usize = 4;
+/// Heaps that all threads share.
+const HEAPS_MAX: i32 = 2;
 /// A deploy compiles scripts on one of them.
 const WORKER_STACK_BYTES: usize = bounds::STACK_BYTES + (256 << 10);
 
@@ -245,6 +247,7 @@ impl Drop for DemoFolder {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    memory::share_heaps(HEAPS_MAX);
     let cores = cores();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.min(WORKERS_MAX))

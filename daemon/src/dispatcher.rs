@@ -96,7 +96,8 @@ pub struct Dispatcher {
     parts: Parts,
     writer: OnceLock<Writer>,
     state: Mutex<State>,
-    work: Condvar,
+    /// One for each executor thread, by its slot.
+    calls: Box<[Condvar]>,
     lookout: Condvar,
     due: watch::Sender<Option<Timestamp>>,
     asking: Asking,
@@ -168,10 +169,10 @@ impl Dispatcher {
             tally: Tally::default(),
             asking: Asking::default(),
             deadlines: Deadlines::of(parts.permits.all),
+            calls: (0..parts.permits.all).map(|_| Condvar::new()).collect(),
             parts,
             writer: OnceLock::new(),
             state: Mutex::new(state),
-            work: Condvar::new(),
             lookout: Condvar::new(),
             due: watch::Sender::new(None),
             requests: InFlight::default(),
@@ -252,7 +253,7 @@ impl Dispatcher {
             state.stopping = true;
             state.ready.drain()
         };
-        self.work.notify_all();
+        self.calls.iter().for_each(Condvar::notify_one);
         self.lookout.notify_all();
         for run in waiting {
             self.give_back(run);
@@ -305,20 +306,20 @@ impl Dispatcher {
 
     /// One call is enough: the thread that comes calls the next one if there is more to do.
     fn call_thread(&self, state: &mut State) {
-        if state.threads.call(self.parts.awake_max) {
-            self.work.notify_one();
+        if let Some(slot) = state.threads.call(self.parts.awake_max) {
+            self.calls[slot].notify_one();
         }
     }
 
     /// The life of an executor thread.
     fn execute(self: Arc<Self>, slot: usize) {
-        while let Some(run) = self.next() {
+        while let Some(run) = self.next(slot) {
             self.run(run, slot);
         }
         self.lock().threads.all -= 1;
     }
 
-    fn next(&self) -> Option<Run> {
+    fn next(&self, slot: usize) -> Option<Run> {
         let mut state = self.lock();
         loop {
             if state.stopping {
@@ -331,18 +332,21 @@ impl Dispatcher {
                 }
                 return Some(run);
             }
-            state = self.rest(state);
+            state = self.rest(slot, state);
         }
     }
 
     /// Waits to be called.
-    fn rest<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.threads.idle += 1;
-        state = self.work.wait(state).expect("no panic while held");
-        state.threads.idle -= 1;
-        match state.threads.answer() {
-            Calling::Lookout => self.watch(state),
-            Calling::Worker => state,
+    fn rest<'a>(&'a self, slot: usize, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.threads.rest(slot);
+        loop {
+            state = self.calls[slot].wait(state).expect("no panic while held");
+            match state.threads.answer(slot) {
+                Some(Calling::Lookout) => return self.watch(state),
+                Some(Calling::Worker) => return state,
+                None if state.stopping => return state,
+                None => {}
+            }
         }
     }
 
@@ -354,7 +358,7 @@ impl Dispatcher {
             state = waited.expect("no panic while held").0;
             let goes_well = state.threads.goes_well(self.parts.awake_max);
             if state.stopping || state.ready.is_empty() || !goes_well {
-                state.threads.lookout = false;
+                state.threads.looks_away();
                 return state;
             }
         }

@@ -97,6 +97,23 @@ pub fn give_back() {
     }
 }
 
+/// Has all threads take their memory from so many heaps at most, where the allocator would make one for nearly each: what
+/// is free in one is of no use to another, so that the daemon would hold the most that each thread ever needed. To be called
+/// before there are threads. Locks of these heaps are no matter: each thread keeps small blocks at hand.
+pub fn share_heaps(heaps_max: i32) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // From malloc.h.
+        const M_ARENA_MAX: std::ffi::c_int = -8;
+        // SAFETY: the declaration is that of malloc.h, and the function may be called at any time by any thread.
+        unsafe extern "C" {
+            safe fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        // It says whether it knows the parameter: one that does not has no such heaps.
+        let _known = mallopt(M_ARENA_MAX, heaps_max);
+    }
+}
+
 /// Bytes that this thread holds: allocated minus freed by it, ever.
 pub fn held_bytes() -> i64 {
     GAUGE.with(|gauge| gauge.held.get())
