@@ -11,6 +11,7 @@ pub mod manuals;
 pub mod measure;
 pub mod mount;
 pub mod outside;
+pub mod postgres;
 pub mod preload;
 pub mod simulation;
 pub mod source;

@@ -10,16 +10,28 @@ pub const SCHEMA_VERSION: i64 = 8;
 /// The first schema that says from which one it was migrated.
 const SAYS_WHEN: i64 = 8;
 
-/// The first makes `meta`; each later one ends by setting `schema_version` there.
-pub(crate) const MIGRATIONS: [&str; 8] = [
-    include_str!("../../../migrations/sqlite/0001_engine.sql"),
-    include_str!("../../../migrations/sqlite/0002_schedules.sql"),
-    include_str!("../../../migrations/sqlite/0003_secrets.sql"),
-    include_str!("../../../migrations/sqlite/0004_letters.sql"),
-    include_str!("../../../migrations/sqlite/0005_deleted_apps.sql"),
-    include_str!("../../../migrations/sqlite/0006_tokens.sql"),
-    include_str!("../../../migrations/sqlite/0007_access.sql"),
-    include_str!("../../../migrations/sqlite/0008_upgrades.sql"),
+/// The migrations by their names, which both engines have, each with SQL of its own.
+macro_rules! migrations {
+    ($($name:literal),* $(,)?) => {
+        /// The first makes `meta`; each later one ends by setting `schema_version` there.
+        pub(crate) const MIGRATIONS: &[&str] =
+            &[$(include_str!(concat!("../../../migrations/sqlite/", $name, ".sql"))),*];
+
+        #[cfg(test)]
+        pub(crate) const ON_POSTGRES: &[&str] =
+            &[$(include_str!(concat!("../../../migrations/postgres/", $name, ".sql"))),*];
+    };
+}
+
+migrations![
+    "0001_engine",
+    "0002_schedules",
+    "0003_secrets",
+    "0004_letters",
+    "0005_deleted_apps",
+    "0006_tokens",
+    "0007_access",
+    "0008_upgrades",
 ];
 
 const _: () = assert!(MIGRATIONS.len() as i64 == SCHEMA_VERSION);
@@ -70,7 +82,7 @@ pub(crate) async fn run(
 ) -> Result<(), sqlx::Error> {
     let done = usize::try_from(version).unwrap_or(0);
     let step = || if version > 0 { faults.crashes(CrashPoint::InUpgrade) } else { false };
-    for (reached, migration) in (1..).zip(MIGRATIONS).skip(done) {
+    for (reached, migration) in (1..).zip(MIGRATIONS.iter().copied()).skip(done) {
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *conn).await?;
         sqlx::raw_sql(migration).execute(&mut *conn).await?;
         if version > 0 && reached >= SAYS_WHEN {

@@ -30,12 +30,20 @@ use crate::time::Timestamp;
 use crate::trigger::{Ordering, Trigger};
 
 mod batches;
+mod both;
 mod configuring;
 #[cfg(feature = "faults")]
 mod crashing;
 mod full;
 mod managing;
 mod opening;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "in its own crate it is public, and others use more of it"
+)]
+#[path = "../../../tests/src/postgres.rs"]
+mod postgres;
 mod purging;
 mod reading;
 mod schedules;

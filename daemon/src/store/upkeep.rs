@@ -12,6 +12,14 @@ use crate::store::{rows, sql};
 /// Bytes of a page, SQLite's default.
 const PAGE_BYTES: u64 = 4_096;
 
+/// Copies nothing, only counts.
+const LOG_LENGTH: &str = "-- log_length
+    PRAGMA wal_checkpoint(NOOP)";
+const CHECKPOINT: &str = "-- checkpoint
+    PRAGMA wal_checkpoint(PASSIVE)";
+const CHECKPOINT_AND_CUT: &str = "-- checkpoint_and_cut
+    PRAGMA wal_checkpoint(TRUNCATE)";
+
 impl Batcher {
     /// Ends in order: everything is in the database file afterwards, and the next start knows, unless the file has still to
     /// be looked through.
@@ -21,7 +29,7 @@ impl Batcher {
         if self.whole.load(Ordering::Relaxed) {
             sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
         }
-        sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
+        sqlx::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
     }
 
@@ -35,13 +43,13 @@ impl Batcher {
 
     /// Copies the log into the database file as far as readers and the card let it.
     pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT).fetch_one(&mut self.conn).await;
+        let done = sqlx::query(CHECKPOINT).fetch_one(&mut self.conn).await;
         done.map(drop).or_else(|error| self.put_off_checkpoint(error))
     }
 
     /// The same, and cuts the log to nothing. `false` when somebody was reading from it, or the card would not have it.
     pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
-        let done = sqlx::query(sql::CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
+        let done = sqlx::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
         match done.and_then(|row| rows::int(&row, 0)) {
             Ok(busy) => Ok(busy == 0),
             Err(error) => self.put_off_checkpoint(error).map(|()| false),
@@ -82,7 +90,7 @@ impl Batcher {
 
     /// Bytes of the log that are not overwritten yet by a new round.
     pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
-        let found = sqlx::query(sql::LOG_LENGTH).fetch_one(&mut self.conn).await;
+        let found = sqlx::query(LOG_LENGTH).fetch_one(&mut self.conn).await;
         let pages = found.and_then(|row| rows::int(&row, 1));
         let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
         Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)

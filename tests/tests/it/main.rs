@@ -22,6 +22,7 @@ mod openapi;
 mod outside;
 mod people;
 mod pictures;
+mod postgres;
 mod process;
 mod requests;
 mod schedules;

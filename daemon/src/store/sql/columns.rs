@@ -29,22 +29,33 @@ macro_rules! letter_columns {
 /// What filters look at, in the order in which `lists::BriefRow` reads it; the rows follow.
 macro_rules! outbox_brief {
     () => {
-        "json_group_array(json_array(s.id, s.app_id, s.queue_id, s.source, s.origin, s.script, s.order_key,
-            s.available_at, s.attempt, s.root_id, s.cause_id, s.replay_of, s.claimed, s.failure, s.depth, s.max_attempts))
+        concat!(
+            packed!(
+                "s.id, s.app_id, s.queue_id, s.source, s.origin, s.script, s.order_key, s.available_at, s.attempt,
+            s.root_id, s.cause_id, s.replay_of, s.claimed, s.failure, s.depth, s.max_attempts"
+            ),
+            "
         FROM (SELECT p.id, p.app_id, p.queue_id, p.source, p.origin, p.script, p.order_key, p.available_at,
-            p.attempt, p.root_id, p.cause_id, p.replay_of, p.lease_token IS NOT NULL AS claimed,
-            p.failure, p.depth, p.retry ->> 'max_attempts' AS max_attempts"
+            p.attempt, p.root_id, p.cause_id, p.replay_of,
+            CASE WHEN p.lease_token IS NULL THEN 0 ELSE 1 END AS claimed, p.failure, p.depth,
+            CAST(jsonb(p.retry) ->> 'max_attempts' AS BIGINT) AS max_attempts"
+        )
     };
 }
 
 /// The same of dead letters, for `lists::BriefLetter`.
 macro_rules! letter_brief {
     () => {
-        "json_group_array(json_array(s.id, s.app_id, s.source, s.origin, s.script, s.order_key, s.script_version,
-            s.message, s.kind, s.attempts, s.first_at, s.last_at, s.root_id, s.resolution, s.resolved_by, s.bytes))
+        concat!(
+            packed!(
+                "s.id, s.app_id, s.source, s.origin, s.script, s.order_key, s.script_version, s.message, s.kind,
+            s.attempts, s.first_at, s.last_at, s.root_id, s.resolution, s.resolved_by, s.bytes"
+            ),
+            "
         FROM (SELECT p.id, p.app_id, p.source, p.origin, p.script, p.order_key, p.script_version,
-            p.failure ->> 'message' AS message, p.failure ->> 'kind' AS kind, p.attempts, p.first_at, p.last_at,
-            p.root_id, p.resolution, p.resolved_by, octet_length(p.event) AS bytes"
+            jsonb(p.failure) ->> 'message' AS message, jsonb(p.failure) ->> 'kind' AS kind, p.attempts, p.first_at,
+            p.last_at, p.root_id, p.resolution, p.resolved_by, octet_length(p.event) AS bytes"
+        )
     };
 }
 
