@@ -137,6 +137,8 @@ close_box() {
 enter_box() {
     work=$APPLIANCE_BOX
     mkdir -p "$work/tmp" "$work/card"
+    # Daemons without privileges have their files in there as well.
+    chmod 711 "$work"
     export TMPDIR=$work/tmp RUST_BACKTRACE=0
     # What daemons keep in memory goes with the box.
     mount -t tmpfs tmpfs /dev/shm

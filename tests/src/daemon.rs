@@ -75,6 +75,9 @@ pub struct Launch<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 
+/// Uid and gid of such a process.
+pub const NOBODY: u32 = 65_534;
+
 impl Site {
     pub fn new() -> Site {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
@@ -133,8 +136,9 @@ impl Site {
         }
         let mut program = program("picloudd");
         if launch.as_nobody.is_some() {
-            let drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-            words.extend(drop.map(str::to_owned));
+            let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+            words.push("setpriv".to_owned());
+            words.extend(ids.into_iter().chain(["--clear-groups", "--"].map(str::to_owned)));
             program = self.open_to_all(&program);
         }
         words.extend(launch.by.iter().flat_map(|systemd| systemd.prepare()));

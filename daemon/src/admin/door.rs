@@ -31,7 +31,7 @@ use crate::admin::peer::Peer;
 use crate::admin::refuse;
 use crate::admin::stall::Stalling;
 use crate::groups::Groups;
-use crate::http::listener::ARRIVAL;
+use crate::http::listener::stop_and_arrival;
 use crate::limits::AdminLimits;
 use crate::log::field;
 use crate::places::{Full, Place, Places, Rank, Reached, network};
@@ -227,16 +227,9 @@ fn converse(
         let ended = tokio::select! {
             biased;
             ended = talk.as_mut() => ended,
-            () = stop.cancelled() => {
-                let first = tokio::time::timeout(ARRIVAL, asked.notified());
-                tokio::select! {
-                    biased;
-                    ended = talk.as_mut() => ended,
-                    _arrived_or_not = first => {
-                        talk.as_mut().graceful_shutdown();
-                        talk.await
-                    }
-                }
+            () = stop_and_arrival(&stop, &asked) => {
+                talk.as_mut().graceful_shutdown();
+                talk.await
             }
         };
         if let Err(error) = ended {

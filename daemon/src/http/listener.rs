@@ -25,7 +25,14 @@ use crate::places::{Places, Rank, Reached, network};
 
 /// How long a connection that was accepted just before a stop has for its first request to arrive: its caller may have
 /// sent it already, and would lose it.
-pub const ARRIVAL: Duration = Duration::from_millis(250);
+const ARRIVAL: Duration = Duration::from_millis(250);
+
+/// Returns after a stop, as soon as the first request of a connection has come or will not come any more. `asked` is told of
+/// each request.
+pub async fn stop_and_arrival(stop: &CancellationToken, asked: &Notify) {
+    stop.cancelled().await;
+    let _arrived_or_not = tokio::time::timeout(ARRIVAL, asked.notified()).await;
+}
 
 /// The places for connections, whichever listener they come from.
 pub fn places(limits: &HttpLimits) -> Places<IpAddr> {
@@ -115,17 +122,10 @@ async fn converse<C, F, L, G>(
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            let first = tokio::time::timeout(ARRIVAL, asked.notified());
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                _arrived_or_not = first => {
-                    connection.as_mut().graceful_shutdown();
-                    let time = Duration::from_millis(stop_ms);
-                    tokio::time::timeout(time, connection).await.unwrap_or(Ok(()))
-                }
-            }
+        () = stop_and_arrival(&stop, &asked) => {
+            connection.as_mut().graceful_shutdown();
+            let time = Duration::from_millis(stop_ms);
+            tokio::time::timeout(time, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {

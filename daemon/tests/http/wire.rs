@@ -1,5 +1,7 @@
 //! What callers do to a connection.
 
+use std::time::{Duration, Instant};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{header, json, problem, server, server_with, status, within};
@@ -350,26 +352,38 @@ async fn versions_other_than_1_1_and_1_0_are_refused() {
     assert_eq!(status(&client.response().await), 200);
 }
 
+/// How long the first request of a caller may be under way: less than it is waited for at a stop.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "how late the machine has let the caller send")]
 async fn a_first_request_that_is_under_way_when_the_daemon_stops_is_answered() {
-    let server = server().await;
-    let silent = server.connect().await;
-    let mut caller = server.connect().await;
-    within(async {
-        while server.tracker.len() < 2 {
-            tokio::task::yield_now().await;
+    for _ in 0..100 {
+        let server = server().await;
+        let silent = server.connect().await;
+        let mut caller = server.connect().await;
+        within(async {
+            while server.tracker.len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let stopped = Instant::now();
+        server.stop.cancel();
+        // Long enough for the server to close what it does not wait for.
+        tokio::time::sleep(UNDER_WAY / 4).await;
+        caller.send(GET).await;
+        let sent = stopped.elapsed();
+        let answer = caller.rest().await;
+        assert_eq!(silent.rest().await, "", "who says nothing is not waited for");
+        server.is_quiet().await;
+        if !answer.is_empty() {
+            return assert_eq!(status(&answer), 200);
         }
-    })
-    .await;
-    server.stop.cancel();
-    // Both connections have heard of the stop before the request arrives.
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
+        // On a machine that has held up this very test, nothing was shown.
+        assert!(sent > UNDER_WAY, "sent {sent:?} after the stop, and lost");
     }
-    caller.send(GET).await;
-    assert_eq!(status(&caller.rest().await), 200);
-    assert_eq!(silent.rest().await, "", "who says nothing is not waited for");
-    server.is_quiet().await;
+    panic!("this machine lets nobody send a request in {UNDER_WAY:?}");
 }
 
 #[tokio::test]

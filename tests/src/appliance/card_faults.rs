@@ -13,8 +13,9 @@ use crate::appliance::slow_card::{BYTES_PER_SECOND, NO_LATCH, Plan, Stage, admin
 use crate::appliance::stage;
 use crate::client::{Request, Response};
 use crate::daemon::{Daemon, InlineApp, Launch, Site};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::store_file;
+use crate::systemd::Systemd;
 use crate::wait::{self, Since};
 
 /// Answers before the card fails.
@@ -271,15 +272,23 @@ pub fn read_only(plan: &Plan) -> Result<String> {
     Ok(format!("a write got {}, {after}", status(refused.as_ref())))
 }
 
-/// Half a minute in which no flush ends: callers wait or are told that nobody knows, and nothing runs twice.
+/// Half a minute in which no flush ends: callers wait or are told that nobody knows, nothing runs twice, and a watchdog that
+/// wants a sign of life in much less gets each in time.
 pub fn stall(plan: &Plan) -> Result<String> {
     const STALL: Duration = Duration::from_secs(30);
-    let (stage, daemon) = Stage::with_ledger(plan, NO_LATCH)?;
+    const WATCHDOG: Duration = Duration::from_secs(4);
+    let stage = Stage::new(plan, NO_LATCH)?;
+    let mut systemd = Systemd::new();
+    systemd.watchdog = Some(WATCHDOG);
+    let launch = Launch { by: Some(&systemd), ..Launch::default() };
+    let (daemon, _) = stage::start(&stage.site, launch)?;
+    stage.site.deploy(&ledger::app());
     // It does not count for the total, which is of the load alone.
     let before = ask(&daemon, &Request::post("/ledger/handed-on/before", "{}"));
     ensure!(status(before.as_ref()) == 200, "it takes nothing at all");
     let ledger = Ledger::default();
     let life = (stage.chance.clone(), 1);
+    let mut signs = Signs::of(&systemd);
     let (daemon, slowest) = stage::under_load(&ledger, daemon, life, |mut daemon| {
         wait::within(wait::PATIENCE, || (ledger.answered() >= ANSWERS_BEFORE).then_some(()))
             .context("clients get no answers")?;
@@ -297,7 +306,9 @@ pub fn stall(plan: &Plan) -> Result<String> {
                 "it ended:\n{}",
                 stage.site.log()
             );
-            wait::pass(Duration::from_millis(200));
+            signs.look(Duration::from_millis(200));
+            let longest = signs.longest;
+            ensure!(longest < WATCHDOG, "no sign of life in {longest:.1?}:\n{}", stage.site.log());
         }
         stage.card.slow(Duration::ZERO, 0)?;
         wait::pass(Duration::from_secs(2));
@@ -306,10 +317,42 @@ pub fn stall(plan: &Plan) -> Result<String> {
     stage::check(&stage.site, &ledger, &daemon)?;
     daemon.stop();
     Ok(format!(
-        "{} s: reads and admin answered within {} ms, all there once",
+        "{} s: reads and admin answered within {} ms, {} signs of life, at most {:.1} s apart, for a watchdog of {} s; all there once",
         STALL.as_secs(),
-        slowest.as_millis()
+        slowest.as_millis(),
+        signs.count,
+        signs.longest.as_secs_f64(),
+        WATCHDOG.as_secs()
     ))
+}
+
+/// Signs of life that systemd's watchdog has got.
+struct Signs<'a> {
+    systemd: &'a Systemd,
+    last: Since,
+    count: u32,
+    /// The longest time without one.
+    longest: Duration,
+}
+
+impl Signs<'_> {
+    fn of(systemd: &Systemd) -> Signs<'_> {
+        Signs { systemd, last: Since::now(), count: 0, longest: Duration::ZERO }
+    }
+
+    /// Hears what comes in this time.
+    fn look(&mut self, time: Duration) {
+        let begin = Since::now();
+        loop {
+            let left = time.saturating_sub(begin.elapsed());
+            let Some(message) = self.systemd.hears_within(left) else { break };
+            if message.contains("WATCHDOG=1") {
+                self.longest = self.longest.max(self.last.elapsed());
+                (self.last, self.count) = (Since::now(), self.count + 1);
+            }
+        }
+        self.longest = self.longest.max(self.last.elapsed());
+    }
 }
 
 /// Files among the backups of a site.

@@ -1,5 +1,6 @@
 //! A card that is slow, fails, is full or is left alone, one case after the other, each on a card of its own.
 
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::appliance::record::say;
 use crate::appliance::stage;
 use crate::chance::Chance;
 use crate::client::{Connection, Request};
-use crate::daemon::{Daemon, InlineApp, Launch, Site};
+use crate::daemon::{Daemon, InlineApp, Launch, NOBODY, Nobody, Site};
 use crate::ledger::{self, Ledger};
 use crate::measure::load::{self, Address, Load, Pace, Until};
 use crate::wait::{self, Since};
@@ -62,6 +63,12 @@ impl Stage {
         let daemon = stage.start()?;
         stage.site.deploy(&ledger::app());
         Ok((stage, daemon))
+    }
+
+    /// Makes the store that of who has no privilege, as it is where the daemon is a service.
+    pub fn leave_to_nobody(&self) -> Result<()> {
+        let folder = self.site.store.parent().context("a store is in a folder")?;
+        Ok(chown(folder, Some(NOBODY), Some(NOBODY))?)
     }
 
     /// Starts a daemon anew on a card that is well again, and holds what clients were told against what is there.
@@ -251,14 +258,16 @@ fn dies_in_upkeep(plan: &Plan) -> Result<String> {
     ))
 }
 
-const READ_ONLY: &str = "read-only";
 /// The kernel writes back by itself what has been dirty for half a minute.
 const WRITTEN_BACK: Duration = Duration::from_secs(40);
 
 /// What 1,000 requests write onto the card, checkpoints and the file system's journal included.
 fn bytes_written(plan: &Plan) -> Result<String> {
     let stage = Stage::new(plan, NO_LATCH)?;
-    let daemon = stage.start()?;
+    stage.leave_to_nobody()?;
+    // As root, SQLite makes the log the store owner's with each connection that it opens, and that is a write.
+    let launch = Launch { as_nobody: Some(Nobody), ..Launch::default() };
+    let (daemon, _) = stage::start(&stage.site, launch)?;
     stage.site.deploy_app(&InlineApp {
         slug: "bytes",
         scripts: &[
@@ -266,47 +275,56 @@ fn bytes_written(plan: &Plan) -> Result<String> {
             ("read", r#"kv::collection("c").get("k")"#),
             ("look", "1"),
         ],
-        routes: &[("POST /{id}", "write", ""), ("GET /", "read", "")],
+        routes: &[
+            ("POST /now/{id}", "write", ""),
+            ("POST /later/{id}", "write", "dispatch_mode = \"async\""),
+            ("GET /", "read", ""),
+        ],
         manifest: "[[triggers]]\nkind = \"kv\"\nname = \"look\"\ncollection_glob = \"c\"\nscript = \"look\"\n",
     });
+    let mut figures = vec![reads_write_nothing(&stage, &daemon)?];
     let body = format!(r#"{{"n":{},"text":"{}"}}"#, load::NUMBER_HERE, "x".repeat(74));
-    let read = load::Request::get("/bytes/");
-    let write = load::Request::post("/bytes/k", &body);
-    let mut figures = Vec::new();
-    for (what, request, connections, requests) in [
-        (READ_ONLY, &read, 64, 10_000),
-        ("sync writes at 1 connection", &write, 1, 1_000),
-        ("sync writes at 64 connections", &write, 64, 10_000),
-    ] {
-        let mut before = stage.at_rest()?;
-        if what == READ_ONLY {
-            // What the file system still owes itself, its superblock for one, comes within that time after the flush.
-            wait::pass(WRITTEN_BACK);
-            before = stage.card.counters()?;
+    for (what, path, status) in
+        [("sync writes with a trigger", "now", 200), ("202s that do the same", "later", 202)]
+    {
+        let request = load::Request::post(&format!("/bytes/{path}/k"), &body);
+        for (connections, requests) in [(64, 10_000), (1, 1_000)] {
+            let before = stage.at_rest()?;
+            load::run(&load_of(&daemon, connections, requests), &request)?.all(status)?;
+            daemon.works_everything_off();
+            let after = stage.at_rest()?;
+            let kilobytes = (after.bytes - before.bytes) / requests;
+            let flushes = (after.flushes - before.flushes) * 1_000 / requests;
+            figures.push(format!(
+                "{what}, {connections} at a time, {kilobytes} kB and {flushes} flushes"
+            ));
         }
-        let load = Load {
-            address: Address::Tcp(daemon.address()),
-            connections,
-            pace: Pace::Unpaced,
-            until: Until::Sent(requests),
-            first_number: 1,
-        };
-        load::run(&load, request)?.all(200)?;
-        daemon.works_everything_off();
-        // Where nothing is to be written, also the flush of the file system would be the rig's own.
-        let after = if what == READ_ONLY {
-            wait::pass(WRITTEN_BACK);
-            stage.card.counters()?
-        } else {
-            stage.at_rest()?
-        };
-        let bytes = (after.bytes - before.bytes) * 1_000 / requests;
-        let flushes = (after.flushes - before.flushes) * 1_000 / requests;
-        ensure!(what != READ_ONLY || bytes == 0, "{requests} reads wrote {bytes} bytes");
-        figures.push(format!("{what} {bytes} B and {flushes} flushes"));
     }
     daemon.stop();
-    Ok(figures.join(", "))
+    Ok(figures.join("; "))
+}
+
+fn reads_write_nothing(stage: &Stage, daemon: &Daemon) -> Result<String> {
+    const READS: u64 = 10_000;
+    stage.at_rest()?;
+    // What the file system still owes itself, its superblock for one, comes within that time after the flush.
+    wait::pass(WRITTEN_BACK);
+    let before = stage.card.counters()?;
+    load::run(&load_of(daemon, 64, READS), &load::Request::get("/bytes/"))?.all(200)?;
+    wait::pass(WRITTEN_BACK);
+    let after = stage.card.counters()?;
+    ensure!(before == after, "{READS} reads wrote: {before:?}, {after:?}");
+    Ok(format!("{READS} reads 0 B"))
+}
+
+fn load_of(daemon: &Daemon, connections: u32, requests: u64) -> Load {
+    Load {
+        address: Address::Tcp(daemon.address()),
+        connections,
+        pace: Pace::Unpaced,
+        until: Until::Sent(requests),
+        first_number: 1,
+    }
 }
 
 /// The demo's app, and nobody who asks it for anything.

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
@@ -11,6 +12,7 @@ use picloud_daemon::admin::door::{Door, Listener};
 use picloud_daemon::admin::socket::{BindError, bind};
 use picloud_daemon::groups::Groups;
 use picloud_daemon::limits::AdminLimits;
+use picloud_tests::wait::{self, Since};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -64,6 +66,7 @@ async fn a_place_that_cannot_have_a_socket_is_named() {
 /// A door with one call behind it, `POST /`, which takes a body.
 struct Open {
     path: PathBuf,
+    tracker: TaskTracker,
     stop: CancellationToken,
     _folder: TempDir,
 }
@@ -77,7 +80,7 @@ impl Open {
         let router = Router::new().route("/", post(async |body: String| body));
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         tracker.spawn(door.serve(router, tracker.clone(), stop.clone()));
-        Open { path, stop, _folder: folder }
+        Open { path, tracker, stop, _folder: folder }
     }
 
     async fn connect(&self) -> UnixStream {
@@ -191,4 +194,35 @@ async fn an_answer_that_takes_longer_than_a_head_may_is_waited_for() {
     let mut stream = UnixStream::connect(&path).await.expect("somebody listens");
     assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200 "));
     stop.cancel();
+}
+
+/// How long the first request of a caller may be under way: less than it is waited for at a stop.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_first_request_that_is_under_way_when_the_daemon_stops_is_answered() {
+    for _ in 0..100 {
+        let open = Open::new(&AdminLimits::default(), &[]);
+        let mut caller = open.connect().await;
+        let mut silent = open.connect().await;
+        // Beside both there is the one that lets in.
+        while open.tracker.len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let stopped = Since::now();
+        open.stop.cancel();
+        // Long enough for the daemon to close what it does not wait for.
+        wait::pause(UNDER_WAY / 4).await;
+        let written = caller.write_all(REQUEST).await;
+        let sent = stopped.elapsed();
+        let mut answer = Vec::new();
+        let read = caller.read_to_end(&mut answer).await;
+        assert_eq!(closed(&mut silent).await, "", "who says nothing is not waited for");
+        if answer.starts_with(b"HTTP/1.1 200 ") {
+            return;
+        }
+        // On a machine that has held up this very test, nothing was shown.
+        assert!(sent > UNDER_WAY, "sent {sent:?} after the stop, and lost: {written:?}, {read:?}");
+    }
+    panic!("this machine lets nobody send a request in {UNDER_WAY:?}");
 }

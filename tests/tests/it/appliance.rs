@@ -6,19 +6,43 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use picloud_daemon::limits::HttpLimits;
 use picloud_daemon::log::message;
 use picloud_tests::client::{Connection, Request};
 use picloud_tests::daemon::{Daemon, InlineApp, Launch, Site};
 use picloud_tests::failing_card::{FailingCard, Fault};
 use picloud_tests::mount::{Mount, skipped};
 use picloud_tests::systemd::{Entry, Journal, Systemd, values};
-use picloud_tests::{ledger, wait};
+use picloud_tests::{ledger, store_file, wait};
 use rustix::process::Signal;
 
 fn started(site: &Site, systemd: &Systemd) -> Daemon {
     let mut daemon = site.launch(Launch { by: Some(systemd), ..Launch::default() });
     assert!(daemon.comes_up(), "{}", site.log());
     daemon
+}
+
+/// A start asks for more time each ten seconds.
+const START_STALL: Duration = Duration::from_secs(11);
+
+#[test]
+fn a_start_that_takes_long_because_an_older_store_is_migrated_asks_systemd_for_time() {
+    let site = Site::new();
+    site.start().stop();
+    store_file::back_to_schema_7(&site.store);
+    let card = FailingCard::new(site.path(), &site.store);
+    card.set(Fault::SyncStall(START_STALL));
+    let systemd = Systemd::new();
+    let launch = Launch { by: Some(&systemd), card: Some(&card), ..Launch::default() };
+    let mut daemon = site.launch(launch);
+    let heard = systemd.hears("EXTEND_TIMEOUT_USEC=60000000\n");
+    assert!(heard.iter().all(|message| !message.contains("READY=1")), "{heard:?}");
+    card.set(Fault::None);
+    systemd.hears("READY=1");
+    assert!(daemon.comes_up(), "{}", site.log());
+    let schema = site.picloudd(&["schema"]).stdout;
+    assert_eq!(site.picloudd(&["schema", "--store"]).stdout, schema, "it is migrated");
+    daemon.stop();
 }
 
 /// A port that nobody has, and that is in use again only when a daemon listens there.
@@ -43,6 +67,10 @@ fn systemd_is_told_when_the_daemon_is_ready_what_it_does_that_it_lives_and_that_
     let mut heard = systemd.hears(&status(2));
     daemon.signal(Signal::TERM);
     heard.extend(systemd.hears("STOPPING=1\n"));
+    // Runs and answers each have their time, and ten seconds are left for the rest.
+    let stop_ms = 2 * HttpLimits::default().stop_ms + 10_000;
+    let stopping = format!("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={stop_ms}000\n");
+    assert_eq!(heard.last(), Some(&stopping));
     assert!(heard.iter().any(|message| message.contains("WATCHDOG=1")), "{heard:?}");
     let statuses: Vec<_> = heard.iter().filter(|message| message.contains("STATUS=")).collect();
     assert!(statuses.windows(2).all(|two| two[0] != two[1]), "only what is new: {statuses:?}");
