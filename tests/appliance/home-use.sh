@@ -13,13 +13,13 @@ for ((at = 1; at < $#; at++)); do
         --speed) speed=${!next} ;;
     esac
 done
-if [ -z "${APPLIANCE_BOX:-}" ]; then
+if outside; then
+    can_enclose
     need_card
-    need_programs
+    need_programs appliance
     [ -x "$PICLOUD_PROGRAMS/picloudd-under-test" ] || not_tested "only picloudd-under-test has a fast clock"
-    make_group "${MEMORY:-128M}"
 fi
-in_a_box $((300 + hours * 3600 * 2 / speed)) "$@"
-enter_box
-"$PICLOUD_PROGRAMS/appliance" home-use --card "$work/card" --card-script "$here/card.sh" \
-    ${APPLIANCE_GROUP:+--group "$APPLIANCE_GROUP"} "$@"
+enclose $((300 + hours * 3600 * 2 / speed)) "$@"
+set_the_stage
+limit "${MEMORY:-128M}"
+drive "$PICLOUD_PROGRAMS/appliance" home-use --card "$CARD" --card-script "$APPLIANCE/card.sh" "${LIMITED[@]}" "$@"

@@ -5,12 +5,12 @@
 # Exit status: 0 all was survived, 1 otherwise, 77 not tested here. Without control groups those parts are left out, and said so.
 . "$(dirname "$0")/lib.sh"
 
-if [ -z "${APPLIANCE_BOX:-}" ]; then
-    need_root
-    need_programs
-    make_group "${MEMORY:-128M}"
+if outside; then
+    can_enclose
+    need_programs appliance
 fi
-in_a_box 600 "$@"
-enter_box
+enclose 600 "$@"
+set_the_stage
+limit "${MEMORY:-128M}"
 ulimit -n 16384 || not_tested "this machine allows fewer than 16,384 open files"
-"$PICLOUD_PROGRAMS/appliance" hostile-lan ${APPLIANCE_GROUP:+--group "$APPLIANCE_GROUP"} "$@"
+drive "$PICLOUD_PROGRAMS/appliance" hostile-lan "${LIMITED[@]}" "$@"

@@ -90,17 +90,6 @@ to_disk() {
     rm -rf --one-file-system "$root"
 }
 
-# need PROGRAM PACKAGE...
-need() {
-    command -v "$1" >/dev/null && return 0
-    shift
-    command -v apt-get >/dev/null || not_tested "$1 is not installed"
-    mkdir -p "$TARGET"
-    { within 60 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 update || true
-        DEBIAN_FRONTEND=noninteractive within 240 apt-get -o DPkg::Lock::Timeout=60 -o Acquire::http::Timeout=20 \
-            install -y --no-install-recommends "$@"; } >"$TARGET/apt.log" 2>&1 || not_tested "apt cannot install $*: $(tail -n 1 "$TARGET/apt.log")"
-}
-
 # What this machine needs for it; before `enclose`, as it may have to be fetched.
 machine_tools() {
     need ip iproute2

@@ -16,6 +16,7 @@ if outside; then
     can_enclose
     machine_tools
     need nbdkit nbdkit nbdkit-plugin-python
+    need "nbdkit python --version" nbdkit-plugin-python
     packages_built "${3:-}"
     machine_image "$SUITE"
 fi

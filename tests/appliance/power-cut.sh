@@ -6,12 +6,13 @@
 
 cuts=20
 [[ ${1:-} != [0-9]* ]] || cuts=$1
-if [ -z "${APPLIANCE_BOX:-}" ]; then
+if outside; then
+    can_enclose
     need_card
-    need_programs
+    need_programs appliance
 fi
 # A cut takes two or three seconds.
-in_a_box $((120 + cuts * 15)) "$@"
-enter_box
+enclose $((120 + cuts * 15)) "$@"
+set_the_stage
 [[ ${1:-} != [0-9]* ]] || shift
-"$PICLOUD_PROGRAMS/appliance" power-cut --card "$work/card" --card-script "$here/card.sh" --cuts "$cuts" "$@"
+drive "$PICLOUD_PROGRAMS/appliance" power-cut --card "$CARD" --card-script "$APPLIANCE/card.sh" --cuts "$cuts" "$@"

@@ -8,10 +8,11 @@ idle=60
 for ((at = 1; at < $#; at++)); do
     [ "${!at}" != --idle ] || { at=$((at + 1)); idle=${!at}; }
 done
-if [ -z "${APPLIANCE_BOX:-}" ]; then
+if outside; then
+    can_enclose
     need_card
-    need_programs
+    need_programs appliance
 fi
-in_a_box $((900 + idle * 2)) "$@"
-enter_box
-"$PICLOUD_PROGRAMS/appliance" slow-card --card "$work/card" --card-script "$here/card.sh" "$@"
+enclose $((900 + idle * 2)) "$@"
+set_the_stage
+drive "$PICLOUD_PROGRAMS/appliance" slow-card --card "$CARD" --card-script "$APPLIANCE/card.sh" "$@"

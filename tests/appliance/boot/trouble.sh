@@ -19,6 +19,23 @@ check "and each time when it was ready again, after a kill without a stop in bet
 
 machine 'mkdir -p /run/systemd/system/picloud.service.d; printf "[Service]\nWatchdogSec=%d\n" $((3 * SLOWER)) >/run/systemd/system/picloud.service.d/soon.conf; systemctl daemon-reload; systemctl restart picloud' >"$WORK/said" 2>&1 || fails "the watchdog can be hurried"
 CHECK_S=30 check "hung, it is ended by systemd's watchdog and started again" 'before=$(main); kill -STOP "$before"; eventually "journalctl -u picloud -o cat | grep -i \"watchdog timeout\""; eventually "[ \$(main) != $before ] && [ \$(main) != 0 ] && systemctl is-active picloud"'
+# Four times as long as the watchdog waits no flush of the store ends.
+if command -v cc >/dev/null && within 30 cc -O2 -shared -fPIC -pthread -o "$WORK/failing_card.so" "$ROOT/tests/src/failing_card.c" >"$WORK/said" 2>&1; then
+    machine_put "$WORK/failing_card.so" /usr/local/lib/
+    CHECK_S=60 check "a card that stalls does not have the watchdog end it, and it goes on" 'card=/var/lib/picloud/card stall_ms=$((12000 * SLOWER)) moisture=30
+        store() { moisture=$((moisture + 1)); curl -sS -m 10 -o /dev/null -w "%{http_code}\n" http://localhost:8080/greenhouse/readings/slow --json "{\"moisture\": $moisture}"; }
+        tell() { printf "$(printf "\\%03o\\%03o\\%03o" $(($1 % 256)) $(($1 / 256 % 256)) $(($1 / 65536)))" | dd of=$card bs=1 seek=$2 conv=notrunc status=none; }
+        truncate -s 32 $card && chown picloud: $card
+        printf "[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/failing_card.so PICLOUD_CARD_CONTROL=%s PICLOUD_CARD_STORE=/var/lib/picloud/picloud.db\n" $card >/run/systemd/system/picloud.service.d/card.conf
+        systemctl daemon-reload; systemctl restart picloud; before=$(main); [ "$(store)" = 201 ]
+        tell $stall_ms 8; tell 4 0; end=$((SECONDS + stall_ms / 1000))
+        while [ $SECONDS -lt $end ]; do store || true; done
+        tell 0 0; eventually "[ \$(store) = 201 ]"
+        echo "hits: $(od -A n -t u8 -j 16 -N 16 $card)"; od -A n -t u8 -j 24 -N 8 $card | grep "[1-9]"
+        [ "$(main)" = "$before" ]; rm $card'
+else
+    skip "a card that stalls does not have the watchdog end it" "there is no compiler for the library that stalls"
+fi
 machine 'rm -r /run/systemd/system/picloud.service.d; systemctl daemon-reload; systemctl restart picloud' >"$WORK/said" 2>&1 || fails "the watchdog can be calmed"
 here "routes answer again" "curl -sSf -m 10 $URL/ | grep basil"
 

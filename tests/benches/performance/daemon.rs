@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use picloud_tests::measure::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::base::CONNECTIONS;
+use crate::base::{self, CONNECTIONS};
 use crate::ground::Ground;
 use crate::profile;
 use crate::shim::Disk;
@@ -74,8 +74,8 @@ impl<'a> Daemon<'a> {
         let (listen, socket) = (free_address()?, runtime_folder.join(SOCKET));
         let config = runtime_folder.join("picloud.toml");
         fs::write(&config, configuration(listen, &runtime_folder, &store))?;
-        let mut command = Command::new(&binary);
-        command.args(["run", "--config"]).arg(&config);
+        let mut command = base::within(&ground.limits, binary.as_os_str(), "run");
+        command.arg("--config").arg(&config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         ground.shim.apply(disk, &mut command)?;
         let started = Instant::now();

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use picloud_daemon::store::bench::{bare_rows_per_second, multiply};
+use picloud_daemon::store::bench::multiply;
+use picloud_tests::appliance::limits::Limits;
 use picloud_tests::measure::figure::{Base, BaseSample};
 
 use crate::base;
 use crate::cases::Case;
 use crate::daemon::{self, Daemon};
-use crate::options::Options;
+use crate::options::{Extent, Options};
 use crate::profile;
 use crate::shim::{Disk, Shim};
 
@@ -24,6 +25,8 @@ pub struct Ground {
     /// For what a daemon keeps in memory while it runs: sockets and the like.
     pub runtime_folder: PathBuf,
     pub shim: Shim,
+    /// Of the daemon and the base lines.
+    pub limits: Limits,
     /// Where the next daemon's profile goes, if one is wanted.
     pub profile: RefCell<Option<PathBuf>>,
     binaries: OnceCell<PathBuf>,
@@ -45,6 +48,7 @@ impl Ground {
         fs::create_dir_all(&runtime_folder)?;
         Ok(Ground {
             shim: Shim::build(&folder)?,
+            limits: Limits::of(&options.groups),
             options,
             folder,
             runtime_folder,
@@ -75,62 +79,45 @@ impl Ground {
     }
 
     pub fn base_lines(&self, wanted: &[Base]) -> Result<BaseSample> {
-        let time = self.options.time;
         let mut sample = BaseSample::new();
         if wanted.iter().any(|base| matches!(base, Base::AxumAnswers | Base::AxumCpu)) {
-            let (answers, micros) = base::axum(time)?;
+            let (answers, micros) = base::axum(&self.limits, self.options.time)?;
             sample.extend([(Base::AxumAnswers, answers), (Base::AxumCpu, micros)]);
         }
         for (base, disk) in [(Base::Fdatasync, Disk::AsItIs), (Base::SlowFdatasync, Disk::Slow)] {
             if wanted.contains(&base) {
-                sample.push((base, base::fdatasync(&self.folder, time, &self.shim, disk)?));
+                sample.push((base, base::fdatasync(self, disk)?));
             }
         }
         if wanted.contains(&Base::Sqlite) {
-            let rate = block_on(bare_rows_per_second(&self.folder, time))??;
-            sample.push((Base::Sqlite, rate));
+            sample.push((Base::Sqlite, base::sqlite(self)?));
         }
         Ok(sample)
     }
 
-    /// The folder with the workspace's binaries in the profile that this program is of, copied so that no build changes them
-    /// meanwhile. Built without the features of the tests.
+    /// The folder with the binaries, copied so that no build changes them meanwhile: those that were asked for, or the workspace's
+    /// in the profile that this program is of, built without the features of the tests.
     pub fn binaries(&self) -> Result<&Path> {
         if let Some(folder) = self.binaries.get() {
             return Ok(folder);
         }
         let folder = self.folder.join("bin");
         fs::create_dir_all(&folder)?;
-        // It lies in target/PROFILE/deps.
-        let own = std::env::current_exe()?;
-        let built = own.ancestors().nth(2).context("this program lies in no target folder")?;
-        let profile = built.file_name().context("the profile's folder has a name")?;
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // What cargo has told this program of its package would have build scripts, ring's for one, run anew each time.
-        for (name, _) in std::env::vars_os() {
-            let is_of_package = |name: &str| {
-                ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin))
-            };
-            if name.to_str().is_some_and(is_of_package) {
-                build.env_remove(name);
+        let built = match &self.options.picloudd {
+            Some(picloudd) => {
+                fs::copy(picloudd, folder.join("picloudd"))
+                    .with_context(|| format!("cannot copy {}", picloudd.display()))?;
+                picloudd.parent().context("a program is in a folder")?.to_owned()
             }
-        }
-        let build = build
-            .arg("build")
-            .arg("--profile")
-            .arg(profile)
-            .args(["-p", "picloud-daemon", "-p", "picloud-tui", "--bins"])
-            .status()
-            .context("cannot start cargo")?;
-        if !build.success() {
-            bail!("the daemon does not build");
-        }
+            None => build()?,
+        };
         for name in ["picloudd", "picloud", "picloud-tui"] {
-            let (built, chosen) = (built.join(name), &self.options.picloudd);
-            let from = chosen.as_ref().filter(|_| name == "picloudd").unwrap_or(&built);
-            if from.exists() || chosen.as_ref() == Some(from) {
-                fs::copy(from, folder.join(name))
-                    .with_context(|| format!("cannot copy {}", from.display()))?;
+            let (from, to) = (built.join(name), folder.join(name));
+            if from.exists() && !to.exists() {
+                fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+            }
+            if to.exists() {
+                fs::File::open(to)?.sync_all()?;
             }
         }
         Ok(self.binaries.get_or_init(|| folder))
@@ -177,7 +164,7 @@ impl Ground {
 
     /// One more round of a case under the profiler. Its figures do not count.
     pub fn profile_of(&self, case: &Case) -> Vec<(f64, String)> {
-        if self.options.extent == crate::options::Extent::Quick {
+        if self.options.extent == Extent::Quick || !self.options.groups.is_empty() {
             return Vec::new();
         }
         let file = self.folder.join("profile");
@@ -200,6 +187,35 @@ impl Drop for Ground {
         let _ = fs::remove_dir_all(&self.folder);
         let _ = fs::remove_dir_all(&self.runtime_folder);
     }
+}
+
+/// Builds the workspace's programs; the folder that they are in.
+fn build() -> Result<PathBuf> {
+    // It lies in target/PROFILE/deps.
+    let own = std::env::current_exe()?;
+    let built = own.ancestors().nth(2).context("this program lies in no target folder")?;
+    let profile = built.file_name().context("the profile's folder has a name")?;
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo has told this program of its package would have build scripts, ring's for one, run anew each time.
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |name: &str| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin))
+        };
+        if name.to_str().is_some_and(is_of_package) {
+            build.env_remove(name);
+        }
+    }
+    let build = build
+        .arg("build")
+        .arg("--profile")
+        .arg(profile)
+        .args(["-p", "picloud-daemon", "-p", "picloud-tui", "--bins"])
+        .status()
+        .context("cannot start cargo")?;
+    if !build.success() {
+        bail!("the daemon does not build");
+    }
+    Ok(built.to_owned())
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {

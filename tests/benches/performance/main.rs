@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some(base::SERVE) => base::serve_constant().map(|()| ExitCode::SUCCESS),
         Some(base::SYNC_LOOP) => base::sync_loop(&arguments[1..]).map(|()| ExitCode::SUCCESS),
+        Some(base::SQLITE_LOOP) => base::sqlite_loop(&arguments[1..]).map(|()| ExitCode::SUCCESS),
         _ => measure(&arguments),
     };
     done.unwrap_or_else(|error| {

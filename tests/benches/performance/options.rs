@@ -26,6 +26,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Instead of the binary that the workspace builds.
     pub picloudd: Option<PathBuf>,
+    /// Control groups in which the daemon and the base lines run.
+    pub groups: Vec<PathBuf>,
     pub names: Vec<String>,
     pub lists_only: bool,
     /// Whether what is chosen takes the place of what the page has of it.
@@ -41,7 +43,8 @@ cargo bench -p picloud-tests --bench performance -- [OPTIONS] [CASE...]
   --seconds S      length of a round and of each base line beside it (3; quick: 0.5)
   --idle S         length of the idle window (60; quick: 5)
   --dir DIR        where stores are kept: the file system that is measured
-  --picloudd FILE  measure this binary instead of the workspace's own
+  --picloudd FILE  measure this binary, and those beside it, instead of the workspace's own
+  --group DIR      run the daemon and the base lines in this control group; may be given several times. No profiles then
   --out FILE       write the page there (a whole run: docs/performance.md; otherwise it is printed)
   --again          the cases that are named replace what docs/performance.md has of them
   --help           this, and the cases
@@ -66,6 +69,7 @@ pub fn parse(arguments: &[String]) -> Result<Options> {
         idle: Duration::from_secs(if quick { 5 } else { 60 }),
         folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("performance"),
         picloudd: None,
+        groups: Vec::new(),
         names: Vec::new(),
         lists_only: false,
         again: false,
@@ -82,6 +86,7 @@ pub fn parse(arguments: &[String]) -> Result<Options> {
             "--idle" => options.idle = seconds(value()?)?,
             "--dir" => options.folder = PathBuf::from(value()?),
             "--picloudd" => options.picloudd = Some(PathBuf::from(value()?)),
+            "--group" => options.groups.push(PathBuf::from(value()?)),
             "--out" => options.page = Some(PathBuf::from(value()?)),
             "--again" => options.again = true,
             "--help" | "--list" => options.lists_only = true,
@@ -133,6 +138,12 @@ impl Options {
                 .to_owned(),
             "Every request carries a number of its own, so that no write repeats the bytes that are stored.".to_owned(),
         ];
+        if !self.groups.is_empty() {
+            how.push(
+                "The daemon and what the base lines are measured with run in a control group, the load does not."
+                    .to_owned(),
+            );
+        }
         if self.extent == Extent::Quick {
             how.push(
                 "A quick run: it shows that the figures can be taken, not what they are."

@@ -143,7 +143,7 @@ pub fn run(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     card.plug()?;
     card.slow(FLUSH, BYTES_PER_SECOND)?;
     let site = stage::site_on(&card, &format!("{NO_LATCH}\n{SETTINGS}"))?;
-    let through = plan.group.as_deref().map_or_else(Vec::new, |group| Limits::of(group).enter());
+    let through = Limits::of(plan.group.as_slice()).enter();
     let fault = format!("clock:{}:{}", plan.speed, now_ms()?);
     let launch = Launch { through: &through, fault: Some(&fault), ..Launch::default() };
     let (daemon, _) = stage::start(&site, launch)?;

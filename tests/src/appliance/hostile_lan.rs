@@ -67,7 +67,7 @@ impl Served {
 
 pub fn run(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let mut figures = Vec::new();
-    let limits = plan.group.as_deref().map(Limits::of);
+    let limits = plan.group.clone().map(|group| Limits::of(&[group]));
     let mut failed = Vec::new();
     let mut note = |name: &'static str, played: Result<String>| match played {
         Ok(figure) => {

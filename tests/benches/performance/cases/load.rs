@@ -28,7 +28,7 @@ pub const GENERATOR: Case = Case {
     rounds: Rounds::AsAsked,
     profiled: Profiled::No,
     round: |ground| {
-        let wrk = base::with_axum(|address, process| {
+        let wrk = base::with_axum(&ground.limits, |address, process| {
             let before = process.cpu()?;
             let (answers, rate, median) = wrk(address, ground.options.time)?;
             let spent = process.cpu()?.saturating_sub(before).as_secs_f64();
