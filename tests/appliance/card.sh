@@ -2,6 +2,7 @@
 # A file system on a card that can fail: ext4 on a loop device, on FUSE, on nbdkit with card.py.
 #   card.sh make DIR MIB   a new card in DIR, with an empty ext4; one that is plugged in there is pulled out
 #   card.sh plug DIR       mounts it on DIR/mnt
+#   card.sh slow DIR MILLISECONDS BYTES   from now on a flush takes so long, and it writes so many bytes a second
 #   card.sh unplug DIR     unmounts it whatever has become of it; DIR/image stays
 # Every step has a deadline, and nothing that is left running holds the caller's output.
 set -euo pipefail
@@ -48,6 +49,13 @@ unplug() {
     stop nbdkit
 } 2>>"$dir/card.log"
 
+slow() {
+    python3 -c 'import struct, sys
+with open(sys.argv[1], "r+b") as control:
+    control.seek(8)
+    control.write(struct.pack("=QQ", int(sys.argv[2]), int(sys.argv[3])))' "$dir/control" "$1" "$2"
+}
+
 dead() {
     [ ! -e "$dir/control" ] || printf '\1' | dd of="$dir/control" bs=1 seek=56 conv=notrunc status=none
 }
@@ -68,6 +76,7 @@ stop() {
 case ${1:-} in
     make) make "${3:?how many MiB}" ;;
     plug) plug ;;
+    slow) slow "${3:?how many milliseconds}" "${4:?how many bytes}" ;;
     unplug) unplug ;;
-    *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,7s/^# //p' "$0"; exit 2 ;;
 esac
