@@ -25,7 +25,7 @@ use crate::outbox::source::{TriggerDetails, TriggerKind};
 use crate::retry::RetryPolicy;
 use crate::route::DispatchMode;
 use crate::route::access::Access;
-use crate::trigger::{Ordering, fit_the_matcher};
+use crate::trigger::{GLOBS_BYTES_MAX, Ordering, fit_the_matcher};
 
 /// Errors that are shown of one manifest.
 pub const ERRORS_MAX: usize = 50;
@@ -213,8 +213,8 @@ fn check_matchers(triggers: &BTreeMap<Arc<str>, WantedTrigger>, errors: &mut Err
             errors.add(
                 "app",
                 format!(
-                    "all collection_globs of its {kind} triggers together are too large to be matched; make them \
-                     shorter or fewer"
+                    "all collection_globs of its {kind} triggers together are too large to be matched, at most \
+                     {GLOBS_BYTES_MAX} bytes are allowed; make them shorter or fewer"
                 ),
             );
         }

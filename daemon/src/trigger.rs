@@ -46,16 +46,21 @@ impl Ordering {
     }
 }
 
+/// Bytes of all globs of an app's triggers of one kind. The matcher has a limit of its own, in bytes of its memory, which comes
+/// later on a machine of 32 bits than on one of 64: this one comes first on each, so that an app can move between them.
+pub const GLOBS_BYTES_MAX: usize = 64 << 10;
+
 /// Whether the globs of all these triggers that are of one kind can be matched together, which has its limit whatever each
 /// has. Triggers that are disabled count too, since they may be enabled later.
 pub fn fit_the_matcher<'a>(
     all: impl Iterator<Item = &'a TriggerDetails>,
     kind: TriggerKind,
 ) -> bool {
-    let globs = all
-        .filter(|details| details.kind() == kind)
-        .filter_map(|details| parse_glob(details.listens()?.1).ok());
-    matcher(globs).is_ok()
+    let of_kind = all.filter(|details| details.kind() == kind);
+    let globs: Vec<&str> =
+        of_kind.filter_map(|details| Some(details.listens()?.1.as_ref())).collect();
+    globs.iter().map(|glob| glob.len()).sum::<usize>() <= GLOBS_BYTES_MAX
+        && matcher(globs.into_iter().filter_map(|glob| parse_glob(glob).ok())).is_ok()
 }
 
 fn matcher(globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, globset::Error> {
@@ -189,6 +194,23 @@ impl TriggerSet {
 mod tests {
     use super::*;
     use crate::ids::TriggerId;
+    use crate::outbox::source::GLOB_BYTES_MAX;
+
+    #[test]
+    fn p4_what_fits_the_matcher_is_the_same_on_every_machine() {
+        let all = |unit: &str, bytes: usize| -> Vec<TriggerDetails> {
+            let glob: Arc<str> = unit.repeat(GLOB_BYTES_MAX / unit.len()).into();
+            let details =
+                TriggerDetails::Kv { collection_glob: Arc::clone(&glob), ops: Vec::new() };
+            vec![details; bytes / glob.len()]
+        };
+        // Of what was tried, that costs the matcher most.
+        for unit in ["*?", "?", "*a", "/**/", "a?", "[!a]", "{a,?}"] {
+            let (most, more) = (all(unit, GLOBS_BYTES_MAX), all(unit, GLOBS_BYTES_MAX + 200));
+            assert!(fit_the_matcher(most.iter(), TriggerKind::Kv), "{unit}");
+            assert!(!fit_the_matcher(more.iter(), TriggerKind::Kv), "{unit}");
+        }
+    }
 
     #[test]
     fn lines_are_made_by_triggers_that_order_by_key_and_hear_the_collection() {

@@ -9,7 +9,7 @@ use crate::catalog::{App, Catalog};
 use crate::flow::configure::{AppFields, Audit, By, CatalogChange, Planned, Unfit, app_at};
 use crate::ids::{AppId, PrincipalId, TriggerId};
 use crate::manifest::{self, WantedTrigger, export};
-use crate::trigger::{Trigger, fit_the_matcher};
+use crate::trigger::{GLOBS_BYTES_MAX, Trigger, fit_the_matcher};
 
 /// Which trigger of which app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +105,8 @@ fn check_matcher(catalog: &Catalog, trigger: &Trigger, entry: &TriggerEntry) -> 
     Err(wrong(
         entry,
         format!(
-            "with it all collection_globs of the app's {kind} triggers together are too large to be matched; make them \
-             shorter or fewer"
+            "with it all collection_globs of the app's {kind} triggers together are too large to be matched, at most \
+             {GLOBS_BYTES_MAX} bytes are allowed; make them shorter or fewer"
         ),
     ))
 }
