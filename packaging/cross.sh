@@ -5,7 +5,8 @@
 #
 # Rust's own library for the target comes with rustup where rustup can have it. Elsewhere Debian's compiler for web
 # browsers (rustc-web: newer than the release's) is taken, with the library out of the same package of the other
-# architecture. That is unpacked into a folder: dpkg knows of one architecture only, and stays so.
+# architecture, or compiled where the mirror has none. That goes into a folder: dpkg knows of one architecture only, and
+# stays so.
 set -euo pipefail
 
 architecture=$1
@@ -35,26 +36,51 @@ need() {
     DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
 }
 
-# The library of the target, out of Debian's package for it and of exactly the compiler's version, in a folder that
-# rustc takes for its own: with the libraries of this machine, which build scripts need.
+# The library of the target for Debian's compiler, in a folder that rustc takes for its own: with the libraries of this
+# machine, which build scripts need.
 debian_sysroot() {
-    local folder=$1 version apt
+    local folder=$1 version
     version=$(dpkg-query -W -f '${Version}' libstd-rust-web-dev)
     [ ! -e "$folder/$version" ] || return 0
     rm -rf "$folder"
-    mkdir -p "$folder"/{state/lists/partial,cache/archives/partial,deb,unpacked,lib/rustlib}
-    : >"$folder/state/status"
+    mkdir -p "$folder/lib/rustlib"
+    ln -s "$(/usr/bin/rustc --print sysroot)"/lib/rustlib/* "$folder/lib/rustlib/"
+    if packaged_library "$folder" "libstd-rust-web-dev:$architecture=$version"; then
+        echo "cross.sh: Rust's library for $architecture is the one that Debian has compiled" >&2
+    else
+        echo "cross.sh: no libstd-rust-web-dev:$architecture=$version to be had now: Rust's library for $architecture is" \
+            "compiled from rust-web-src" >&2
+        compiled_library "$folder"
+    fi
+    rm -rf "$folder/package" "$folder/source"
+    : >"$folder/$version"
+}
+
+# packaged_library FOLDER PACKAGE: out of Debian's package of exactly the compiler's version; fails where there is none.
+packaged_library() {
+    local work=$1/package apt
+    mkdir -p "$work"/{state/lists/partial,cache/archives/partial,deb}
+    : >"$work/state/status"
     # An apt of its own, so that this machine's knows nothing of it.
-    apt=(apt-get -qq -o "APT::Architectures::=$architecture" -o "Dir::State=$folder/state" -o "Dir::Cache=$folder/cache"
-        -o "Dir::State::status=$folder/state/status" -o APT::Sandbox::User=root -o Debug::NoLocking=1)
+    apt=(apt-get -qq -o "APT::Architectures::=$architecture" -o "Dir::State=$work/state" -o "Dir::Cache=$work/cache"
+        -o "Dir::State::status=$work/state/status" -o APT::Sandbox::User=root -o Debug::NoLocking=1)
     # An index that cannot be had may be one of those that are not needed.
     "${apt[@]}" update >&2 || true
-    (cd "$folder/deb" && "${apt[@]}" download "libstd-rust-web-dev:$architecture=$version" >&2) ||
-        { echo "cross.sh: no libstd-rust-web-dev:$architecture=$version to be had now; rustup would do" >&2; exit 1; }
-    dpkg-deb -x "$folder"/deb/*.deb "$folder/unpacked"
-    ln -s "$(/usr/bin/rustc --print sysroot)"/lib/rustlib/* "$folder/lib/rustlib/"
-    cp -r "$folder/unpacked/usr/lib/rustlib/$target" "$folder/lib/rustlib/"
-    : >"$folder/$version"
+    (cd "$work/deb" && "${apt[@]}" download "$2" >&2) || return 1
+    dpkg-deb -x "$work"/deb/*.deb "$work/unpacked" &&
+        cp -r "$work/unpacked/usr/lib/rustlib/$target" "$1/lib/rustlib/"
+}
+
+# compiled_library FOLDER: from the sources of the same compiler, in minutes. Their profile `dist` is for a library that others
+# link, with link-time optimisation, too. Only here may the compiler do what is not stable yet.
+compiled_library() {
+    local work=$1/source
+    need rust-web-src
+    env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "CARGO_TARGET_${upper}_RUSTFLAGS=-Zforce-unstable-if-unmarked" \
+        /usr/bin/cargo build --locked --quiet --profile dist --target-dir "$work" \
+        --manifest-path /usr/lib/rustlib/src/rust/library/sysroot/Cargo.toml >&2
+    mkdir -p "$1/lib/rustlib/$target/lib"
+    cp "$work/$target/dist"/deps/*.rlib "$1/lib/rustlib/$target/lib/"
 }
 
 need "gcc-$gnu" "libc6-dev-$architecture-cross" qemu-user-static

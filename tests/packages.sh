@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # What can be said of the packages without installing them.
 #
-#   tests/packages.sh [FOLDER]     FOLDER holds picloud_*.deb and picloud-tui_*.deb; without it packaging/build.sh makes them
+#   tests/packages.sh [FOLDER [ARCHITECTURE]]
+#
+# FOLDER holds picloud_*.deb and picloud-tui_*.deb; without it packaging/build.sh makes them. None of their programs is run, so
+# those of another architecture are looked at as well.
 #
 # Needs dpkg and systemd-analyze, else it ends with 77. lintian and shellcheck are asked where they are there.
 set -euo pipefail
@@ -31,7 +34,7 @@ check_with() {
 
 folder=${1:-target/debian}
 [ -n "${1:-}" ] || timeout 2700 packaging/build.sh >/dev/null
-architecture=$(dpkg --print-architecture)
+architecture=${2:-$(dpkg --print-architecture)}
 for name in picloud picloud-tui; do
     # shellcheck disable=SC2012 # names without surprises
     cp "$(ls -t "$folder/${name}"_*_"$architecture".deb | head -n 1)" "$work/$name.deb"
