@@ -2,7 +2,8 @@
 //!
 //! [`open::Store::open`] checks and migrates the file. [`batch::Batcher`] turns commands into transactions; it has no
 //! thread and no clock, so a simulation can drive it. [`writer::Writer`] is the thread around it. [`read::Reader`]
-//! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine.
+//! answers what runs and people ask. Everything above deals in `flow`'s values; nothing above knows the engine, and in here
+//! only `engine` does, besides what is about SQLite's file.
 
 // the file
 pub mod look;
@@ -47,9 +48,9 @@ mod details;
 
 // SQL
 mod bulk;
+mod engine;
 mod rows;
 mod sql;
-mod trouble;
 
 #[cfg(feature = "faults")]
 pub mod bench;

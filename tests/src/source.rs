@@ -136,12 +136,16 @@ impl Source {
         names.collect()
     }
 
-    /// Number of lines before the unit tests.
-    pub fn lines_before_tests(&self) -> usize {
+    /// The code without the unit tests, which come last.
+    pub fn code_before_tests(&self) -> &str {
         let begin_tests = ["mod", "pub(crate) mod", "pub(super) mod"]
             .map(|begin| self.code.find(&format!("#[cfg(test)]\n{begin} ")));
         let end = begin_tests.into_iter().flatten().min().unwrap_or(self.code.len());
-        self.code[..end].lines().count()
+        &self.code[..end]
+    }
+
+    pub fn lines_before_tests(&self) -> usize {
+        self.code_before_tests().lines().count()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::flow::facts::Room;
 use crate::flow::{Command, Lane, Refusal};
 use crate::store::batch::{BatchError, BatchReport, Batcher};
-use crate::store::trouble::Trouble;
+use crate::store::engine::trouble::Trouble;
 use crate::time::Timestamp;
 
 /// How often settles are tried in smaller parts on a full disk: enough to come from a full batch to a single one.

@@ -1,7 +1,5 @@
 //! Applying what a batch writes: one bulk statement a table and kind of change.
 
-use sqlx::SqliteConnection;
-
 use crate::entry::EntryKey;
 use crate::flow::Kept;
 use crate::flow::writes::{EntryWrite, LetterWrite, RowUpdate, RowWrite, Writes};
@@ -10,6 +8,7 @@ use crate::limits::OutboxLimits;
 use crate::outbox::row::Claim;
 use crate::store::bulk::{self, Bulk};
 use crate::store::configure;
+use crate::store::engine::{self, Connection};
 use crate::store::rows;
 use crate::store::sql;
 use crate::time::Timestamp;
@@ -25,7 +24,7 @@ pub(crate) enum ApplyError {
 
 /// Writes everything of a batch but its claims of the backlog.
 pub(crate) async fn writes(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     writes: &Writes,
     limits: &OutboxLimits,
     now: Timestamp,
@@ -47,16 +46,13 @@ pub(crate) async fn writes(
         for (queue, reason) in &writes.pauses {
             bulk.row().int(queue.0).text(reason);
         }
-        sqlx::query(sql::PAUSES_BY_DAEMON).bind(bulk.finish()).bind(now.0).execute(conn).await?;
+        engine::query(sql::PAUSES_BY_DAEMON).bind(bulk.finish()).bind(now.0).execute(conn).await?;
     }
     Ok(())
 }
 
 /// Entries in the order of their keys, so that neighbours are written together.
-pub(crate) async fn entries(
-    conn: &mut SqliteConnection,
-    writes: &Writes,
-) -> Result<(), ApplyError> {
+pub(crate) async fn entries(conn: &mut Connection, writes: &Writes) -> Result<(), ApplyError> {
     let mut sorted: Vec<(&EntryKey, &EntryWrite)> = writes.entries.iter().collect();
     sorted
         .sort_unstable_by(|(one, _), (other, _)| (one.app, &one.key).cmp(&(other.app, &other.key)));
@@ -76,12 +72,12 @@ pub(crate) async fn entries(
     exactly(conn, "entries_put", sql::ENTRIES_PUT, put).await?;
     // What was put and deleted in one batch was never there, so fewer may go than were named.
     if !delete.is_empty() {
-        sqlx::query(sql::ENTRIES_DELETE).bind(delete.finish()).execute(conn).await?;
+        engine::query(sql::ENTRIES_DELETE).bind(delete.finish()).execute(conn).await?;
     }
     Ok(())
 }
 
-async fn outbox(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), ApplyError> {
+async fn outbox(conn: &mut Connection, writes: &Writes) -> Result<(), ApplyError> {
     let mut sorted: Vec<(&Id, &RowWrite)> = writes.rows.iter().collect();
     sorted.sort_unstable_by_key(|(id, _)| **id);
     let (mut insert, mut update, mut delete) = (Bulk::new(), Bulk::new(), Bulk::new());
@@ -109,7 +105,7 @@ fn put_update(bulk: &mut Bulk, id: Id, change: &RowUpdate) {
         .opt_text(failure.as_deref());
 }
 
-async fn letters(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), ApplyError> {
+async fn letters(conn: &mut Connection, writes: &Writes) -> Result<(), ApplyError> {
     let (mut insert, mut abandoned) = (Bulk::new(), Bulk::new());
     for letter in &writes.letters {
         bulk::put_letter(&mut insert, letter);
@@ -139,14 +135,14 @@ async fn letters(conn: &mut SqliteConnection, writes: &Writes) -> Result<(), App
     exactly(conn, "letters_reopen", sql::LETTERS_REOPEN, reopen).await?;
     exactly(conn, "letters_resolve", sql::LETTERS_RESOLVE, resolve).await?;
     if !failed.is_empty() {
-        let query = sqlx::query(sql::LETTERS_HANDLER_FAILED).bind(failed.finish());
+        let query = engine::query(sql::LETTERS_HANDLER_FAILED).bind(failed.finish());
         query.execute(&mut *conn).await?;
     }
     exactly(conn, "abandoned_insert", sql::ABANDONED_INSERT, abandoned).await
 }
 
 async fn requests(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     writes: &Writes,
     limits: &OutboxLimits,
     now: Timestamp,
@@ -177,7 +173,7 @@ async fn requests(
 
 /// Marks rows of the backlog as claimed.
 pub(crate) async fn claims(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     claims: &[Claim],
     owner: Id,
 ) -> Result<(), ApplyError> {
@@ -186,13 +182,13 @@ pub(crate) async fn claims(
         bulk.row().id(claim.row.id).int(claim.lease.token);
     }
     let planned = bulk.rows;
-    let query = sqlx::query(sql::OUTBOX_CLAIM).bind(bulk.finish()).bind(owner.to_string());
-    let changed = query.execute(conn).await?.rows_affected();
+    let query = engine::query(sql::OUTBOX_CLAIM).bind(bulk.finish()).bind(owner.to_string());
+    let changed = query.execute(conn).await?;
     matches("outbox_claim", planned, changed)
 }
 
 async fn exactly(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     statement: &'static str,
     sql: &'static str,
     bulk: Bulk,
@@ -201,7 +197,7 @@ async fn exactly(
         return Ok(());
     }
     let planned = bulk.rows;
-    let changed = sqlx::query(sql).bind(bulk.finish()).execute(conn).await?.rows_affected();
+    let changed = engine::query(sql).bind(bulk.finish()).execute(conn).await?;
     matches(statement, planned, changed)
 }
 

@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use crate::catalog::Catalog;
 use crate::flow::claim;
 use crate::flow::facts::{Facts, Room, Usage};
@@ -13,6 +11,7 @@ use crate::ids::{AppId, Id, QueueId};
 use crate::log::{field, message};
 use crate::outbox::row::OutboxRow;
 use crate::store::batch::{BATCH_ROWS_MAX, Batcher, Planned, Undone};
+use crate::store::engine::{self, Connection};
 use crate::store::rows::{self, PackedRow};
 use crate::store::{apply, sql};
 use crate::time::Timestamp;
@@ -223,53 +222,53 @@ impl Batcher {
             share
         } else {
             // One row is always let through.
-            let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_FITTING);
+            let query = engine::query(sql::BACKLOG_FITTING);
             let query = query.bind(queue.0).bind(facts.now.0).bind(share).bind(bytes_max);
-            query.fetch_one(&mut self.conn).await?
+            query.fetch_one(&mut self.conn).await?.int(0)?
         };
         if fitting == 0 {
             return Ok(Vec::new());
         }
-        let query = sqlx::query_scalar::<_, String>(sql::BACKLOG_DUE);
-        let query = query.bind(queue.0).bind(facts.now.0).bind(fitting);
+        let query = engine::query(sql::BACKLOG_DUE).bind(queue.0).bind(facts.now.0).bind(fitting);
         let found = query.fetch_one(&mut self.conn).await?;
-        let rows = rows::unpack::<PackedRow>(&found)?.into_iter();
+        let rows = rows::unpack::<PackedRow>(found.text(0)?)?.into_iter();
         rows.map(|row| row.into_row(&mut self.retries).map(Arc::new)).collect()
     }
 
     async fn next_of(&mut self, queue: QueueId) -> Result<Option<Timestamp>, sqlx::Error> {
-        let query = sqlx::query_scalar::<_, i64>(sql::BACKLOG_NEXT).bind(queue.0);
-        Ok(query.fetch_optional(&mut self.conn).await?.map(Timestamp))
+        let query = engine::query(sql::BACKLOG_NEXT).bind(queue.0);
+        let found = query.fetch_optional(&mut self.conn).await?;
+        found.map(|row| row.int(0).map(Timestamp)).transpose()
     }
 }
 
 /// What waits at the start, searched queue by queue.
 pub(crate) async fn load(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
 ) -> Result<(HashMap<AppId, Usage>, Backlog), sqlx::Error> {
     let mut usage: HashMap<AppId, Usage> = HashMap::new();
     let mut backlog = Backlog::default();
-    for row in &sqlx::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::BACKLOG_QUEUES).fetch_all(&mut *conn).await? {
         let (queue, app) = (QueueId(rows::int(row, 0)?), AppId(rows::int(row, 1)?));
         backlog.lower(app, queue, Timestamp(rows::int(row, 2)?));
-        let pending = sqlx::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
+        let pending = engine::query(sql::USAGE_PENDING).bind(queue.0).fetch_one(&mut *conn).await?;
         let (rows, bytes) = (rows::int(&pending, 0)?, rows::int(&pending, 1)?);
         usage.entry(app).or_default().add(&Usage { rows, bytes, delayed: 0 });
     }
-    for row in &sqlx::query(sql::USAGE_CLAIMED).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::USAGE_CLAIMED).fetch_all(&mut *conn).await? {
         let claimed = Usage { rows: rows::int(row, 1)?, bytes: rows::int(row, 2)?, delayed: 0 };
         usage.entry(AppId(rows::int(row, 0)?)).or_default().add(&claimed);
     }
     for (app, usage) in &mut usage {
-        let query = sqlx::query_scalar::<_, i64>(sql::USAGE_DELAYED).bind(app.0);
-        usage.delayed = query.fetch_one(&mut *conn).await?;
+        let query = engine::query(sql::USAGE_DELAYED).bind(app.0);
+        usage.delayed = query.fetch_one(&mut *conn).await?.int(0)?;
     }
     Ok((usage, backlog))
 }
 
 pub(crate) async fn load_letters_open(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
 ) -> Result<HashMap<QueueId, i64>, sqlx::Error> {
-    let found = sqlx::query(sql::LETTERS_OPEN).fetch_all(conn).await?;
+    let found = engine::query(sql::LETTERS_OPEN).fetch_all(conn).await?;
     found.iter().map(|row| Ok((QueueId(rows::int(row, 0)?), rows::int(row, 1)?))).collect()
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
+use crate::store::engine::{self, Connection, trouble};
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
 use crate::store::open::{StoreConfig, StoreError, connect_options, named};
-use crate::store::trouble;
 
 /// KiB of pages that a copy keeps in memory.
 const CACHE_KIB_MAX: u32 = 1 << 10;
@@ -80,7 +80,7 @@ pub async fn copy(config: &StoreConfig, into: &Path, halt: &Halt) -> Result<(), 
         let source = sqlx::Error::InvalidArgument("its name is no Unicode".to_owned());
         return Err(CopyError::Unwritable { path: into.to_owned(), source });
     };
-    let copied = sqlx::query(COPY_INTO).bind(target).execute(&mut conn).await;
+    let copied = engine::query(COPY_INTO).bind(target).execute(&mut conn).await;
     // A failure to let go of what was only read changes nothing about the copy.
     drop(conn.close().await);
     match copied {
@@ -116,7 +116,7 @@ pub async fn verify(path: &Path, halt: &Halt) -> Result<Content, CopyError> {
 
 /// What is wrong with a copy is found by reading it; that it cannot be read is another matter.
 async fn look_through(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     path: &Path,
 ) -> Result<Result<Content, CopyError>, sqlx::Error> {
     let path = || path.to_owned();
@@ -127,18 +127,15 @@ async fn look_through(
         }
         Found::Schema { version, .. } => version,
     };
-    let found: String = sqlx::query_scalar(INTEGRITY).fetch_one(&mut *conn).await?;
+    let found = engine::query(INTEGRITY).fetch_one(&mut *conn).await?.text(0)?.to_owned();
     if found != "ok" {
         return Ok(Err(CopyError::Damaged { path: path(), found }));
     }
-    let (rows, entries) = sqlx::query_as(CONTENT).fetch_one(conn).await?;
-    Ok(Ok(Content { schema, rows, entries }))
+    let content = engine::query(CONTENT).fetch_one(conn).await?;
+    Ok(Ok(Content { schema, rows: content.int(0)?, entries: content.int(1)? }))
 }
 
-async fn connect(
-    options: SqliteConnectOptions,
-    halt: &Halt,
-) -> Result<SqliteConnection, sqlx::Error> {
+async fn connect(options: SqliteConnectOptions, halt: &Halt) -> Result<Connection, sqlx::Error> {
     let options = options
         .read_only(true)
         .pragma("cache_size", format!("-{CACHE_KIB_MAX}"))
@@ -148,5 +145,5 @@ async fn connect(
     let mut handle = conn.lock_handle().await?;
     handle.set_progress_handler(STEPS_A_LOOK, move || !halt.is_said());
     drop(handle);
-    Ok(conn)
+    Ok(Connection::from(conn))
 }

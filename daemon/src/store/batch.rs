@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use sqlx::SqliteConnection;
 use tracing::{error, info};
 
 use crate::catalog::Catalog;
@@ -26,12 +25,13 @@ use crate::schedule::Timetable;
 use crate::store::apply::{self, ApplyError};
 use crate::store::backlog::{self, Backlog, Left};
 use crate::store::commits::Commits;
+use crate::store::engine::trouble::{self, Stage, Trouble};
+use crate::store::engine::{self, Connection};
 use crate::store::open::{Store, StoreConfig, StoreError, named};
 use crate::store::purge::{self, DeletedApp};
 use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
 use crate::store::told::{self, Told, Watched};
-use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{catalog, facts, open, sql};
 use crate::time::Timestamp;
 
@@ -149,7 +149,7 @@ impl Seen {
 
 /// The one writer's connection, and what it knows.
 pub struct Batcher {
-    pub(crate) conn: SqliteConnection,
+    pub(crate) conn: Connection,
     pub(crate) config: StoreConfig,
     pub(crate) owner: Id,
     pub(crate) limits: Arc<OutboxLimits>,
@@ -338,7 +338,7 @@ impl Batcher {
         }
         let reads = !facts::is_empty(&keys);
         if reads {
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            self.conn.begin().await?;
             facts::read(&mut self.conn, keys, &mut facts).await?;
         }
         let watched = Watched::of(&self.watched);
@@ -348,7 +348,7 @@ impl Batcher {
             if batch.writes.is_empty() && due.is_empty() {
                 return Ok(batch.nothing_to_write());
             }
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            self.conn.begin().await?;
         }
         self.crash_at(CrashPoint::BeforeApply)?;
         self.apply(&mut batch, now).await?;
@@ -377,14 +377,17 @@ impl Batcher {
             BatchReport { outcomes, claims, more, committed, told, ..BatchReport::default() };
         let crashed = committed && self.faults.crashes(CrashPoint::BeforeCommit);
         if crashed && self.faults.has(Bug::AckBeforeCommit) {
-            sqlx::query("ROLLBACK").execute(&mut self.conn).await?;
+            self.conn.rollback().await?;
             return Ok(report);
         }
         if crashed {
             return Err(Undone::Crash(CrashPoint::BeforeCommit));
         }
-        let end = if committed { "COMMIT" } else { "ROLLBACK" };
-        sqlx::query(end).execute(&mut self.conn).await.map_err(Undone::Commit)?;
+        let ended = match committed {
+            true => self.conn.commit().await,
+            false => self.conn.rollback().await,
+        };
+        ended.map_err(Undone::Commit)?;
         self.standing.backlog = backlog;
         if committed {
             self.standing.next = facts.next.max(writes.next);
@@ -457,7 +460,8 @@ impl Batcher {
     async fn apply(&mut self, batch: &mut Planned, now: Timestamp) -> Result<(), Undone> {
         if self.faults.has(Bug::EffectsOutsideTransaction) && !batch.writes.entries.is_empty() {
             apply::entries(&mut self.conn, &batch.writes).await?;
-            sqlx::raw_sql("COMMIT; BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            self.conn.commit().await?;
+            self.conn.begin().await?;
             batch.writes.entries.clear();
         }
         Ok(apply::writes(&mut self.conn, &batch.writes, &self.limits, now).await?)
@@ -469,7 +473,7 @@ impl Batcher {
             return Ok(self.standing.ceiling);
         }
         let ceiling = next + COUNTER_STEP;
-        sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
+        engine::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
         Ok(ceiling)
     }
 
@@ -500,7 +504,7 @@ impl Batcher {
             return Err(BatchError::Fatal(why));
         }
         // After some errors SQLite has rolled back by itself; then this fails, and that is well.
-        let rolled_back = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+        let rolled_back = self.conn.rollback().await;
         if let Err(error) = rolled_back
             && trouble::of(&error, Stage::Commit) == Trouble::Fatal
             && !open::goes_on_reading(&self.config.path, &error)

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use picloud_scripts_runtime::limits::RunLimits;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use crate::catalog::{App, Catalog, CatalogRows, Pause, Script, SecretNote};
 use crate::ids::{AppId, PrincipalId, RouteId, ScriptId, TokenId, TriggerId};
 use crate::principal::{Grant, Principal, Token, TokenHash};
 use crate::route::{DispatchMode, Route};
+use crate::store::engine::{self, Connection, Row};
 use crate::store::rows::{int, odd, opt_int, opt_text, opt_time, parsed, text};
 use crate::store::{details, sql};
 use crate::time::Timestamp;
@@ -18,35 +17,35 @@ use crate::trigger::{Ordering, Trigger};
 
 /// All that is configured. `instance` is the most that a script may use, also where more was allowed when it was deployed.
 pub(crate) async fn load(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     instance: &RunLimits,
 ) -> Result<Catalog, sqlx::Error> {
     let mut apps = Vec::new();
-    for row in &sqlx::query(sql::APPS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::APPS).fetch_all(&mut *conn).await? {
         apps.push(app(row)?);
     }
     let place: HashMap<AppId, usize> =
         apps.iter().enumerate().map(|(place, app)| (app.id, place)).collect();
     let of = |id: AppId| place.get(&id).copied().ok_or_else(|| odd("app_id", &id));
-    for row in &sqlx::query(sql::SCRIPTS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::SCRIPTS).fetch_all(&mut *conn).await? {
         let script = script(row, instance)?;
         let place = of(script.app)?;
         apps[place].scripts.insert(Arc::clone(&script.name), Arc::new(script));
     }
-    for row in &sqlx::query(sql::ROUTES).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::ROUTES).fetch_all(&mut *conn).await? {
         let route = route(row)?;
         let place = of(route.app)?;
         apps[place].routes.push(Arc::new(route));
     }
     let mut catalog = CatalogRows { apps, ..CatalogRows::default() };
-    for row in &sqlx::query(details::TRIGGERS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(details::TRIGGERS).fetch_all(&mut *conn).await? {
         catalog.triggers.push(trigger(row)?);
     }
     catalog.principals = principals(&mut *conn).await?;
-    for row in &sqlx::query(sql::TOKENS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::TOKENS).fetch_all(&mut *conn).await? {
         catalog.tokens.push(token(row)?);
     }
-    for row in &sqlx::query(sql::PAUSES).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::PAUSES).fetch_all(&mut *conn).await? {
         let pause = Pause {
             reason: text(row, 1)?,
             since: Timestamp(int(row, 2)?),
@@ -54,18 +53,18 @@ pub(crate) async fn load(
         };
         catalog.pauses.push((int(row, 0)?, pause));
     }
-    for row in &sqlx::query(sql::SECRETS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::SECRETS).fetch_all(&mut *conn).await? {
         let note =
             SecretNote { set_at: Timestamp(int(row, 2)?), set_by: PrincipalId(int(row, 3)?) };
         catalog.secrets.push(((AppId(int(row, 0)?), text(row, 1)?), note));
     }
-    for row in &sqlx::query(sql::DELETED_IDS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::DELETED_IDS).fetch_all(&mut *conn).await? {
         catalog.deleted.push(AppId(int(row, 0)?));
     }
     Ok(Catalog::build(catalog))
 }
 
-fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
+fn app(row: &Row) -> Result<App, sqlx::Error> {
     let allow_hosts: Vec<String> = parsed(row, 3)?;
     Ok(App {
         id: AppId(int(row, 0)?),
@@ -80,7 +79,7 @@ fn app(row: &SqliteRow) -> Result<App, sqlx::Error> {
     })
 }
 
-fn script(row: &SqliteRow, instance: &RunLimits) -> Result<Script, sqlx::Error> {
+fn script(row: &Row, instance: &RunLimits) -> Result<Script, sqlx::Error> {
     let deployed: RunLimits = parsed(row, 5)?;
     Ok(Script {
         id: ScriptId(int(row, 0)?),
@@ -92,8 +91,8 @@ fn script(row: &SqliteRow, instance: &RunLimits) -> Result<Script, sqlx::Error> 
     })
 }
 
-fn route(row: &SqliteRow) -> Result<Route, sqlx::Error> {
-    let mode: &str = row.try_get(5)?;
+fn route(row: &Row) -> Result<Route, sqlx::Error> {
+    let mode = row.text(5)?;
     let known = [DispatchMode::Sync, DispatchMode::Async];
     Ok(Route {
         id: RouteId(int(row, 0)?),
@@ -111,11 +110,11 @@ fn route(row: &SqliteRow) -> Result<Route, sqlx::Error> {
     })
 }
 
-fn trigger(row: &SqliteRow) -> Result<Trigger, sqlx::Error> {
+fn trigger(row: &Row) -> Result<Trigger, sqlx::Error> {
     let concurrency = opt_int(row, 8)?;
     let concurrency =
         concurrency.map(u32::try_from).transpose().map_err(|_| odd("concurrency", &concurrency))?;
-    let ordering: &str = row.try_get(7)?;
+    let ordering = row.text(7)?;
     Ok(Trigger {
         id: TriggerId(int(row, 0)?),
         app: AppId(int(row, 1)?),
@@ -134,11 +133,11 @@ fn trigger(row: &SqliteRow) -> Result<Trigger, sqlx::Error> {
     })
 }
 
-fn token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
+fn token(row: &Row) -> Result<Token, sqlx::Error> {
     Ok(Token {
         id: TokenId(int(row, 0)?),
-        name: row.try_get(1)?,
-        hash: TokenHash(row.try_get::<String, _>(2)?.into()),
+        name: row.text(1)?.to_owned(),
+        hash: TokenHash(row.text(2)?.into()),
         principal: PrincipalId(int(row, 3)?),
         created_at: Timestamp(int(row, 4)?),
         expires_at: opt_time(row, 5)?,
@@ -146,9 +145,9 @@ fn token(row: &SqliteRow) -> Result<Token, sqlx::Error> {
     })
 }
 
-async fn principals(conn: &mut SqliteConnection) -> Result<Vec<Principal>, sqlx::Error> {
+async fn principals(conn: &mut Connection) -> Result<Vec<Principal>, sqlx::Error> {
     let mut grants: HashMap<i64, Vec<Grant>> = HashMap::new();
-    for row in &sqlx::query(sql::GRANTS).fetch_all(&mut *conn).await? {
+    for row in &engine::query(sql::GRANTS).fetch_all(&mut *conn).await? {
         let (capability, app) = (text(row, 1)?, int(row, 2)?);
         let known = serde_json::from_value(serde_json::Value::from(&*capability));
         let grant = Grant {
@@ -158,11 +157,11 @@ async fn principals(conn: &mut SqliteConnection) -> Result<Vec<Principal>, sqlx:
         grants.entry(int(row, 0)?).or_default().push(grant);
     }
     let mut principals = Vec::new();
-    for row in &sqlx::query(sql::PRINCIPALS).fetch_all(conn).await? {
+    for row in &engine::query(sql::PRINCIPALS).fetch_all(conn).await? {
         let (id, uid) = (int(row, 0)?, opt_int(row, 2)?);
         principals.push(Principal {
             id: PrincipalId(id),
-            name: row.try_get(1)?,
+            name: row.text(1)?.to_owned(),
             uid: uid.map(u32::try_from).transpose().map_err(|_| odd("uid", &uid))?,
             grants: grants.remove(&id).unwrap_or_default(),
         });

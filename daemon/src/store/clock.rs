@@ -5,6 +5,7 @@ use crate::flow::fire::Fire;
 use crate::ids::{AppId, Ids, QueueId};
 use crate::schedule::Timetable;
 use crate::store::batch::Batcher;
+use crate::store::engine;
 use crate::store::{details, rows, sql};
 use crate::time::{STEP_MS, Step, Timestamp};
 
@@ -39,8 +40,8 @@ impl Batcher {
         self.go_on_from(now, now.plus_ms(STEP_MS)).await?;
         for (app, queue) in self.standing.backlog.queues() {
             let query =
-                sqlx::query(sql::OUTBOX_TOO_FAR).bind(queue.0).bind(now.0).bind(Timestamp::HELD);
-            if query.execute(&mut self.conn).await?.rows_affected() > 0 {
+                engine::query(sql::OUTBOX_TOO_FAR).bind(queue.0).bind(now.0).bind(Timestamp::HELD);
+            if query.execute(&mut self.conn).await? > 0 {
                 self.look_at(app, queue).await?;
             }
         }
@@ -63,7 +64,7 @@ impl Batcher {
 
     async fn go_on_from(&mut self, now: Timestamp, above: Timestamp) -> Result<(), sqlx::Error> {
         if self.timetable.go_on_from(now, above) > 0 {
-            let query = sqlx::query(sql::SCHEDULES_GO_ON).bind(now.0).bind(above.0);
+            let query = engine::query(sql::SCHEDULES_GO_ON).bind(now.0).bind(above.0);
             query.execute(&mut self.conn).await?;
         }
         Ok(())
@@ -72,7 +73,7 @@ impl Batcher {
     async fn shift_rows(&mut self, step: Step) -> Result<(), sqlx::Error> {
         let due = step.from.min(step.to);
         for (app, queue) in self.standing.backlog.queues() {
-            let query = sqlx::query(sql::OUTBOX_SHIFT)
+            let query = engine::query(sql::OUTBOX_SHIFT)
                 .bind(queue.0)
                 .bind(step.ms())
                 .bind(due.0)
@@ -84,7 +85,7 @@ impl Batcher {
     }
 
     async fn look_at(&mut self, app: AppId, queue: QueueId) -> Result<(), sqlx::Error> {
-        let query = sqlx::query(sql::BACKLOG_NEXT).bind(queue.0);
+        let query = engine::query(sql::BACKLOG_NEXT).bind(queue.0);
         let found = query.fetch_optional(&mut self.conn).await?;
         let next = found.map(|row| rows::int(&row, 0)).transpose()?;
         self.standing.backlog.set(app, queue, next.map(Timestamp));

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use crate::catalog::{Catalog, Script};
 use crate::faults::CrashPoint;
 use crate::flow::configure::secrets::Secret;
@@ -12,10 +10,11 @@ use crate::limits::OutboxLimits;
 use crate::principal::{Principal, Token};
 use crate::route::Route;
 use crate::store::batch::{BatchError, Batcher};
+use crate::store::engine::trouble::{self, Stage, Trouble};
+use crate::store::engine::{self, Connection};
 use crate::store::open::{self, named};
 use crate::store::purge;
 use crate::store::rows::json;
-use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{details, sql};
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -99,9 +98,9 @@ impl Batcher {
     ) -> Result<(), Undone> {
         let next = next.max(self.standing.next);
         let ceiling = self.standing.ceiling.max(next);
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        self.conn.begin().await?;
         if ceiling > self.standing.ceiling {
-            sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
+            engine::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await?;
         }
         for change in changes {
             apply(&mut self.conn, change, &self.limits, now).await?;
@@ -109,7 +108,7 @@ impl Batcher {
                 return Err(Undone::Crash);
             }
         }
-        sqlx::query("COMMIT").execute(&mut self.conn).await.map_err(Undone::Commit)?;
+        self.conn.commit().await.map_err(Undone::Commit)?;
         self.standing.next = next;
         self.standing.ceiling = ceiling;
         Ok(())
@@ -119,7 +118,7 @@ impl Batcher {
         let (error, stage) = match undone {
             Undone::Crash => return BatchError::Crashed(CrashPoint::InDeploy).into(),
             Undone::Conflict(slug) => {
-                let rolled_back = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+                let rolled_back = self.conn.rollback().await;
                 return match rolled_back {
                     Ok(_) => ConfigureError::Conflict { slug },
                     Err(error) => BatchError::Fatal(error.to_string()).into(),
@@ -133,7 +132,7 @@ impl Batcher {
             return BatchError::Fatal(error.to_string()).into();
         }
         // After some errors SQLite has rolled back by itself; then this fails, and that is well.
-        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
+        drop(self.conn.rollback().await);
         if trouble == Trouble::Full {
             return ConfigureError::StorageLow;
         }
@@ -144,7 +143,7 @@ impl Batcher {
 }
 
 async fn apply(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     change: &CatalogChange,
     limits: &OutboxLimits,
     now: Timestamp,
@@ -153,7 +152,7 @@ async fn apply(
         CatalogChange::PutApp(app) => return put_app(conn, app).await,
         CatalogChange::DeleteApp { id, slug, by } => {
             let query =
-                sqlx::query(sql::DELETED_APP_PUT).bind(id.0).bind(&**slug).bind(now.0).bind(by.0);
+                engine::query(sql::DELETED_APP_PUT).bind(id.0).bind(&**slug).bind(now.0).bind(by.0);
             query.execute(&mut *conn).await?;
             delete(conn, sql::GRANTS_OF_APP_DELETE, id.0).await?;
             delete(conn, sql::APP_DELETE, id.0).await?;
@@ -165,8 +164,8 @@ async fn apply(
         CatalogChange::PutTrigger(trigger) => put_trigger(conn, trigger, now).await?,
         CatalogChange::DeleteTrigger(id) => delete(conn, sql::TRIGGER_DELETE, id.0).await?,
         CatalogChange::Pause { target, pause } => {
-            let query = sqlx::query(sql::PAUSE_PUT)
-                .bind(target)
+            let query = engine::query(sql::PAUSE_PUT)
+                .bind(*target)
                 .bind(&*pause.reason)
                 .bind(pause.since.0)
                 .bind(pause.by.map(|by| by.0));
@@ -176,7 +175,7 @@ async fn apply(
         CatalogChange::PutPrincipal(principal) => put_principal(conn, principal).await?,
         CatalogChange::PutSecret(secret) => put_secret(conn, secret).await?,
         CatalogChange::DeleteSecret { app, name } => {
-            sqlx::query(sql::SECRET_DELETE).bind(app.0).bind(&**name).execute(conn).await?;
+            engine::query(sql::SECRET_DELETE).bind(app.0).bind(&**name).execute(conn).await?;
         }
         CatalogChange::DeletePrincipal(id) => delete(conn, sql::PRINCIPAL_DELETE, id.0).await?,
         CatalogChange::PutToken(token) => put_token(conn, token).await?,
@@ -187,16 +186,16 @@ async fn apply(
 }
 
 async fn delete(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     statement: &'static str,
     id: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(statement).bind(id).execute(conn).await.map(drop)
+    engine::query(statement).bind(id).execute(conn).await.map(drop)
 }
 
-async fn put_app(conn: &mut SqliteConnection, app: &AppFields) -> Result<(), Undone> {
+async fn put_app(conn: &mut Connection, app: &AppFields) -> Result<(), Undone> {
     let hosts: Vec<&str> = app.allow_hosts.iter().map(|host| &**host).collect();
-    let query = sqlx::query(sql::APP_PUT)
+    let query = engine::query(sql::APP_PUT)
         .bind(app.id.0)
         .bind(&*app.slug)
         .bind(app.host.as_deref())
@@ -204,42 +203,42 @@ async fn put_app(conn: &mut SqliteConnection, app: &AppFields) -> Result<(), Und
         .bind(i64::from(app.expose_errors))
         .bind(app.revision)
         .bind(json(&app.access));
-    if query.execute(conn).await?.rows_affected() == 0 {
+    if query.execute(conn).await? == 0 {
         return Err(Undone::Conflict(Arc::clone(&app.slug)));
     }
     Ok(())
 }
 
 async fn put_script(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     script: &Script,
     limits: &OutboxLimits,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let lowered = json(&script.limits);
-    let query = sqlx::query(sql::SCRIPT_PUT)
+    let query = engine::query(sql::SCRIPT_PUT)
         .bind(script.id.0)
         .bind(script.app.0)
         .bind(&*script.name)
         .bind(script.version)
         .bind(&*script.source)
-        .bind(&lowered);
+        .bind(&*lowered);
     query.execute(&mut *conn).await?;
-    let query = sqlx::query(sql::SCRIPT_VERSION_PUT)
+    let query = engine::query(sql::SCRIPT_VERSION_PUT)
         .bind(script.id.0)
         .bind(script.version)
         .bind(&*script.source)
-        .bind(&lowered)
+        .bind(&*lowered)
         .bind(now.0);
     query.execute(&mut *conn).await?;
-    let query = sqlx::query(sql::SWEEP_SCRIPT_VERSIONS)
+    let query = engine::query(sql::SWEEP_SCRIPT_VERSIONS)
         .bind(script.id.0)
         .bind(limits.kept_script_versions_max);
     query.execute(conn).await.map(drop)
 }
 
-async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(sql::ROUTE_PUT)
+async fn put_route(conn: &mut Connection, route: &Route) -> Result<(), sqlx::Error> {
+    let query = engine::query(sql::ROUTE_PUT)
         .bind(route.id.0)
         .bind(route.app.0)
         .bind(&*route.method)
@@ -253,12 +252,12 @@ async fn put_route(conn: &mut SqliteConnection, route: &Route) -> Result<(), sql
 }
 
 async fn put_trigger(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     trigger: &Trigger,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let kept = details::kept(conn, trigger).await?;
-    let query = sqlx::query(sql::TRIGGER_PUT)
+    let query = engine::query(sql::TRIGGER_PUT)
         .bind(trigger.id.0)
         .bind(trigger.app.0)
         .bind(&*trigger.name)
@@ -273,18 +272,15 @@ async fn put_trigger(
     details::put(conn, trigger, kept, now).await
 }
 
-async fn put_principal(
-    conn: &mut SqliteConnection,
-    principal: &Principal,
-) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(sql::PRINCIPAL_PUT)
+async fn put_principal(conn: &mut Connection, principal: &Principal) -> Result<(), sqlx::Error> {
+    let query = engine::query(sql::PRINCIPAL_PUT)
         .bind(principal.id.0)
         .bind(&*principal.name)
         .bind(principal.uid.map(i64::from));
     query.execute(&mut *conn).await?;
     delete(conn, sql::GRANTS_DELETE, principal.id.0).await?;
     for grant in &principal.grants {
-        let query = sqlx::query(sql::GRANT_PUT)
+        let query = engine::query(sql::GRANT_PUT)
             .bind(principal.id.0)
             .bind(json(&grant.capability).trim_matches('"').to_owned())
             .bind(grant.app.map_or(0, |app| app.0));
@@ -293,8 +289,8 @@ async fn put_principal(
     Ok(())
 }
 
-async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(sql::SECRET_PUT)
+async fn put_secret(conn: &mut Connection, secret: &Secret) -> Result<(), sqlx::Error> {
+    let query = engine::query(sql::SECRET_PUT)
         .bind(secret.app.0)
         .bind(&*secret.name)
         .bind(&secret.sealed[..])
@@ -303,10 +299,10 @@ async fn put_secret(conn: &mut SqliteConnection, secret: &Secret) -> Result<(), 
     query.execute(conn).await.map(drop)
 }
 
-async fn put_token(conn: &mut SqliteConnection, token: &Token) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(sql::TOKEN_PUT)
+async fn put_token(conn: &mut Connection, token: &Token) -> Result<(), sqlx::Error> {
+    let query = engine::query(sql::TOKEN_PUT)
         .bind(token.id.0)
-        .bind(&token.name)
+        .bind(&*token.name)
         .bind(&*token.hash.0)
         .bind(token.principal.0)
         .bind(token.created_at.0)
@@ -316,16 +312,16 @@ async fn put_token(conn: &mut SqliteConnection, token: &Token) -> Result<(), sql
 }
 
 pub(crate) async fn put_audit(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     audit: &Audit,
     limits: &OutboxLimits,
 ) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(sql::AUDIT_INSERT)
+    let query = engine::query(sql::AUDIT_INSERT)
         .bind(audit.at.0)
         .bind(audit.principal.0)
         .bind(&*audit.action)
         .bind(&*audit.object)
         .bind(&*audit.detail);
     query.execute(&mut *conn).await?;
-    sqlx::query(sql::SWEEP_AUDIT).bind(limits.kept_audit_max).execute(conn).await.map(drop)
+    engine::query(sql::SWEEP_AUDIT).bind(limits.kept_audit_max).execute(conn).await.map(drop)
 }

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
-
 use crate::entry::ChangeOp;
 use crate::ids::TriggerId;
 use crate::outbox::source::{TriggerDetails, TriggerKind};
 use crate::schedule::{CatchUp, Mark};
+use crate::store::engine::{self, Connection, Row};
 use crate::store::rows::{self, int, json, odd, opt_int, opt_text, parsed, text};
 use crate::store::sql::statements;
 use crate::time::Timestamp;
@@ -59,14 +57,11 @@ pub(crate) struct Kept {
 
 /// What has to be kept over a change of a trigger. Read before its parent row is changed: a schedule that was disabled
 /// or is another one now begins anew.
-pub(crate) async fn kept(
-    conn: &mut SqliteConnection,
-    trigger: &Trigger,
-) -> Result<Kept, sqlx::Error> {
+pub(crate) async fn kept(conn: &mut Connection, trigger: &Trigger) -> Result<Kept, sqlx::Error> {
     let TriggerDetails::Schedule { cron, time_zone, .. } = &trigger.details else {
         return Ok(Kept::default());
     };
-    let query = sqlx::query(SCHEDULE_KEPT).bind(trigger.id.0).bind(&**cron).bind(&**time_zone);
+    let query = engine::query(SCHEDULE_KEPT).bind(trigger.id.0).bind(&**cron).bind(&**time_zone);
     let Some(row) = query.fetch_optional(conn).await? else { return Ok(Kept::default()) };
     Ok(Kept {
         fired_until: opt_int(&row, 0)?.map(Timestamp),
@@ -76,7 +71,7 @@ pub(crate) async fn kept(
 
 /// Replaces the details of a trigger, whose parent row is there.
 pub(crate) async fn put(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     trigger: &Trigger,
     kept: Kept,
     now: Timestamp,
@@ -84,36 +79,38 @@ pub(crate) async fn put(
     for statement in
         [KV_DETAILS_DELETE, DOCS_DETAILS_DELETE, LETTER_DETAILS_DELETE, SCHEDULE_DETAILS_DELETE]
     {
-        sqlx::query(statement).bind(trigger.id.0).execute(&mut *conn).await?;
+        engine::query(statement).bind(trigger.id.0).execute(&mut *conn).await?;
     }
     let ops = |ops: &[ChangeOp]| json(&ops.iter().map(|op| op.as_str()).collect::<Vec<_>>());
     let query = match &trigger.details {
-        TriggerDetails::Kv { collection_glob, ops: wanted } => sqlx::query(KV_DETAILS_PUT)
+        TriggerDetails::Kv { collection_glob, ops: wanted } => engine::query(KV_DETAILS_PUT)
             .bind(trigger.id.0)
             .bind(&**collection_glob)
             .bind(ops(wanted)),
-        TriggerDetails::Docs { collection_glob, ops: wanted } => sqlx::query(DOCS_DETAILS_PUT)
+        TriggerDetails::Docs { collection_glob, ops: wanted } => engine::query(DOCS_DETAILS_PUT)
             .bind(trigger.id.0)
             .bind(&**collection_glob)
             .bind(ops(wanted)),
-        TriggerDetails::DeadLetter { source, trigger: name } => sqlx::query(LETTER_DETAILS_PUT)
+        TriggerDetails::DeadLetter { source, trigger: name } => engine::query(LETTER_DETAILS_PUT)
             .bind(trigger.id.0)
             .bind(source.map(|source| source.as_str()))
             .bind(name.as_deref()),
-        TriggerDetails::Schedule { cron, time_zone, catch_up } => sqlx::query(SCHEDULE_DETAILS_PUT)
-            .bind(trigger.id.0)
-            .bind(&**cron)
-            .bind(&**time_zone)
-            .bind(catch_up.as_str())
-            .bind(kept.fired_until.unwrap_or(now).0)
-            .bind(kept.last_fired.map(|at| at.0)),
+        TriggerDetails::Schedule { cron, time_zone, catch_up } => {
+            engine::query(SCHEDULE_DETAILS_PUT)
+                .bind(trigger.id.0)
+                .bind(&**cron)
+                .bind(&**time_zone)
+                .bind(catch_up.as_str())
+                .bind(kept.fired_until.unwrap_or(now).0)
+                .bind(kept.last_fired.map(|at| at.0))
+        }
     };
     query.execute(conn).await.map(drop)
 }
 
 /// The details in a row of the statement `triggers`.
-pub(crate) fn read(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
-    let word: &str = row.try_get(3)?;
+pub(crate) fn read(row: &Row) -> Result<TriggerDetails, sqlx::Error> {
+    let word = row.text(3)?;
     let kind = TriggerKind::ALL.into_iter().find(|kind| kind.as_str() == word);
     match kind.ok_or_else(|| odd("kind", &word))? {
         TriggerKind::Kv => {
@@ -144,18 +141,16 @@ pub(crate) fn read(row: &SqliteRow) -> Result<TriggerDetails, sqlx::Error> {
     }
 }
 
-fn ops(row: &SqliteRow) -> Result<Vec<ChangeOp>, sqlx::Error> {
+fn ops(row: &Row) -> Result<Vec<ChangeOp>, sqlx::Error> {
     let texts: Vec<String> = parsed(row, 11)?;
     let op = |text: &String| rows::change_op_of(text).ok_or_else(|| odd("ops", text));
     texts.iter().map(op).collect()
 }
 
 /// What schedules have fired for, as it is stored.
-pub(crate) async fn marks(
-    conn: &mut SqliteConnection,
-) -> Result<Vec<(TriggerId, Mark)>, sqlx::Error> {
-    let found = sqlx::query(SCHEDULE_MARKS).fetch_all(conn).await?;
-    let mark = |row: &SqliteRow| {
+pub(crate) async fn marks(conn: &mut Connection) -> Result<Vec<(TriggerId, Mark)>, sqlx::Error> {
+    let found = engine::query(SCHEDULE_MARKS).fetch_all(conn).await?;
+    let mark = |row: &Row| {
         let mark = Mark {
             fired_until: Timestamp(int(row, 1)?),
             last_fired: opt_int(row, 2)?.map(Timestamp),

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use crate::entry::{Entry, EntryKey};
 use crate::flow::facts::{
     Facts, KeptRequest, Keys, LetterEnd, LetterFacts, LineKey, RequestKey, WaitingFacts,
@@ -13,6 +11,7 @@ use crate::flow::layer::line_of;
 use crate::ids::{AppId, Id};
 use crate::outbox::row::Lease;
 use crate::store::bulk::{self, Bulk};
+use crate::store::engine::{self, Connection};
 use crate::store::rows::{self, RetryCache};
 use crate::store::sql;
 use crate::time::Timestamp;
@@ -34,7 +33,7 @@ pub(crate) fn is_empty(keys: &Keys) -> bool {
 
 /// Completes the facts by what the keys name.
 pub(crate) async fn read(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     keys: Keys,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -53,7 +52,7 @@ pub(crate) async fn read(
 }
 
 async fn read_entries(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     keys: Vec<EntryKey>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -64,10 +63,10 @@ async fn read_entries(
     for key in &keys {
         bulk::put_entry_key(&mut bulk, key);
     }
-    let query = sqlx::query_scalar::<_, String>(sql::FACTS_ENTRIES).bind(bulk.finish());
+    let query = engine::query(sql::FACTS_ENTRIES).bind(bulk.finish());
     let found = query.fetch_one(conn).await?;
     for (place, version, value, expires_at, written_by) in
-        rows::unpack::<(usize, i64, Cow<str>, Option<i64>, Cow<str>)>(&found)?
+        rows::unpack::<(usize, i64, Cow<str>, Option<i64>, Cow<str>)>(found.text(0)?)?
     {
         let entry = Entry {
             version,
@@ -81,7 +80,7 @@ async fn read_entries(
 }
 
 async fn read_leases(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     ids: Vec<Id>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -92,9 +91,9 @@ async fn read_leases(
     for id in &ids {
         bulk.id_alone(*id);
     }
-    let query = sqlx::query_scalar::<_, String>(sql::FACTS_LEASES).bind(bulk.finish());
+    let query = engine::query(sql::FACTS_LEASES).bind(bulk.finish());
     let found = query.fetch_one(conn).await?;
-    for (place, owner, token) in rows::unpack::<(usize, &str, i64)>(&found)? {
+    for (place, owner, token) in rows::unpack::<(usize, &str, i64)>(found.text(0)?)? {
         let owner = owner.parse().map_err(|_| rows::odd("lease_owner", &owner))?;
         facts.leases.insert(ids[place], Lease { owner, token });
     }
@@ -102,7 +101,7 @@ async fn read_leases(
 }
 
 async fn read_dedupe(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     keys: Vec<(AppId, Arc<str>)>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -113,7 +112,7 @@ async fn read_dedupe(
     for (app, value) in &keys {
         bulk.row().int(app.0).text(value);
     }
-    let found = sqlx::query(sql::FACTS_DEDUPE).bind(bulk.finish()).fetch_all(conn).await?;
+    let found = engine::query(sql::FACTS_DEDUPE).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         facts.dedupe.insert(keys[rows::place(row)?].clone());
     }
@@ -121,7 +120,7 @@ async fn read_dedupe(
 }
 
 async fn read_requests(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     keys: Vec<RequestKey>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -132,7 +131,7 @@ async fn read_requests(
     for key in &keys {
         bulk.row().int(key.app.0).int(key.route).int(key.principal.0).text(&key.key);
     }
-    let query = sqlx::query(sql::FACTS_REQUESTS).bind(bulk.finish()).bind(facts.now.0);
+    let query = engine::query(sql::FACTS_REQUESTS).bind(bulk.finish()).bind(facts.now.0);
     for row in &query.fetch_all(conn).await? {
         let kept = KeptRequest { body_hash: rows::text(row, 1)?, answer: rows::kept(row, 2)? };
         facts.requests.insert(keys[rows::place(row)?].clone(), kept);
@@ -141,7 +140,7 @@ async fn read_requests(
 }
 
 async fn read_lines(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     keys: Vec<LineKey>,
     rows: usize,
     facts: &mut Facts,
@@ -153,7 +152,7 @@ async fn read_lines(
     for line in &keys {
         bulk.row().int(line.queue.0).text(&line.key);
     }
-    let found = sqlx::query(sql::FACTS_LINES)
+    let found = engine::query(sql::FACTS_LINES)
         .bind(bulk.finish())
         .bind(i64::try_from(rows).unwrap_or(i64::MAX))
         .fetch_all(conn)
@@ -170,7 +169,7 @@ async fn read_lines(
 }
 
 async fn read_letters(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     ids: Vec<Id>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -182,7 +181,7 @@ async fn read_letters(
         bulk.id_alone(*id);
     }
     let mut cache = RetryCache::default();
-    let query = sqlx::query(sql::FACTS_LETTERS).bind(bulk.finish());
+    let query = engine::query(sql::FACTS_LETTERS).bind(bulk.finish());
     let found = query.bind(i64::from(facts.limits.root_replays_max)).fetch_all(conn).await?;
     for row in &found {
         let stored = rows::letter_row(row, &mut cache)?;
@@ -203,7 +202,7 @@ async fn read_letters(
 }
 
 async fn read_waiting(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     ids: Vec<Id>,
     facts: &mut Facts,
 ) -> Result<(), sqlx::Error> {
@@ -215,7 +214,7 @@ async fn read_waiting(
         bulk.id_alone(*id);
     }
     let mut cache = RetryCache::default();
-    let found = sqlx::query(sql::FACTS_WAITING).bind(bulk.finish()).fetch_all(conn).await?;
+    let found = engine::query(sql::FACTS_WAITING).bind(bulk.finish()).fetch_all(conn).await?;
     for row in &found {
         let stored = rows::stored_row(row, &mut cache)?;
         let waiting = WaitingFacts {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use sqlx::sqlite::SqliteRow;
 
 use crate::failure::Failure;
 use crate::ids::{AppId, Id, QueueId};
 use crate::outbox::source::OutboxSourceKind;
 use crate::store::bulk::Bulk;
+use crate::store::engine::{self, Row};
 use crate::store::open::StoreError;
 use crate::store::read::{Cursor, LAST_ID, LetterRow, Listed, Reader, StoredRow};
 use crate::store::rows::{self, RetryCache};
@@ -227,7 +227,7 @@ fn brief_letter(packed: PackedLetter) -> Result<BriefLetter, sqlx::Error> {
     })
 }
 
-fn abandoned_row(row: &SqliteRow) -> Result<AbandonedRow, sqlx::Error> {
+fn abandoned_row(row: &Row) -> Result<AbandonedRow, sqlx::Error> {
     Ok(AbandonedRow {
         id: rows::id(row, 0)?,
         app: AppId(rows::int(row, 1)?),
@@ -272,14 +272,14 @@ impl Reader {
 
     /// Rows of the outbox from an id on, the oldest first.
     pub async fn outbox_after(&self, from: Id, limit: usize) -> Result<Vec<BriefRow>, StoreError> {
-        let query = sqlx::query_scalar::<_, String>(sql::OUTBOX_SCAN_AFTER);
-        let query = query.bind(from.to_string()).bind(number(limit));
+        let query =
+            engine::query(sql::OUTBOX_SCAN_AFTER).bind(from.to_string()).bind(number(limit));
         let packed = query.fetch_one(&self.pool).await.map_err(self.failed())?;
         self.unpack_rows(&packed)
     }
 
-    fn unpack_rows(&self, packed: &str) -> Result<Vec<BriefRow>, StoreError> {
-        let rows = rows::unpack::<Packed>(packed).map_err(self.failed())?;
+    fn unpack_rows(&self, packed: &Row) -> Result<Vec<BriefRow>, StoreError> {
+        let rows = packed.text(0).and_then(rows::unpack::<Packed>).map_err(self.failed())?;
         rows.into_iter().map(brief_row).collect::<Result<_, _>>().map_err(self.failed())
     }
 
@@ -299,7 +299,7 @@ impl Reader {
             (Letters::Any, _) => (sql::LETTERS_SCAN_ANY, None),
         };
         let packed = self.step(statement, app, Cursor { before, limit }).await?;
-        let found = rows::unpack::<PackedLetter>(&packed).map_err(self.failed())?;
+        let found = packed.text(0).and_then(rows::unpack::<PackedLetter>).map_err(self.failed())?;
         found.into_iter().map(brief_letter).collect::<Result<_, _>>().map_err(self.failed())
     }
 
@@ -308,9 +308,9 @@ impl Reader {
         statement: &'static str,
         app: Option<AppId>,
         cursor: Cursor,
-    ) -> Result<String, StoreError> {
+    ) -> Result<Row, StoreError> {
         let before = cursor.before.map_or_else(|| LAST_ID.to_owned(), |id| id.to_string());
-        let mut query = sqlx::query_scalar(statement).bind(before).bind(number(cursor.limit));
+        let mut query = engine::query(statement).bind(before).bind(number(cursor.limit));
         if let Some(app) = app {
             query = query.bind(app.0);
         }
@@ -319,15 +319,15 @@ impl Reader {
 
     /// Dead letters by their ids, without their events, the newest first.
     pub async fn letters_by_id(&self, ids: &[Id]) -> Result<Vec<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTERS_MANY).bind(list_of(ids));
+        let query = engine::query(sql::LETTERS_MANY).bind(list_of(ids));
         self.read_letters(query.fetch_all(&self.pool).await)
     }
 
     /// Of dead letters by their ids what taking a replay back has to know.
     pub async fn replays(&self, letters: &[Id]) -> Result<Vec<ReplayedLetter>, StoreError> {
-        let query = sqlx::query(sql::LETTERS_REPLAYED).bind(list_of(letters));
+        let query = engine::query(sql::LETTERS_REPLAYED).bind(list_of(letters));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let read = |row: &SqliteRow| {
+        let read = |row: &Row| {
             Ok(ReplayedLetter {
                 id: rows::id(row, 0)?,
                 app: AppId(rows::int(row, 1)?),
@@ -344,24 +344,24 @@ impl Reader {
         root: Id,
         limit: usize,
     ) -> Result<Vec<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTERS_OF_ROOT).bind(root.to_string()).bind(number(limit));
+        let query = engine::query(sql::LETTERS_OF_ROOT).bind(root.to_string()).bind(number(limit));
         self.read_letters(query.fetch_all(&self.pool).await)
     }
 
     pub async fn letter(&self, id: Id) -> Result<Option<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTER_ONE).bind(id.to_string());
+        let query = engine::query(sql::LETTER_ONE).bind(id.to_string());
         Ok(self.read_letters(query.fetch_all(&self.pool).await)?.pop())
     }
 
     /// The letter that a row became.
     pub async fn letter_of_row(&self, row: Id) -> Result<Option<LetterRow>, StoreError> {
-        let query = sqlx::query(sql::LETTER_OF_ROW).bind(row.to_string());
+        let query = engine::query(sql::LETTER_OF_ROW).bind(row.to_string());
         Ok(self.read_letters(query.fetch_all(&self.pool).await)?.pop())
     }
 
     fn read_letters(
         &self,
-        found: Result<Vec<SqliteRow>, sqlx::Error>,
+        found: Result<Vec<Row>, sqlx::Error>,
     ) -> Result<Vec<LetterRow>, StoreError> {
         let found = found.map_err(self.failed())?;
         let mut cache = RetryCache::default();
@@ -391,9 +391,9 @@ impl Reader {
         &self,
         id: Id,
     ) -> Result<Option<(AbandonedRow, Option<Arc<str>>)>, StoreError> {
-        let query = sqlx::query(sql::ABANDONED_ONE).bind(id.to_string());
+        let query = engine::query(sql::ABANDONED_ONE).bind(id.to_string());
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
-        let read = |row: SqliteRow| Ok((abandoned_row(&row)?, rows::opt_text(&row, 10)?));
+        let read = |row: Row| Ok((abandoned_row(&row)?, rows::opt_text(&row, 10)?));
         found.map(read).transpose().map_err(self.failed())
     }
 
@@ -403,7 +403,8 @@ impl Reader {
         root: Id,
         limit: usize,
     ) -> Result<Vec<AbandonedRow>, StoreError> {
-        let query = sqlx::query(sql::ABANDONED_OF_ROOT).bind(root.to_string()).bind(number(limit));
+        let query =
+            engine::query(sql::ABANDONED_OF_ROOT).bind(root.to_string()).bind(number(limit));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
         found.iter().map(abandoned_row).collect::<Result<_, _>>().map_err(self.failed())
     }

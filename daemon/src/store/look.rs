@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::store::engine::{self, Connection};
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
 use crate::store::naming::{self, Kind};
 use crate::store::open::{StoreConfig, StoreError, beside, connect_options, named};
 
 /// Backups that are asked for their schema when one is looked for.
 const ASKED_MAX: usize = 20;
+
+/// Says `ok`, or what is wrong first.
+pub(crate) const QUICK_CHECK: &str = "-- quick_check
+    PRAGMA quick_check(1)";
 
 /// What the file at `path` is. One that is not there is empty.
 pub async fn schema(path: &Path) -> Result<Found, StoreError> {
@@ -19,7 +24,7 @@ pub async fn schema(path: &Path) -> Result<Found, StoreError> {
         return Ok(Found::Empty);
     }
     let failed = |source| named(path, "reading its schema", source);
-    let mut conn = options(path).connect().await.map_err(failed)?;
+    let mut conn = Connection::from(options(path).connect().await.map_err(failed)?);
     let found = migrate::find(&mut conn).await;
     // A failure to let go of what was only read changes nothing.
     drop(conn.close().await);
@@ -30,11 +35,10 @@ pub async fn schema(path: &Path) -> Result<Found, StoreError> {
 pub async fn quick_check(path: &Path) -> Result<(), StoreError> {
     let failed = |source| named(path, "looking through it", source);
     let options = connect_options(&StoreConfig::at(path)).read_only(true);
-    let mut conn = options.connect().await.map_err(failed)?;
-    let query = sqlx::query_scalar::<_, String>("-- quick_check\nPRAGMA quick_check(1)");
-    let found = query.fetch_one(&mut conn).await;
+    let mut conn = Connection::from(options.connect().await.map_err(failed)?);
+    let found = engine::query(QUICK_CHECK).fetch_one(&mut conn).await;
     drop(conn.close().await);
-    match found.map_err(failed)? {
+    match found.and_then(|row| row.text(0).map(str::to_owned)).map_err(failed)? {
         found if found == "ok" => Ok(()),
         found => Err(StoreError::Damaged { path: path.to_owned(), found }),
     }

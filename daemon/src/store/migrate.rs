@@ -1,8 +1,7 @@
 //! Forward-only migrations, each a transaction of its own: killed anywhere, the file has the old schema or the new.
 
-use sqlx::{Row, SqliteConnection};
-
 use crate::faults::{CrashPoint, Faults};
+use crate::store::engine::{self, Connection};
 use crate::time::Timestamp;
 
 /// The schema that this daemon was built for.
@@ -52,10 +51,10 @@ pub enum Found {
     },
 }
 
-pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
+pub(crate) async fn find(conn: &mut Connection) -> Result<Found, sqlx::Error> {
     let query = "-- schema_tables\nSELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
-    let row = sqlx::query(query).fetch_one(&mut *conn).await?;
-    let (tables, ours): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let row = engine::query(query).fetch_one(&mut *conn).await?;
+    let (tables, ours) = (row.int(0)?, row.int(1)?);
     if tables == 0 {
         return Ok(Found::Empty);
     }
@@ -63,19 +62,17 @@ pub(crate) async fn find(conn: &mut SqliteConnection) -> Result<Found, sqlx::Err
         return Ok(Found::Foreign);
     }
     let query = "-- schema_version\nSELECT schema_version, oldest_daemon FROM meta";
-    match sqlx::query(query).fetch_optional(conn).await {
-        Ok(Some(row)) => {
-            Ok(Found::Schema { version: row.try_get(0)?, oldest_daemon: row.try_get(1)? })
-        }
+    match engine::query(query).fetch_optional(conn).await {
+        Ok(Some(row)) => Ok(Found::Schema { version: row.int(0)?, oldest_daemon: row.int(1)? }),
         Ok(None) => Ok(Found::Foreign),
-        Err(error) if super::trouble::is_corrupt(&error) => Err(error),
+        Err(error) if super::engine::trouble::is_corrupt(&error) => Err(error),
         Err(_) => Ok(Found::Foreign),
     }
 }
 
 /// Brings the file from `version` (0: empty) to [`SCHEMA_VERSION`].
 pub(crate) async fn run(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     version: i64,
     now: Timestamp,
     faults: &Faults,
@@ -83,13 +80,13 @@ pub(crate) async fn run(
     let done = usize::try_from(version).unwrap_or(0);
     let step = || if version > 0 { faults.crashes(CrashPoint::InUpgrade) } else { false };
     for (reached, migration) in (1..).zip(MIGRATIONS.iter().copied()).skip(done) {
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *conn).await?;
-        sqlx::raw_sql(migration).execute(&mut *conn).await?;
+        conn.begin().await?;
+        conn.script(migration).await?;
         if version > 0 && reached >= SAYS_WHEN {
-            sqlx::query(MIGRATED).bind(version).bind(now.0).execute(&mut *conn).await?;
+            engine::query(MIGRATED).bind(version).bind(now.0).execute(&mut *conn).await?;
         }
         step();
-        sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
+        conn.commit().await?;
         step();
     }
     Ok(())

@@ -7,20 +7,29 @@ use std::time::Duration;
 
 use picloud_scripts_runtime::limits::RunLimits;
 use rustix::fs::{FlockOperation, StatVfsMountFlags};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, Connection as _, Row, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::faults::Faults;
 use crate::ids::Id;
 use crate::limits::StoreLimits;
+use crate::store::engine::{self, Connection, Pool, Row, trouble};
 use crate::store::making::NotMade;
 use crate::store::migrate::SCHEMA_VERSION;
 use crate::store::upgrade::{self, Upgrade, Upgraded};
-use crate::store::{rows, sql, trouble};
+use crate::store::{rows, sql};
 use crate::time::Timestamp;
 
 /// KiB of pages that the writer keeps in memory.
 const CACHE_KIB_MAX: u32 = 4 << 10;
+/// Connections that read at the same time. They are opened when they are needed first.
+const READERS_MAX: u32 = 3;
+/// KiB of pages that one of them keeps in memory.
+const READER_CACHE_KIB_MAX: u32 = 1 << 10;
+/// Rows, each as large as a value may be, that SQLite's thread reads before they are asked for.
+const ROWS_AHEAD_MAX: usize = 8;
+/// For how long a read waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -111,7 +120,7 @@ pub const SQLITE_OLDEST: &str = "3.51.3";
 
 /// The file, open for writing and locked against a second daemon.
 pub struct Store {
-    pub(crate) conn: SqliteConnection,
+    pub(crate) conn: Connection,
     pub(crate) config: StoreConfig,
     pub(crate) owner: Id,
     pub(crate) counter_ceiling: i64,
@@ -127,7 +136,7 @@ pub struct Store {
 
 /// The file, open, locked and of the schema of this daemon. Nobody is told yet that it is in use.
 pub(super) struct Prepared {
-    pub(super) conn: SqliteConnection,
+    pub(super) conn: Connection,
     pub(super) lock: File,
     pub(super) upgrade: Option<Upgrade>,
 }
@@ -144,12 +153,12 @@ impl Store {
         let path = config.path.clone();
         let fail = |doing| move |source: sqlx::Error| named(&path, doing, source);
         let Prepared { mut conn, lock, .. } = prepare(&config, owner.time()).await?;
-        let meta = sqlx::query(sql::META).fetch_one(&mut conn).await;
+        let meta = engine::query(sql::META).fetch_one(&mut conn).await;
         let meta = meta.map_err(fail.clone()("reading its schema"))?;
         let (counter_ceiling, was_clean, upgraded) =
             read_meta(&meta).map_err(fail.clone()("reading its schema"))?;
         let newest = newest(&mut conn).await.map_err(fail.clone()("reading its times"))?;
-        let started = sqlx::query(sql::META_START).execute(&mut conn).await;
+        let started = engine::query(sql::META_START).execute(&mut conn).await;
         started.map_err(fail("writing to it"))?;
         Ok(Store { conn, config, owner, counter_ceiling, lock, was_clean, newest, upgraded })
     }
@@ -161,10 +170,10 @@ impl Store {
     }
 }
 
-fn read_meta(meta: &SqliteRow) -> Result<(i64, bool, Option<Upgraded>), sqlx::Error> {
-    let (from, at): (Option<i64>, Option<i64>) = (meta.try_get(2)?, meta.try_get(3)?);
+fn read_meta(meta: &Row) -> Result<(i64, bool, Option<Upgraded>), sqlx::Error> {
+    let (from, at) = (meta.opt_int(2)?, meta.opt_int(3)?);
     let upgraded = from.zip(at).map(|(from, at)| Upgraded { from, at: Timestamp(at) });
-    Ok((meta.try_get(0)?, meta.try_get::<i64, _>(1)? == 1, upgraded))
+    Ok((meta.int(0)?, meta.int(1)? == 1, upgraded))
 }
 
 /// Locks the file, refuses what it must before anything is changed, and brings it up to date.
@@ -181,13 +190,14 @@ pub(super) async fn prepare(config: &StoreConfig, now: Timestamp) -> Result<Prep
     let sqlite = sqlite.fetch_one(&mut conn).await;
     check_version(sqlite.map_err(fail("asking SQLite's version"))?)?;
     set_up(&mut conn, config).await.map_err(fail("setting it up"))?;
+    let mut conn = Connection::from(conn);
     upgrade::migrate(&mut conn, config, version, now).await?;
     Ok(Prepared { conn, lock, upgrade })
 }
 
 /// The newest time of what was made, fired, changed or given up. Each is the end of an index.
-async fn newest(conn: &mut SqliteConnection) -> Result<Timestamp, sqlx::Error> {
-    let row = sqlx::query(sql::NEWEST).fetch_one(conn).await?;
+async fn newest(conn: &mut Connection) -> Result<Timestamp, sqlx::Error> {
+    let row = engine::query(sql::NEWEST).fetch_one(conn).await?;
     let ids = [rows::opt_id(&row, 0)?, rows::opt_id(&row, 1)?, rows::opt_id(&row, 2)?];
     let times = [rows::opt_time(&row, 3)?, rows::opt_time(&row, 4)?];
     let all = ids.into_iter().flatten().map(Id::time).chain(times.into_iter().flatten());
@@ -201,6 +211,24 @@ pub(crate) fn connect_options(config: &StoreConfig) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
         .disable_statement_logging()
+}
+
+/// Connections that read. Opens none yet, and must be called within a runtime.
+pub(crate) fn readers(config: &StoreConfig) -> Pool {
+    let options = connect_options(config)
+        .read_only(true)
+        .pragma("cache_size", format!("-{READER_CACHE_KIB_MAX}"))
+        .pragma("mmap_size", "0")
+        .row_buffer_size(ROWS_AHEAD_MAX);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .min_connections(0)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options);
+    Pool::from(pool)
 }
 
 /// Bytes left for the store on its file system.

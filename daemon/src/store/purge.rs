@@ -2,13 +2,12 @@
 //!
 //! The app itself went in one transaction, and since then nothing of it is accepted. What is left is bounded by what it had.
 
-use sqlx::SqliteConnection;
-
 use crate::flow::configure::Audit;
 use crate::ids::{AppId, PrincipalId, QueueId};
 use crate::outbox::row::AbandonReason;
 use crate::store::batch::{BatchError, Batcher, Undone};
 use crate::store::bulk::ABANDONED_EVENT_BYTES_MAX;
+use crate::store::engine::{self, Connection};
 use crate::store::rows::{int, json, parsed, text, unpack};
 use crate::store::{configure, sql};
 use crate::time::Timestamp;
@@ -49,9 +48,9 @@ pub enum Purged {
 }
 
 /// The apps that are not empty yet, the one that was deleted first in front.
-pub(crate) async fn load(conn: &mut SqliteConnection) -> Result<Vec<DeletedApp>, sqlx::Error> {
+pub(crate) async fn load(conn: &mut Connection) -> Result<Vec<DeletedApp>, sqlx::Error> {
     let mut apps = Vec::new();
-    for row in &sqlx::query(sql::DELETED_APPS).fetch_all(conn).await? {
+    for row in &engine::query(sql::DELETED_APPS).fetch_all(conn).await? {
         apps.push(DeletedApp {
             id: AppId(int(row, 0)?),
             slug: text(row, 1)?.to_string(),
@@ -86,12 +85,12 @@ impl Batcher {
 
     async fn purge(&mut self, app: &mut DeletedApp, now: Timestamp) -> Result<Gone, Undone> {
         let kept_max = self.limits.kept_abandoned_max;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        self.conn.begin().await?;
         let gone = match app.queues.last().copied() {
             Some(queue) => purge_rows(&mut self.conn, app, queue, kept_max, now).await?,
             None => purge_stored(&mut self.conn, app).await?,
         };
-        let query = sqlx::query(sql::DELETED_APP_STEP)
+        let query = engine::query(sql::DELETED_APP_STEP)
             .bind(app.id.0)
             .bind(json(&app.queues))
             .bind(app.rows_abandoned)
@@ -104,7 +103,7 @@ impl Batcher {
             let audit = audit(app, now);
             configure::put_audit(&mut self.conn, &audit, &self.limits).await?;
         }
-        sqlx::query("COMMIT").execute(&mut self.conn).await.map_err(Undone::Commit)?;
+        self.conn.commit().await.map_err(Undone::Commit)?;
         Ok(gone)
     }
 
@@ -130,13 +129,13 @@ impl Batcher {
 
 /// Abandons rows that wait in one queue. As many of them stay on record as of any app.
 async fn purge_rows(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     app: &mut DeletedApp,
     queue: i64,
     kept_max: i64,
     now: Timestamp,
 ) -> Result<Gone, sqlx::Error> {
-    let query = sqlx::query(sql::PURGE_PICK).bind(queue).bind(STEP_ROWS_MAX);
+    let query = engine::query(sql::PURGE_PICK).bind(queue).bind(STEP_ROWS_MAX);
     let picked = query.fetch_one(&mut *conn).await?;
     let (ids, bytes) = (text(&picked, 0)?, int(&picked, 1)?);
     let rows = i64::try_from(unpack::<&str>(&ids)?.len()).unwrap_or(i64::MAX);
@@ -144,28 +143,23 @@ async fn purge_rows(
         app.queues.pop();
         return Ok(Gone::default());
     }
-    let query = sqlx::query(sql::PURGE_ABANDON)
+    let query = engine::query(sql::PURGE_ABANDON)
         .bind(&*ids)
         .bind(AbandonReason::AppDeleted.as_str())
         .bind(now.0)
         .bind(i64::try_from(ABANDONED_EVENT_BYTES_MAX).unwrap_or(i64::MAX))
         .bind((kept_max - app.rows_kept).max(0));
-    let kept = query.execute(&mut *conn).await?.rows_affected();
-    sqlx::query(sql::OUTBOX_DELETE).bind(&*ids).execute(conn).await?;
+    let kept = query.execute(&mut *conn).await?;
+    engine::query(sql::OUTBOX_DELETE).bind(&*ids).execute(conn).await?;
     app.rows_kept += i64::try_from(kept).unwrap_or(i64::MAX);
     app.rows_abandoned += rows;
     Ok(Gone { rows, bytes, ..Gone::default() })
 }
 
 /// Removes some of what is stored: first entries, then dead letters, then kept answers.
-async fn purge_stored(
-    conn: &mut SqliteConnection,
-    app: &mut DeletedApp,
-) -> Result<Gone, sqlx::Error> {
-    let removed = |result: sqlx::sqlite::SqliteQueryResult| {
-        i64::try_from(result.rows_affected()).unwrap_or(i64::MAX)
-    };
-    let step = |statement| sqlx::query(statement).bind(app.id.0).bind(STEP_ROWS_MAX);
+async fn purge_stored(conn: &mut Connection, app: &mut DeletedApp) -> Result<Gone, sqlx::Error> {
+    let removed = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+    let step = |statement| engine::query(statement).bind(app.id.0).bind(STEP_ROWS_MAX);
     let entries = removed(step(sql::PURGE_ENTRIES).execute(&mut *conn).await?);
     if entries > 0 {
         app.entries += entries;

@@ -4,13 +4,9 @@ mod collections;
 mod rehearse;
 pub mod versions;
 
-use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use sqlx::Row as _;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 
 use picloud_scripts_runtime::host::Page;
 
@@ -23,19 +19,12 @@ use crate::ids::{AppId, Id, PrincipalId, TriggerId};
 use crate::outbox::row::{Lease, OutboxRow};
 use crate::schedule::Mark;
 use crate::store::bulk::{self, Bulk};
-use crate::store::open::{StoreConfig, StoreError, connect_options, named};
+use crate::store::engine::{self, Pool, Row};
+use crate::store::open::{self, StoreConfig, StoreError, named};
 use crate::store::rows::{self, RetryCache};
-use crate::store::{details, sql};
+use crate::store::{details, look, sql};
 use crate::time::Timestamp;
 
-/// Connections that read at the same time. They are opened when they are needed first.
-const READERS_MAX: u32 = 3;
-/// KiB of pages that one of them keeps in memory.
-const CACHE_KIB_MAX: u32 = 1 << 10;
-/// Rows, each as large as a value may be, that SQLite's thread reads before they are asked for.
-const ROWS_AHEAD_MAX: usize = 8;
-/// For how long a read waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows that are looked through for one page of a list with a filter which no index answers.
 pub const LIST_SCAN_ROWS_MAX: usize = 2_000;
 
@@ -91,7 +80,7 @@ pub struct Listed<T> {
 /// The read side. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    pub(crate) pool: SqlitePool,
+    pub(crate) pool: Pool,
     path: PathBuf,
 }
 
@@ -101,25 +90,13 @@ pub(crate) const LAST_ID: &str = "8";
 impl Reader {
     /// Opens nothing yet. Must be called within a runtime.
     pub fn new(config: &StoreConfig) -> Reader {
-        let options = connect_options(config)
-            .read_only(true)
-            .pragma("cache_size", format!("-{CACHE_KIB_MAX}"))
-            .pragma("mmap_size", "0")
-            .row_buffer_size(ROWS_AHEAD_MAX);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .min_connections(0)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
+        let pool = open::readers(config);
         Reader { pool, path: config.path.clone() }
     }
 
     /// The entry under a key; expired ones are absent.
     pub async fn entry(&self, key: &EntryKey, now: Timestamp) -> Result<Option<Entry>, StoreError> {
-        let query = sqlx::query(sql::ENTRY)
+        let query = engine::query(sql::ENTRY)
             .bind(key.app.0)
             .bind(bulk::space_text(key.key.space))
             .bind(&*key.key.collection)
@@ -140,30 +117,28 @@ impl Reader {
         let after = page.after.as_deref().filter(|after| *after >= prefix);
         let extra = usize::from(after.is_some());
         let limit = i64::try_from(page.limit.saturating_add(extra)).unwrap_or(i64::MAX);
-        let query = sqlx::query(sql::ENTRIES_PAGE)
+        let query = engine::query(sql::ENTRIES_PAGE)
             .bind(app.0)
             .bind(bulk::space_text(page.space))
             .bind(&*page.collection)
             .bind(after.unwrap_or(prefix))
             .bind(now.0)
             .bind(limit);
-        let mut found = query.fetch(&self.pool);
         let mut entries = Vec::new();
         let mut bytes = 0;
-        while !page.is_full(entries.len(), bytes)
-            && let Some(row) = poll_fn(|context| found.as_mut().poll_next(context)).await
-        {
-            let row = row.map_err(self.failed())?;
-            let key = rows::text(&row, 0).map_err(self.failed())?;
-            if !key.starts_with(prefix) {
-                break;
+        let take = |row: &Row| {
+            let key = rows::text(row, 0)?;
+            if page.is_full(entries.len(), bytes) || !key.starts_with(prefix) {
+                return Ok(ControlFlow::Break(()));
             }
             if after != Some(&*key) {
-                let entry = rows::entry(&row, 1).map_err(self.failed())?;
+                let entry = rows::entry(row, 1)?;
                 bytes += key.len() + entry.value.len();
                 entries.push((key, entry));
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        };
+        query.fetch_until(&self.pool, take).await.map_err(self.failed())?;
         Ok(entries)
     }
 
@@ -177,7 +152,7 @@ impl Reader {
         for key in keys {
             bulk::put_entry_key(&mut bulk, key);
         }
-        let query = sqlx::query(sql::VERSIONS).bind(bulk.finish());
+        let query = engine::query(sql::VERSIONS).bind(bulk.finish());
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
         let mut versions = vec![0; keys.len()];
         for row in &found {
@@ -196,13 +171,13 @@ impl Reader {
         key: &RequestKey,
         now: Timestamp,
     ) -> Result<Option<KeptRequest>, StoreError> {
-        let query = sqlx::query(sql::REQUEST)
+        let query = engine::query(sql::REQUEST)
             .bind(key.app.0)
             .bind(key.route)
             .bind(key.principal.0)
             .bind(&*key.key)
             .bind(now.0);
-        let kept = |row: SqliteRow| {
+        let kept = |row: Row| {
             Ok(KeptRequest { body_hash: rows::text(&row, 0)?, answer: rows::kept(&row, 1)? })
         };
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
@@ -211,20 +186,21 @@ impl Reader {
 
     /// A secret as it is stored: sealed.
     pub async fn secret(&self, app: AppId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let query = sqlx::query_scalar(sql::SECRET).bind(app.0).bind(name);
-        query.fetch_optional(&self.pool).await.map_err(self.failed())
+        let query = engine::query(sql::SECRET).bind(app.0).bind(name);
+        let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
+        found.map(|row| row.bytes(0)).transpose().map_err(self.failed())
     }
 
     /// All secrets of an app by their names, sealed.
     pub async fn secrets_sealed(&self, app: AppId) -> Result<Vec<(Arc<str>, Vec<u8>)>, StoreError> {
-        let query = sqlx::query(sql::SECRETS_SEALED).bind(app.0);
+        let query = engine::query(sql::SECRETS_SEALED).bind(app.0);
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let secret = |row: &SqliteRow| Ok((rows::text(row, 0)?, row.try_get(1)?));
+        let secret = |row: &Row| Ok((rows::text(row, 0)?, row.bytes(1)?));
         found.iter().map(secret).collect::<Result<_, sqlx::Error>>().map_err(self.failed())
     }
 
     pub async fn outbox_row(&self, id: Id) -> Result<Option<StoredRow>, StoreError> {
-        let query = sqlx::query(sql::OUTBOX_ONE).bind(id.to_string());
+        let query = engine::query(sql::OUTBOX_ONE).bind(id.to_string());
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
         let row = |row| rows::stored_row(&row, &mut RetryCache::default());
         found.map(row).transpose().map_err(self.failed())
@@ -236,11 +212,11 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let query = sqlx::query(sql::AUDIT_PAGE)
+        let query = engine::query(sql::AUDIT_PAGE)
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
-        let read = |row: &SqliteRow| {
+        let read = |row: &Row| {
             Ok(AuditRow {
                 id: rows::int(row, 0)?,
                 audit: Audit {
@@ -262,12 +238,12 @@ impl Reader {
         owner: Id,
         limit: usize,
     ) -> Result<Vec<(OutboxRow, Lease)>, StoreError> {
-        let query = sqlx::query(sql::ORPHANS)
+        let query = engine::query(sql::ORPHANS)
             .bind(owner.to_string())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
         let mut cache = RetryCache::default();
-        let read = |row: &SqliteRow| {
+        let read = |row: &Row| {
             let stored = rows::stored_row(row, &mut cache)?;
             let lease = stored.lease.ok_or_else(|| rows::odd("lease_owner", &"nothing"))?;
             Ok((stored.row, lease))
@@ -283,12 +259,12 @@ impl Reader {
 
     /// Looks through the whole file for damage. Slow: in the background, after a stop out of order.
     pub async fn quick_check(&self) -> Result<(), StoreError> {
-        let query = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)");
-        let found = query.fetch_one(&self.pool).await.map_err(self.failed())?;
-        if found == "ok" {
-            return Ok(());
+        let query = engine::query(look::QUICK_CHECK);
+        let row = query.fetch_one(&self.pool).await.map_err(self.failed())?;
+        match row.text(0).map_err(self.failed())? {
+            "ok" => Ok(()),
+            found => Err(StoreError::Damaged { path: self.path.clone(), found: found.to_owned() }),
         }
-        Err(StoreError::Damaged { path: self.path.clone(), found })
     }
 
     /// Closes the connections, so that the writer's last checkpoint can cut the log.
@@ -301,10 +277,10 @@ impl Reader {
         statement: &'static str,
         app: Option<AppId>,
         cursor: Cursor,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let before = cursor.before.map_or_else(|| LAST_ID.to_owned(), |id| id.to_string());
         let limit = i64::try_from(cursor.limit).unwrap_or(i64::MAX);
-        let mut query = sqlx::query(statement).bind(before).bind(limit);
+        let mut query = engine::query(statement).bind(before).bind(limit);
         if let Some(app) = app {
             query = query.bind(app.0);
         }

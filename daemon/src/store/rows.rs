@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::entry::{ChangeOp, Entry};
 use crate::flow::Kept;
@@ -14,6 +12,7 @@ use crate::ids::{AppId, Id, PrincipalId, QueueId};
 use crate::outbox::row::{IdempotencyKey, Lease, OrderKey, OutboxRow};
 use crate::outbox::source::OutboxSourceKind;
 use crate::retry::RetryPolicy;
+use crate::store::engine::Row;
 use crate::store::read::{LetterRow, StoredRow};
 use crate::time::Timestamp;
 
@@ -26,57 +25,57 @@ pub(crate) fn odd(column: &str, value: &dyn std::fmt::Debug) -> sqlx::Error {
     sqlx::Error::Decode(format!("column {column} holds {value:?}").into())
 }
 
-pub(crate) fn int(row: &SqliteRow, index: usize) -> Result<i64, sqlx::Error> {
-    row.try_get(index)
+pub(crate) fn int(row: &Row, index: usize) -> Result<i64, sqlx::Error> {
+    row.int(index)
 }
 
-pub(crate) fn opt_int(row: &SqliteRow, index: usize) -> Result<Option<i64>, sqlx::Error> {
-    row.try_get(index)
+pub(crate) fn opt_int(row: &Row, index: usize) -> Result<Option<i64>, sqlx::Error> {
+    row.opt_int(index)
 }
 
-pub(crate) fn count(row: &SqliteRow, index: usize) -> Result<u32, sqlx::Error> {
+pub(crate) fn count(row: &Row, index: usize) -> Result<u32, sqlx::Error> {
     let value = int(row, index)?;
     u32::try_from(value).map_err(|_| odd("count", &value))
 }
 
 /// The place of an element in the parameter that the statement opened.
-pub(crate) fn place(row: &SqliteRow) -> Result<usize, sqlx::Error> {
+pub(crate) fn place(row: &Row) -> Result<usize, sqlx::Error> {
     let value = int(row, 0)?;
     usize::try_from(value).map_err(|_| odd("key", &value))
 }
 
-pub(crate) fn text(row: &SqliteRow, index: usize) -> Result<Arc<str>, sqlx::Error> {
-    Ok(row.try_get::<&str, _>(index)?.into())
+pub(crate) fn text(row: &Row, index: usize) -> Result<Arc<str>, sqlx::Error> {
+    Ok(row.text(index)?.into())
 }
 
-pub(crate) fn opt_text(row: &SqliteRow, index: usize) -> Result<Option<Arc<str>>, sqlx::Error> {
-    Ok(row.try_get::<Option<&str>, _>(index)?.map(Arc::from))
+pub(crate) fn opt_text(row: &Row, index: usize) -> Result<Option<Arc<str>>, sqlx::Error> {
+    Ok(row.opt_text(index)?.map(Arc::from))
 }
 
-pub(crate) fn id(row: &SqliteRow, index: usize) -> Result<Id, sqlx::Error> {
-    let value: &str = row.try_get(index)?;
+pub(crate) fn id(row: &Row, index: usize) -> Result<Id, sqlx::Error> {
+    let value = row.text(index)?;
     value.parse().map_err(|_| odd("id", &value))
 }
 
-pub(crate) fn opt_id(row: &SqliteRow, index: usize) -> Result<Option<Id>, sqlx::Error> {
-    let Some(value) = row.try_get::<Option<&str>, _>(index)? else { return Ok(None) };
+pub(crate) fn opt_id(row: &Row, index: usize) -> Result<Option<Id>, sqlx::Error> {
+    let Some(value) = row.opt_text(index)? else { return Ok(None) };
     value.parse().map(Some).map_err(|_| odd("id", &value))
 }
 
-pub(crate) fn opt_time(row: &SqliteRow, index: usize) -> Result<Option<Timestamp>, sqlx::Error> {
+pub(crate) fn opt_time(row: &Row, index: usize) -> Result<Option<Timestamp>, sqlx::Error> {
     Ok(opt_int(row, index)?.map(Timestamp))
 }
 
-pub(crate) fn parsed<T: DeserializeOwned>(row: &SqliteRow, index: usize) -> Result<T, sqlx::Error> {
-    let value: &str = row.try_get(index)?;
+pub(crate) fn parsed<T: DeserializeOwned>(row: &Row, index: usize) -> Result<T, sqlx::Error> {
+    let value = row.text(index)?;
     serde_json::from_str(value).map_err(|_| odd("JSON", &value))
 }
 
 pub(crate) fn opt_parsed<T: DeserializeOwned>(
-    row: &SqliteRow,
+    row: &Row,
     index: usize,
 ) -> Result<Option<T>, sqlx::Error> {
-    let Some(value) = row.try_get::<Option<&str>, _>(index)? else { return Ok(None) };
+    let Some(value) = row.opt_text(index)? else { return Ok(None) };
     serde_json::from_str(value).map(Some).map_err(|_| odd("JSON", &value))
 }
 
@@ -91,7 +90,7 @@ pub(crate) fn change_op_of(text: &str) -> Option<ChangeOp> {
 }
 
 /// An entry, `at` being the column of its version.
-pub(crate) fn entry(row: &SqliteRow, at: usize) -> Result<Entry, sqlx::Error> {
+pub(crate) fn entry(row: &Row, at: usize) -> Result<Entry, sqlx::Error> {
     Ok(Entry {
         version: int(row, at)?,
         value: text(row, at + 1)?,
@@ -101,7 +100,7 @@ pub(crate) fn entry(row: &SqliteRow, at: usize) -> Result<Entry, sqlx::Error> {
 }
 
 /// The answer that is kept for a request, `at` being the column of its result.
-pub(crate) fn kept(row: &SqliteRow, at: usize) -> Result<Option<Kept>, sqlx::Error> {
+pub(crate) fn kept(row: &Row, at: usize) -> Result<Option<Kept>, sqlx::Error> {
     if let Some(result) = opt_text(row, at)? {
         return Ok(Some(Kept::Result(result)));
     }
@@ -210,10 +209,10 @@ impl RetryCache {
 }
 
 /// The columns that the outbox and the dead letters have in common.
-fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
+fn common_row(row: &Row, cache: &mut RetryCache) -> Result<OutboxRow, sqlx::Error> {
     let own = id(row, 0)?;
     let app = AppId(int(row, 1)?);
-    let source: &str = row.try_get(3)?;
+    let source = row.text(3)?;
     let order = opt_text(row, 9)?.zip(opt_int(row, 10)?);
     let idempotency = opt_text(row, 20)?.map(|text| idempotency_of(app, &text)).transpose()?;
     Ok(OutboxRow {
@@ -225,7 +224,7 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
         script: text(row, 5)?,
         principal: PrincipalId(int(row, 6)?),
         event: text(row, 7)?,
-        retry: cache.parse(row.try_get(8)?)?,
+        retry: cache.parse(row.text(8)?)?,
         order: order.map(|(key, version)| OrderKey { key, version }),
         dedupe: opt_text(row, 11)?,
         available_at: Timestamp(int(row, 12)?),
@@ -242,10 +241,7 @@ fn common_row(row: &SqliteRow, cache: &mut RetryCache) -> Result<OutboxRow, sqlx
     })
 }
 
-pub(crate) fn stored_row(
-    row: &SqliteRow,
-    cache: &mut RetryCache,
-) -> Result<StoredRow, sqlx::Error> {
+pub(crate) fn stored_row(row: &Row, cache: &mut RetryCache) -> Result<StoredRow, sqlx::Error> {
     let (owner, token) = (opt_id(row, 23)?, opt_int(row, 24)?);
     Ok(StoredRow {
         row: OutboxRow {
@@ -257,10 +253,7 @@ pub(crate) fn stored_row(
     })
 }
 
-pub(crate) fn letter_row(
-    row: &SqliteRow,
-    cache: &mut RetryCache,
-) -> Result<LetterRow, sqlx::Error> {
+pub(crate) fn letter_row(row: &Row, cache: &mut RetryCache) -> Result<LetterRow, sqlx::Error> {
     Ok(LetterRow {
         letter: DeadLetter {
             row: Arc::new(common_row(row, cache)?.replaying(opt_id(row, 32)?)),

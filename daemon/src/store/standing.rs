@@ -1,8 +1,7 @@
 //! How much waits for what, counted in the index and only up to a limit: it costs the same whatever is waiting.
 
-use sqlx::sqlite::SqliteRow;
-
 use crate::ids::{AppId, QueueId};
+use crate::store::engine::{self, Row};
 use crate::store::open::StoreError;
 use crate::store::read::Reader;
 use crate::store::{rows, sql};
@@ -30,14 +29,14 @@ pub struct QueueStanding {
 impl Reader {
     /// Each queue in which something waits.
     pub async fn standing(&self, now: Timestamp) -> Result<Vec<QueueStanding>, StoreError> {
-        let query = sqlx::query(sql::QUEUES_STANDING).bind(now.0).bind(Timestamp::HELD);
+        let query = engine::query(sql::QUEUES_STANDING).bind(now.0).bind(Timestamp::HELD);
         let query = query.bind(COUNTED_MAX).bind(QUEUES_MAX);
         let found = query.fetch_all(&self.pool).await.map_err(self.failed())?;
         found.iter().map(standing).collect::<Result<_, _>>().map_err(self.failed())
     }
 }
 
-fn standing(row: &SqliteRow) -> Result<QueueStanding, sqlx::Error> {
+fn standing(row: &Row) -> Result<QueueStanding, sqlx::Error> {
     let first = rows::opt_time(row, 3)?;
     Ok(QueueStanding {
         queue: QueueId(rows::int(row, 0)?),

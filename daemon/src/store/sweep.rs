@@ -1,10 +1,9 @@
 //! Sweeping: what is kept only for a while goes, the oldest first, in small steps that ride on batches which commit
 //! anyway. An idle daemon sweeps nothing.
 
-use sqlx::SqliteConnection;
-
 use crate::ids::AppId;
 use crate::limits::OutboxLimits;
+use crate::store::engine::{self, Connection};
 use crate::store::sql;
 use crate::time::Timestamp;
 
@@ -24,7 +23,7 @@ impl Sweep {
     /// A step, if the last one is long enough ago or left something over: what expired anywhere, and one app's surplus.
     pub(crate) async fn ride<'a>(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         apps: impl Iterator<Item = &'a AppId>,
         limits: &OutboxLimits,
         now: Timestamp,
@@ -35,13 +34,13 @@ impl Sweep {
         }
         let mut swept_most = 0;
         for statement in [sql::SWEEP_ENTRIES, sql::SWEEP_REQUESTS] {
-            let query = sqlx::query(statement).bind(now.0).bind(STEP_ROWS_MAX);
-            swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
+            let query = engine::query(statement).bind(now.0).bind(STEP_ROWS_MAX);
+            swept_most = query.execute(&mut *conn).await?.max(swept_most);
         }
         let old = now.plus_ms(-limits.kept_letters_ms);
-        let query = sqlx::query(sql::SWEEP_DELETED_ABANDONED).bind(old.0).bind(STEP_ROWS_MAX);
-        swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
-        sqlx::query(sql::SWEEP_DELETED_APPS).bind(old.0).execute(&mut *conn).await?;
+        let query = engine::query(sql::SWEEP_DELETED_ABANDONED).bind(old.0).bind(STEP_ROWS_MAX);
+        swept_most = query.execute(&mut *conn).await?.max(swept_most);
+        engine::query(sql::SWEEP_DELETED_APPS).bind(old.0).execute(&mut *conn).await?;
         if let Some(app) = self.next_app(apps) {
             swept_most = sweep_app(conn, app, limits, now).await?.max(swept_most);
         }
@@ -61,7 +60,7 @@ impl Sweep {
 
 /// The most rows that one statement removed.
 async fn sweep_app(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     app: AppId,
     limits: &OutboxLimits,
     now: Timestamp,
@@ -73,13 +72,13 @@ async fn sweep_app(
         (sql::SWEEP_LETTERS_MANY, limits.kept_letters_max),
         (sql::SWEEP_ABANDONED, limits.kept_abandoned_max),
     ] {
-        let query = sqlx::query(statement).bind(app.0).bind(bound).bind(STEP_ROWS_MAX);
-        swept_most = query.execute(&mut *conn).await?.rows_affected().max(swept_most);
+        let query = engine::query(statement).bind(app.0).bind(bound).bind(STEP_ROWS_MAX);
+        swept_most = query.execute(&mut *conn).await?.max(swept_most);
     }
-    let query = sqlx::query_scalar::<_, i64>(sql::SWEEP_REQUESTS_BYTES).bind(app.0);
-    if query.fetch_one(&mut *conn).await? > limits.kept_answers_app_bytes_max {
-        let query = sqlx::query(sql::SWEEP_REQUESTS_APP).bind(app.0).bind(STEP_ROWS_MAX);
-        swept_most = query.execute(conn).await?.rows_affected().max(swept_most);
+    let kept = engine::query(sql::SWEEP_REQUESTS_BYTES).bind(app.0).fetch_one(&mut *conn).await?;
+    if kept.int(0)? > limits.kept_answers_app_bytes_max {
+        let query = engine::query(sql::SWEEP_REQUESTS_APP).bind(app.0).bind(STEP_ROWS_MAX);
+        swept_most = query.execute(conn).await?.max(swept_most);
     }
     Ok(swept_most)
 }

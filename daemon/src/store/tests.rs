@@ -120,7 +120,7 @@ impl Scratch {
     }
 
     pub(crate) fn conn(&mut self) -> &mut SqliteConnection {
-        &mut self.batcher().conn
+        self.batcher().conn.sqlite()
     }
 
     pub(crate) fn owner(&self) -> Id {

@@ -7,11 +7,11 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use sqlx::SqliteConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::CrashPoint;
 use crate::log::{field, message};
+use crate::store::engine::Connection;
 use crate::store::look;
 use crate::store::making::{Making, room};
 use crate::store::migrate::{self, Found, SCHEMA_VERSION};
@@ -44,7 +44,7 @@ pub async fn offline(config: &StoreConfig, now: Timestamp) -> Result<Option<Upgr
     }
     let prepared = open::prepare(config, now).await?;
     let closing = |source| named(&config.path, "closing it", source);
-    sqlx::Connection::close(prepared.conn).await.map_err(closing)?;
+    prepared.conn.close().await.map_err(closing)?;
     Ok(prepared.upgrade)
 }
 
@@ -137,7 +137,7 @@ fn let_go_of_the_oldest(folder: &Path) {
 
 /// Makes an empty file a store, or an older store one of this schema.
 pub(super) async fn migrate(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     config: &StoreConfig,
     version: i64,
     now: Timestamp,

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::Connection;
-
 use crate::store::batch::Batcher;
+use crate::store::engine;
+use crate::store::engine::trouble::{self, Stage, Trouble};
 use crate::store::open::{self, StoreError, named};
-use crate::store::trouble::{self, Stage, Trouble};
 use crate::store::{rows, sql};
 
 /// Bytes of a page, SQLite's default.
@@ -27,9 +26,9 @@ impl Batcher {
         let path = self.config.path.clone();
         let fail = |source| named(&path, "stopping", source);
         if self.whole.load(Ordering::Relaxed) {
-            sqlx::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
+            engine::query(sql::META_STOP).execute(&mut self.conn).await.map_err(fail)?;
         }
-        sqlx::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
+        engine::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await.map_err(fail)?;
         self.conn.close().await.map_err(fail)
     }
 
@@ -37,19 +36,19 @@ impl Batcher {
     #[cfg(feature = "faults")]
     pub async fn die(mut self) {
         // Nothing may be open; then there is nothing to undo.
-        drop(sqlx::query("ROLLBACK").execute(&mut self.conn).await);
+        drop(self.conn.rollback().await);
         drop(self.conn.close_hard().await);
     }
 
     /// Copies the log into the database file as far as readers and the card let it.
     pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let done = sqlx::query(CHECKPOINT).fetch_one(&mut self.conn).await;
+        let done = engine::query(CHECKPOINT).fetch_one(&mut self.conn).await;
         done.map(drop).or_else(|error| self.put_off_checkpoint(error))
     }
 
     /// The same, and cuts the log to nothing. `false` when somebody was reading from it, or the card would not have it.
     pub async fn checkpoint_and_cut(&mut self) -> Result<bool, StoreError> {
-        let done = sqlx::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
+        let done = engine::query(CHECKPOINT_AND_CUT).fetch_one(&mut self.conn).await;
         match done.and_then(|row| rows::int(&row, 0)) {
             Ok(busy) => Ok(busy == 0),
             Err(error) => self.put_off_checkpoint(error).map(|()| false),
@@ -59,7 +58,7 @@ impl Batcher {
     /// Writes a little to see whether the store can be written again.
     pub async fn probe(&mut self) -> Result<bool, StoreError> {
         let ceiling = self.standing.ceiling + 1;
-        let done = sqlx::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
+        let done = engine::query(sql::COUNTER_RAISE).bind(ceiling).execute(&mut self.conn).await;
         if let Err(error) = done {
             return self.put_off("writing to it", error).map(|()| false);
         }
@@ -90,7 +89,7 @@ impl Batcher {
 
     /// Bytes of the log that are not overwritten yet by a new round.
     pub(crate) async fn log_bytes(&mut self) -> Result<u64, StoreError> {
-        let found = sqlx::query(LOG_LENGTH).fetch_one(&mut self.conn).await;
+        let found = engine::query(LOG_LENGTH).fetch_one(&mut self.conn).await;
         let pages = found.and_then(|row| rows::int(&row, 1));
         let pages = pages.map_err(|source| named(&self.config.path, "reading the log", source))?;
         Ok(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES)

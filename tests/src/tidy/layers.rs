@@ -17,6 +17,17 @@ pub const IMPURE_CRATES: [&str; 4] = ["tokio", "sqlx", "axum", "hyper"];
 /// The only module that knows SQL.
 pub const SQL_MODULE: &str = "store";
 
+/// Where it is known which engine that is.
+pub const ENGINE_PATHS: [&str; 2] = ["daemon/src/store/engine.rs", "daemon/src/store/engine/"];
+
+/// What is about SQLite's file, which no other engine has: opening, looking into, copying and measuring it.
+pub const FILE_PATHS: [&str; 4] = [
+    "daemon/src/store/open.rs",
+    "daemon/src/store/look.rs",
+    "daemon/src/store/backup.rs",
+    "daemon/src/store/bench.rs",
+];
+
 /// Which layer each module of the daemon belongs to: an index into [`LAYERS`].
 pub type Modules = BTreeMap<String, usize>;
 
@@ -158,6 +169,31 @@ pub fn impure(files: &[Source], modules: &Modules) -> Vec<Complaint> {
     complaints
 }
 
+/// Of the store's files only those about the engine and its file name more of SQLx than its error.
+pub fn engine_known(file: &Source) -> Vec<Complaint> {
+    let is_of_store = file.path.starts_with("daemon/src/store") && !is_test(&file.path);
+    let knows = ENGINE_PATHS.iter().chain(&FILE_PATHS).any(|path| file.path.starts_with(path));
+    if !is_of_store || knows {
+        return Vec::new();
+    }
+    let code = file.code_before_tests();
+    let after = words(code, "sqlx").map(|at| (at, &code[at + "sqlx".len()..]));
+    let driver = after.filter(|(_, rest)| {
+        let name = rest.strip_prefix("::").map(identifier);
+        name.is_some_and(|name| name != "Error")
+    });
+    driver
+        .map(|(at, _)| {
+            let reason = format!("which engine it is knows only {}", ENGINE_PATHS[0]);
+            Complaint::new(&file.path, line_at(code, at), reason)
+        })
+        .collect()
+}
+
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +233,21 @@ mod tests {
         assert_eq!(complaints("daemon/src/http.rs", "use tokio::sync::Mutex;\n"), [""; 0]);
         assert_eq!(complaints("daemon/src/http.rs", "use sqlx::Row;\n").len(), 1);
         assert_eq!(complaints("daemon/src/store/tx.rs", "use sqlx::Row;\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_of_the_store_that_names_the_driver_is_found() {
+        let found = |path: &str, text: &str| engine_known(&Source::parse(path, text)).len();
+        let wrong =
+            "use sqlx::{Row, SqliteConnection};\nfn f() { sqlx::query(A); g::<sqlx::Error>() }\n";
+        assert_eq!(found("daemon/src/store/apply.rs", wrong), 2);
+        assert_eq!(found("daemon/src/store/read/lists.rs", "use sqlx::sqlite::SqliteRow;\n"), 1);
+        assert_eq!(found("daemon/src/store.rs", "fn f() -> sqlx::Error { g() } // sqlx::Row\n"), 0);
+        let tests = "fn f() {}\n#[cfg(test)]\nmod tests { use sqlx::Row; }\n";
+        assert_eq!(found("daemon/src/store/sql.rs", tests), 0);
+        for path in ["engine.rs", "engine/trouble.rs", "look.rs", "tests.rs", "tests/both.rs"] {
+            assert_eq!(found(&format!("daemon/src/store/{path}"), wrong), 0, "{path}");
+        }
     }
 
     #[test]

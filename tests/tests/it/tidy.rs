@@ -80,6 +80,14 @@ fn pure_layers_name_no_runtime_and_only_the_store_names_sql() {
 }
 
 #[test]
+fn which_engine_it_is_one_file_knows() {
+    assert_each_tidy(layers::engine_known);
+    for path in layers::ENGINE_PATHS.iter().chain(&layers::FILE_PATHS) {
+        assert!(source::root().join(path).exists(), "{path}");
+    }
+}
+
+#[test]
 fn what_the_documents_name_is_there() {
     let files = source::rust_files();
     for path in ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"] {

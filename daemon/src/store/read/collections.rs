@@ -5,6 +5,7 @@ use std::sync::Arc;
 use picloud_scripts_runtime::effect::Space;
 
 use crate::ids::AppId;
+use crate::store::engine;
 use crate::store::open::StoreError;
 use crate::store::read::Reader;
 use crate::store::{bulk, rows, sql};
@@ -18,7 +19,7 @@ impl Reader {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Arc<str>>, StoreError> {
-        let query = sqlx::query(sql::COLLECTIONS_PAGE)
+        let query = engine::query(sql::COLLECTIONS_PAGE)
             .bind(app.0)
             .bind(bulk::space_text(space))
             .bind(after)

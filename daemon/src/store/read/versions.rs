@@ -5,6 +5,7 @@ use picloud_scripts_runtime::limits::RunLimits;
 use std::sync::Arc;
 
 use crate::ids::ScriptId;
+use crate::store::engine;
 use crate::store::open::StoreError;
 use crate::store::read::Reader;
 use crate::store::{rows, sql};
@@ -35,7 +36,7 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<VersionRow>, StoreError> {
-        let query = sqlx::query(sql::SCRIPT_VERSIONS_PAGE)
+        let query = engine::query(sql::SCRIPT_VERSIONS_PAGE)
             .bind(script.0)
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -55,7 +56,7 @@ impl Reader {
         script: ScriptId,
         version: i64,
     ) -> Result<Option<KeptVersion>, StoreError> {
-        let query = sqlx::query(sql::SCRIPT_VERSION_ONE).bind(script.0).bind(version);
+        let query = engine::query(sql::SCRIPT_VERSION_ONE).bind(script.0).bind(version);
         let found = query.fetch_optional(&self.pool).await.map_err(self.failed())?;
         let read = |row| {
             Ok(KeptVersion {

@@ -131,6 +131,6 @@ async fn fill(folder: &std::path::Path) -> (i64, i64, i64) {
         }
     }
     let found = sqlx::query_scalar("SELECT count(*) FROM outbox");
-    let found: i64 = found.fetch_one(&mut batcher.conn).await.expect("counts");
+    let found: i64 = found.fetch_one(batcher.conn.sqlite()).await.expect("counts");
     (acknowledged, refused, found)
 }

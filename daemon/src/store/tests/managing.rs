@@ -129,7 +129,7 @@ async fn p7_replays_of_one_root_are_counted_only_as_far_as_scripts_may_replay() 
         let catalog = scratch.batcher().catalog().load_full();
         let mut facts = Facts::of_rehearsal(catalog, Arc::clone(&limits), 0, NOW);
         let keys = Keys { letters: [made(15)].into(), ..Keys::default() };
-        facts::read(scratch.conn(), keys, &mut facts).await.expect("reads");
+        facts::read(&mut scratch.batcher().conn, keys, &mut facts).await.expect("reads");
         assert_eq!(facts.root_replays, [(id(1), counted)].into());
     }
 }

@@ -146,7 +146,7 @@ async fn what_is_in_line_at_the_stop_is_still_committed_and_nothing_new_is_taken
     let store = Store::open(config(&folder), id(5)).await;
     let mut conn = store.expect("opens").conn;
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox")
-        .fetch_one(&mut conn)
+        .fetch_one(conn.sqlite())
         .await
         .expect("counts");
     assert_eq!(rows, 1_000);
