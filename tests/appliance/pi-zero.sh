@@ -2,7 +2,8 @@
 # pi-zero.sh [CASE...]
 # The benchmark as on a Pi Zero 2 W: the daemon and the base lines beside it in 512 MiB, with the share of this machine's
 # processor that four Cortex-A53 at 1 GHz are, on a slow card (15 ms a flush, 10 MB/s). The load comes from outside of these
-# limits. The cases are those of `cargo bench -p picloud-tests`; without any, those that make sense there. Prints its page.
+# limits. The cases are those of `cargo bench -p picloud-tests`; without any, those that make sense there (slow-card.sh counts
+# the bytes of requests at the card itself). Prints its page.
 #   CPU=125          percent of one processor, instead of what a loop here and its time on such a Pi make of it
 #   SECONDS_EACH=3   length of a round and of a base line
 # PICLOUD_PROGRAMS=DIR has `picloudd` and the benchmark as `performance`, optimised; otherwise cargo builds them.
@@ -10,7 +11,7 @@
 . "$(dirname "$0")/lib.sh"
 
 cases=("$@")
-[ $# -gt 0 ] || cases=(sync-read sync-write async drain start-latency fsyncs memory idle reads bytes start)
+[ $# -gt 0 ] || cases=(sync-read sync-write async drain start-latency fsyncs memory idle reads start)
 seconds=${SECONDS_EACH:-3}
 
 # The benchmark and the daemon as they ship, in PICLOUD_PROGRAMS.
