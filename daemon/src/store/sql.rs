@@ -77,16 +77,19 @@ statements! {
         FROM jsonb_each($1) k CROSS JOIN requests r
         WHERE r.app_id = CAST(k.value ->> 0 AS BIGINT) AND r.route_id = CAST(k.value ->> 1 AS BIGINT)
           AND r.principal_id = CAST(k.value ->> 2 AS BIGINT) AND r.key = k.value ->> 3 AND r.kept_until > $2";
+    /// The first `$2` rows of each line, or more where versions are equal: those up to the version of the last of them.
     FACTS_LINES = "-- facts_lines
-        SELECT k.key, o.id, o.available_at
-        FROM jsonb_each($1) k CROSS JOIN outbox o
-        WHERE o.queue_id = CAST(k.value ->> 0 AS BIGINT) AND o.order_key = k.value ->> 1
-          AND o.order_key IS NOT NULL AND o.order_version < coalesce((
-            SELECT l.order_version FROM outbox l
-            WHERE l.queue_id = CAST(k.value ->> 0 AS BIGINT) AND l.order_key = k.value ->> 1
-              AND l.order_key IS NOT NULL
-            ORDER BY l.order_version LIMIT 1 OFFSET $2), 9223372036854775807)
-        ORDER BY k.key, o.order_version";
+        WITH lines (place, queue, line, version) AS MATERIALIZED (
+            SELECT k.key, CAST(k.value ->> 0 AS BIGINT), k.value ->> 1, coalesce((
+                SELECT l.order_version FROM outbox l
+                WHERE l.queue_id = CAST(k.value ->> 0 AS BIGINT) AND l.order_key = k.value ->> 1
+                  AND l.order_key IS NOT NULL
+                ORDER BY l.order_version LIMIT 1 OFFSET CAST($2 AS BIGINT) - 1), 9223372036854775807)
+            FROM jsonb_each($1) k)
+        SELECT b.place, o.id, o.available_at FROM lines b CROSS JOIN outbox o
+        WHERE o.queue_id = b.queue AND o.order_key = b.line AND o.order_key IS NOT NULL
+          AND o.order_version <= b.version
+        ORDER BY b.place, o.order_version";
     FACTS_WAITING = concat!("-- facts_waiting
         SELECT ", outbox_columns!(), " FROM jsonb_each($1) k CROSS JOIN outbox o WHERE o.id = k.atom");
     FACTS_LETTERS = concat!("-- facts_letters

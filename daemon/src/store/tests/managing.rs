@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::failure::{Failure, FailureKind};
 use crate::flow::Command;
 use crate::flow::Refusal;
-use crate::flow::facts::{Facts, Keys, Room};
+use crate::flow::facts::{Facts, Keys, LineKey, Room};
 use crate::flow::manage::cancel::Cancel;
 use crate::flow::manage::discard::Discard;
 use crate::flow::manage::reopen::Reopen;
@@ -146,6 +146,33 @@ async fn a_row_that_is_to_run_now_is_claimed_at_once_and_then_left_alone() {
     let report = scratch.run(&[manage(3, wish()), cancel(id(1), 4)], room(10)).await;
     let running = || Err(Refusal::Declined(Declined::Running(id(1))));
     assert_eq!(report.outcomes, [running(), running()]);
+}
+
+#[tokio::test]
+async fn the_front_of_a_line_is_found_in_order_however_long_it_is_and_also_where_versions_are_equal()
+ {
+    let mut scratch = scratch_with_app().await;
+    let in_line = |number, key: &str, version| {
+        let order = Some(OrderKey { key: key.into(), version });
+        accept(OutboxRow { order, ..task(number) })
+    };
+    let long =
+        (1_u8..=9).map(|number| in_line(u128::from(number), "long", 100 - i64::from(number)));
+    let equal = (11_u128..=19).map(|number| in_line(number, "equal", 5));
+    let rows: Vec<Command> = long.chain(equal).chain([in_line(20, "short", 1)]).collect();
+    done(&mut scratch, &rows).await;
+    let catalog = scratch.batcher().catalog().load_full();
+    let mut facts = Facts::of_rehearsal(catalog, Arc::default(), 0, NOW);
+    let line = |key: &str| LineKey { queue: QUEUE, key: key.into() };
+    let lines = ["long", "equal", "short", "none"].map(line);
+    let keys = Keys { lines: lines.into(), ..Keys::default() };
+    facts::read(&mut scratch.batcher().conn, keys, &mut facts).await.expect("reads");
+    let found = |key: &str| facts.lines.get(&line(key)).map(|rows| rows.iter().map(|row| row.0));
+    let front: Vec<Id> = found("long").expect("is there").collect();
+    assert_eq!(front, [id(9), id(8), id(7), id(6)]);
+    assert_eq!(found("equal").map(Iterator::count), Some(9));
+    assert_eq!(found("short").map(Iterator::count), Some(1));
+    assert!(found("none").is_none());
 }
 
 #[tokio::test]
