@@ -4,7 +4,6 @@
 //! outlives a batch changes only after its commit.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,7 +26,7 @@ use crate::store::backlog::{self, Backlog, Left};
 use crate::store::commits::Commits;
 use crate::store::engine::trouble::{self, Stage, Trouble};
 use crate::store::engine::{self, Connection};
-use crate::store::open::{Store, StoreConfig, StoreError, named};
+use crate::store::open::{Lock, Store, StoreConfig, StoreError, named};
 use crate::store::purge::{self, DeletedApp};
 use crate::store::rows::RetryCache;
 use crate::store::sweep::Sweep;
@@ -167,7 +166,7 @@ pub struct Batcher {
     pub(crate) retries: RetryCache,
     /// Whether the file is known to be whole: it was stopped in order, or has been looked through since.
     pub(crate) whole: Arc<AtomicBool>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Batcher {

@@ -124,7 +124,7 @@ pub struct Store {
     pub(crate) config: StoreConfig,
     pub(crate) owner: Id,
     pub(crate) counter_ceiling: i64,
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
     /// Whether the last daemon stopped in order and knew the file to be whole; otherwise the edge runs
     /// `Reader::quick_check` after it is ready.
     pub was_clean: bool,
@@ -137,7 +137,7 @@ pub struct Store {
 /// The file, open, locked and of the schema of this daemon. Nobody is told yet that it is in use.
 pub(super) struct Prepared {
     pub(super) conn: Connection,
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) upgrade: Option<Upgrade>,
 }
 
@@ -294,9 +294,21 @@ fn check_place(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Held until the process ends. A file of its own, since closing any handle of the database file would release
+/// The lock of a store.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+/// Closing the file is not enough: a process that is just being started has it, too, until it becomes another program.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Without it the lock is free a little later.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Held until it is dropped. A file of its own, since closing any handle of the database file would release
 /// SQLite's locks on it.
-pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<Lock, StoreError> {
     let name = beside(path, ".lock");
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false).open(&name);
@@ -304,7 +316,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
     give_to_owner_of_folder(&name)
         .map_err(|error| named_io(&name, "giving its lock file to its owner", error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse(path.to_owned())),
         Err(error) => Err(named_io(&name, "locking it", error.into())),
     }
@@ -360,5 +372,21 @@ fn named_io(path: &Path, doing: &'static str, source: std::io::Error) -> StoreEr
         std::io::ErrorKind::PermissionDenied => StoreError::NotAllowed(path),
         std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path),
         _ => StoreError::Io { path, doing, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_is_free_although_a_process_being_started_has_its_file() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let path = folder.path().join("store.db");
+        let held = lock(&path).expect("is free");
+        let _of_the_other = held.0.try_clone().expect("is duplicated");
+        assert!(matches!(lock(&path), Err(StoreError::InUse(_))));
+        drop(held);
+        lock(&path).expect("is free again");
     }
 }
